@@ -1,0 +1,306 @@
+//! What a manifest must be before it is stored: known, of the right types, within the rules.
+use crate::{ApiError, Cause, KindInfo, Object, kinds, quantity};
+use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Reads and checks a manifest. What is accepted but looks wrong comes back as warnings.
+///
+/// # Errors
+/// `BadRequest` for a kind that is not known, `Invalid` naming each field that is wrong and what was expected.
+pub fn manifest(json: &[u8]) -> Result<(Object, Vec<String>), ApiError> {
+    let object = Object::from_json(json)?;
+    let kind = kinds::of_manifest(&object.api_version, &object.kind)?;
+    let mut warnings = Vec::new();
+    let causes = match schema(kind, json, &mut warnings) {
+        Err(cause) => vec![cause],
+        Ok(()) => rules(kind, &object),
+    };
+    if causes.is_empty() {
+        return Ok((object, warnings));
+    }
+    let name = if object.metadata.name.is_empty() { &object.metadata.generate_name } else { &object.metadata.name };
+    Err(ApiError::invalid(format!("{} \"{name}\" is invalid", object.kind), causes))
+}
+
+/// Whether the JSON has the kind's types; unknown fields become warnings.
+fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<(), Cause> {
+    match kind.kind {
+        "Pod" => typed::<core::Pod>(json, warnings),
+        "Node" => typed::<core::Node>(json, warnings),
+        "Namespace" => typed::<core::Namespace>(json, warnings),
+        "Service" => typed::<core::Service>(json, warnings),
+        "ConfigMap" => typed::<core::ConfigMap>(json, warnings),
+        "Secret" => typed::<core::Secret>(json, warnings),
+        "ServiceAccount" => typed::<core::ServiceAccount>(json, warnings),
+        "Event" => typed::<core::Event>(json, warnings),
+        "Deployment" => typed::<apps::Deployment>(json, warnings),
+        "ReplicaSet" => typed::<apps::ReplicaSet>(json, warnings),
+        "Job" => typed::<batch::Job>(json, warnings),
+        _ => Ok(()),
+    }
+}
+
+fn typed<T: DeserializeOwned>(json: &[u8], warnings: &mut Vec<String>) -> Result<(), Cause> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut track = serde_path_to_error::Track::new();
+    let reader = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    let mut unknown = |path: serde_ignored::Path<'_>| warnings.push(format!("unknown field \"{}\"", plain_path(&path.to_string())));
+    let result: Result<T, _> = serde_ignored::deserialize(reader, &mut unknown);
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Cause { field: plain_path(&track.path().to_string()), message: plain_message(&error.to_string()) }),
+    }
+}
+
+/// A path as users write it: `spec.containers[0].image`. An `Option` on the way shows as `?`, and indices with a dot.
+fn plain_path(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    for part in path.split('.').filter(|part| *part != "?") {
+        match part.parse::<usize>() {
+            Ok(index) => plain.push_str(&format!("[{index}]")),
+            Err(_) if plain.is_empty() => plain.push_str(part),
+            Err(_) => plain.push_str(&format!(".{part}")),
+        }
+    }
+    plain
+}
+
+/// The deserializer's words without its position in a JSON text that the user never saw.
+fn plain_message(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// The rules beyond types.
+fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    metadata(object, &mut causes);
+    let spec = object.field_value("spec");
+    let at = |pointer: &str| spec.pointer(pointer).unwrap_or(&Value::Null);
+    match kind.kind {
+        "Pod" => pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes),
+        "Deployment" | "ReplicaSet" => {
+            for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+                not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
+            }
+            one_of("spec.strategy.type", at("/strategy/type"), &["RollingUpdate", "Recreate"], &mut causes);
+            pod("spec.template.spec", at("/template/spec"), &["Always"], &mut causes);
+            selector_matches_template(&spec, &mut causes);
+            rolling_update(&spec, &mut causes);
+        }
+        "Job" => {
+            for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+                not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
+            }
+            one_of("spec.completionMode", at("/completionMode"), &["NonIndexed", "Indexed"], &mut causes);
+            pod("spec.template.spec", at("/template/spec"), &["OnFailure", "Never"], &mut causes);
+            if at("/template/spec/restartPolicy").is_null() {
+                let message = "required: OnFailure or Never".to_owned();
+                causes.push(Cause { field: "spec.template.spec.restartPolicy".to_owned(), message });
+            }
+        }
+        "Service" => {
+            one_of("spec.type", at("/type"), &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], &mut causes);
+        }
+        _ => {}
+    }
+    causes
+}
+
+fn metadata(object: &Object, causes: &mut Vec<Cause>) {
+    let meta = &object.metadata;
+    let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("metadata.{field}"), message });
+    match (meta.name.as_str(), meta.generate_name.as_str()) {
+        ("", "") => cause("name", "required: name or generateName".to_owned()),
+        ("", prefix) if !is_name(prefix.trim_end_matches('-')) => cause("generateName", bad_name(prefix)),
+        (name, _) if !name.is_empty() && !is_name(name) => cause("name", bad_name(name)),
+        _ => {}
+    }
+    if !meta.namespace.is_empty() && !is_name(&meta.namespace) {
+        cause("namespace", bad_name(&meta.namespace));
+    }
+    for (key, value) in &meta.labels {
+        let name = key.rsplit('/').next().unwrap_or_default();
+        if !is_label_text(name) || name.is_empty() {
+            cause("labels", format!("\"{key}\" is no label key: at most 63 letters, digits, '-', '_' or '.', with an optional prefix and '/'"));
+        }
+        if !is_label_text(value) {
+            cause("labels", format!("\"{value}\" (of {key}) is no label value: at most 63 letters, digits, '-', '_' or '.'"));
+        }
+    }
+}
+
+/// A DNS subdomain (RFC 1123), as Kubernetes demands of most names.
+pub fn is_name(name: &str) -> bool {
+    let label = |part: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn bad_name(name: &str) -> String {
+    format!("\"{name}\" is no name: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, 253 at most")
+}
+
+fn is_label_text(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+}
+
+fn not_negative(field: &str, value: &Value, causes: &mut Vec<Cause>) {
+    if value.as_i64().is_some_and(|n| n < 0) {
+        causes.push(Cause { field: field.to_owned(), message: format!("{value} is negative: expected 0 or more") });
+    }
+}
+
+fn one_of(field: &str, value: &Value, known: &[&str], causes: &mut Vec<Cause>) {
+    let Some(text) = value.as_str() else { return };
+    if !known.contains(&text) {
+        let mut message = format!("\"{text}\" is not one of {}", known.join(", "));
+        if let Some(near) = kinds::nearest(text, known.iter().copied()) {
+            message.push_str(&format!(": did you mean \"{near}\"?"));
+        }
+        causes.push(Cause { field: field.to_owned(), message });
+    }
+}
+
+fn pod(path: &str, spec: &Value, restart_policies: &[&str], causes: &mut Vec<Cause>) {
+    one_of(&format!("{path}.restartPolicy"), &spec["restartPolicy"], restart_policies, causes);
+    not_negative(&format!("{path}.terminationGracePeriodSeconds"), &spec["terminationGracePeriodSeconds"], causes);
+    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if containers.is_empty() {
+        causes.push(Cause { field: format!("{path}.containers"), message: "required: at least one".to_owned() });
+    }
+    let mut names = std::collections::BTreeSet::new();
+    let init = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = containers.iter().enumerate().map(|(i, c)| ("containers", i, c));
+    for (list, index, container) in all.chain(init.iter().enumerate().map(|(i, c)| ("initContainers", i, c))) {
+        let at = format!("{path}.{list}[{index}]");
+        let name = container["name"].as_str().unwrap_or_default();
+        let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("{at}.{field}"), message });
+        if !is_name(name) || name.contains('.') || name.len() > 63 {
+            cause("name", format!("\"{name}\" is no container name: 1 to 63 lower-case letters, digits and '-'"));
+        } else if !names.insert(name) {
+            cause("name", format!("\"{name}\" is there twice"));
+        }
+        if container["image"].as_str().is_none_or(str::is_empty) {
+            cause("image", "required".to_owned());
+        }
+        one_of(&format!("{at}.imagePullPolicy"), &container["imagePullPolicy"], &["Always", "IfNotPresent", "Never"], causes);
+        quantities(&format!("{at}.resources"), &container["resources"], causes);
+        for (i, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+            let number = port["containerPort"].as_i64().unwrap_or_default();
+            if !(1..=65535).contains(&number) {
+                let field = format!("{at}.ports[{i}].containerPort");
+                causes.push(Cause { field, message: format!("{number} is no port: 1 to 65535") });
+            }
+            one_of(&format!("{at}.ports[{i}].protocol"), &port["protocol"], &["TCP", "UDP", "SCTP"], causes);
+        }
+    }
+}
+
+fn quantities(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
+    for list in ["requests", "limits"] {
+        for (name, value) in resources[list].as_object().into_iter().flatten() {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let problem = match quantity::millis(&text) {
+                Err(error) => Some(error.to_string()),
+                Ok(negative) if negative < 0 => Some(format!("{text} is negative: expected 0 or more")),
+                Ok(_) => None,
+            };
+            if let Some(message) = problem {
+                causes.push(Cause { field: format!("{path}.{list}.{name}"), message });
+            }
+        }
+        let of = |which: &str, name: &str| resources[which][name].as_str().and_then(|t| quantity::millis(t).ok());
+        for name in ["cpu", "memory"] {
+            if list == "limits" && of("requests", name) > of("limits", name) && of("limits", name).is_some() {
+                let message = "must not be more than the limit".to_owned();
+                causes.push(Cause { field: format!("{path}.requests.{name}"), message });
+            }
+        }
+    }
+}
+
+fn selector_matches_template(spec: &Value, causes: &mut Vec<Cause>) {
+    let labels = spec.pointer("/template/metadata/labels").cloned().unwrap_or_default();
+    let labels = serde_json::from_value(labels).unwrap_or_default();
+    let selector = serde_json::from_value(spec["selector"].clone()).unwrap_or_default();
+    let matches = crate::LabelSelector::from_json(&selector).map(|s| s.matches(&labels));
+    let (field, message) = match matches {
+        Err(error) => ("spec.selector", error.message),
+        Ok(_) if selector == Default::default() => ("spec.selector", "required: matchLabels or matchExpressions".to_owned()),
+        Ok(false) => ("spec.template.metadata.labels", "must match spec.selector".to_owned()),
+        Ok(true) => return,
+    };
+    causes.push(Cause { field: field.to_owned(), message });
+}
+
+fn rolling_update(spec: &Value, causes: &mut Vec<Cause>) {
+    let mut zeros = 0;
+    for name in ["maxSurge", "maxUnavailable"] {
+        let value = spec.pointer(&format!("/strategy/rollingUpdate/{name}")).unwrap_or(&Value::Null);
+        let number = match value {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.strip_suffix('%').and_then(|percent| percent.parse().ok()),
+            _ => continue,
+        };
+        match number {
+            Some(0) => zeros += 1,
+            Some(number) if number > 0 => {}
+            _ => {
+                let message = format!("{value} is neither a number of pods nor a percentage as in \"25%\"");
+                causes.push(Cause { field: format!("spec.strategy.rollingUpdate.{name}"), message });
+            }
+        }
+    }
+    if zeros == 2 {
+        let message = "must not be 0 when maxSurge is 0: nothing could ever move".to_owned();
+        causes.push(Cause { field: "spec.strategy.rollingUpdate.maxUnavailable".to_owned(), message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yamlish: Value) -> Result<Vec<String>, Vec<Cause>> {
+        manifest(yamlish.to_string().as_bytes()).map(|(_, warnings)| warnings).map_err(|e| e.causes)
+    }
+
+    fn deployment(replicas: Value) -> Value {
+        serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web"}]}}}})
+    }
+
+    #[test]
+    fn accepts_what_is_right() {
+        assert_eq!(check(deployment(2.into())), Ok(vec![]));
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let causes = check(deployment((-1).into())).unwrap_err();
+        assert_eq!(causes[0].field, "spec.replicas");
+        let causes = check(deployment("two".into())).unwrap_err();
+        assert_eq!(causes[0].field, "spec.replicas");
+        assert!(causes[0].message.contains("invalid type"), "{causes:?}");
+        let mut wrong = deployment(1.into());
+        wrong["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = "always".into();
+        let causes = check(wrong).unwrap_err();
+        assert_eq!(causes[0].field, "spec.template.spec.containers[0].imagePullPolicy");
+        assert!(causes[0].message.contains("did you mean \"Always\""), "{causes:?}");
+    }
+
+    #[test]
+    fn warns_of_unknown_fields_by_path() {
+        let mut odd = deployment(1.into());
+        odd["spec"]["template"]["spec"]["containers"][0]["imagee"] = "x".into();
+        assert_eq!(check(odd), Ok(vec!["unknown field \"spec.template.spec.containers[0].imagee\"".to_owned()]));
+    }
+}

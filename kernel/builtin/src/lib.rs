@@ -1,0 +1,29 @@
+//! What the binary carries in itself: the built-in plugins, the shim, and the demo's images.
+//!
+//! All of it is built by `build.rs` from `plugins/`, `kernel/shim` and `images/`.
+
+/// A name and the component's bytes.
+pub type Component = (&'static str, &'static [u8]);
+
+/// The built-in policies. `spread` and `binpack` are schedulers, the others controllers.
+pub static PLUGINS: &[Component] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
+
+/// Policies that misbehave, each in one way: what the demo and the tests show the sandbox with.
+pub static HOSTILE: &[Component] = include!(concat!(env!("OUT_DIR"), "/hostile.rs"));
+
+/// The pod shim: a static binary for this machine.
+pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sampan-shim"));
+
+/// The demo's container: a static web server.
+pub static WEB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/web"));
+
+/// The demo's wasi:http component.
+pub static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.wasm"));
+
+/// The demo's wasi:cli command.
+pub static PRIMES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/primes.wasm"));
+
+/// A component of one of the tables.
+pub fn component(table: &[Component], name: &str) -> Option<&'static [u8]> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
