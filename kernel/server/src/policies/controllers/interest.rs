@@ -1,0 +1,60 @@
+//! From changes to keys: what a controller watches, and what a change means to it.
+use sampan_api::{Key, Object, Selection, kinds};
+use sampan_sandbox::controller::{Mapping, Watch};
+use sampan_state::{Event, EventKind, Snapshot};
+
+/// Every resource but events, which nobody reconciles.
+const EVERY: &str = "*";
+
+/// What a controller watches.
+#[derive(Debug, Default)]
+pub struct Interest {
+    watches: Vec<Watch>,
+}
+
+impl Interest {
+    pub fn new(watches: Vec<Watch>) -> Self {
+        Interest { watches }
+    }
+
+    /// The keys a change is about.
+    pub fn keys(&self, event: &Event, snapshot: &Snapshot) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for watch in self.watches.iter().filter(|watch| wants(&watch.resource, &event.key)) {
+            match watch.map {
+                Mapping::Itself => keys.push(event.key.clone()),
+                Mapping::Owner => {
+                    keys.extend(self.owners(&event.key, &event.object));
+                    keys.extend(event.previous.iter().flat_map(|object| self.owners(&event.key, object)));
+                }
+                Mapping::Dependents if event.kind == EventKind::Deleted || watch.resource != EVERY => {
+                    keys.extend(snapshot.owned_by(&event.object.metadata.uid).into_iter().map(|(key, _)| key));
+                }
+                Mapping::Dependents => {}
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// All keys there are: what a controller starts with.
+    pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
+        let itself = self.watches.iter().filter(|watch| watch.map == Mapping::Itself);
+        let keys = itself.flat_map(|watch| snapshot.list(&Selection::of(&watch.resource)).map(|(key, _)| key));
+        keys.filter(|key| &*key.resource != "events").collect()
+    }
+
+    /// The owners that are of the controller's own resource.
+    fn owners(&self, key: &Key, object: &Object) -> Vec<Key> {
+        let Some(own) = self.watches.iter().find(|watch| watch.map == Mapping::Itself) else { return Vec::new() };
+        let Some(kind) = kinds::of_resource(&own.resource) else { return Vec::new() };
+        let owners = object.metadata.owner_references.iter().filter(|owner| owner.kind == kind.kind);
+        let namespace = if kind.namespaced { &*key.namespace } else { "" };
+        owners.map(|owner| Key::new(kind.resource, namespace, &owner.name)).collect()
+    }
+}
+
+fn wants(resource: &str, key: &Key) -> bool {
+    if resource == EVERY { &*key.resource != "events" } else { *resource == *key.resource }
+}

@@ -1,0 +1,278 @@
+//! The plugins as they are wanted: loaded, lined up by slot, and taken out when they fail.
+//!
+//! Plugin objects say what is wanted. One thread compiles and tries out what is new, aside from the loops that decide,
+//! and then publishes each slot's line-up; a loop takes a new line-up between two decisions. A failure is reported to
+//! the fleet, whose breaker says whether to try again or to go back to the last good plugin, which it makes part of the
+//! state.
+use super::narrate::Narrator;
+use crate::replica::ReplicaHandle;
+use parking_lot::Mutex;
+use sampan_api::{
+    ApiError, Key, Object, Operation, Plan, Selection, Write,
+    plugin::{self, Mode, PluginSpec},
+    rpc::PluginFigures,
+};
+use sampan_sandbox::{Breaker, CallError, Figures, Limits, Loaded, PluginEngine};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+use tokio::sync::watch;
+
+/// A loaded plugin and its figures.
+#[derive(Clone)]
+pub struct Member {
+    pub name: String,
+    pub digest: String,
+    pub loaded: Arc<Loaded>,
+    figures: Arc<Mutex<Figures>>,
+    compared: Arc<(AtomicU64, AtomicU64)>,
+}
+
+/// Who decides in a slot, who decides beside, and who comes after.
+#[derive(Clone, Default)]
+pub struct LineUp {
+    pub active: Option<Member>,
+    pub shadow: Option<Member>,
+    pub last_good: Option<Member>,
+}
+
+/// What to do after a failure.
+pub enum Verdict {
+    /// With a fresh instance of the same plugin.
+    TryAgain,
+    /// With the one that was good before, or without any.
+    RolledBack(Option<Member>),
+}
+
+/// All plugins of this replica.
+pub struct Fleet {
+    replica: ReplicaHandle,
+    engine: Arc<PluginEngine>,
+    narrator: Narrator,
+    slots: Mutex<BTreeMap<String, watch::Sender<LineUp>>>,
+    /// What was loaded, by name; a new digest or config takes the place of the old.
+    loaded: Mutex<HashMap<String, (PluginSpec, Member)>>,
+    breakers: Mutex<HashMap<(String, String), Breaker>>,
+}
+
+impl Member {
+    /// What makes two members the same: name, bytes and configuration.
+    pub fn identity(&self) -> (String, *const Loaded) {
+        (self.name.clone(), Arc::as_ptr(&self.loaded))
+    }
+
+    /// Keeps an instance's newest figures.
+    pub fn record(&self, figures: Figures) {
+        *self.figures.lock() = figures;
+    }
+
+    /// A shadow's decisions were compared with what was done.
+    pub fn compared(&self, decisions: u64, differed: u64) {
+        self.compared.0.fetch_add(decisions, Ordering::Relaxed);
+        self.compared.1.fetch_add(differed, Ordering::Relaxed);
+    }
+}
+
+impl Fleet {
+    pub fn new(replica: ReplicaHandle, engine: Arc<PluginEngine>) -> Self {
+        let narrator = Narrator::new(replica.clone(), "plugins");
+        Fleet {
+            replica,
+            engine,
+            narrator,
+            slots: Mutex::default(),
+            loaded: Mutex::default(),
+            breakers: Mutex::default(),
+        }
+    }
+
+    /// The line-up of a slot, now and whenever it changes.
+    pub fn line_up(&self, slot: &str) -> watch::Receiver<LineUp> {
+        self.slots.lock().entry(slot.to_owned()).or_insert_with(|| watch::channel(LineUp::default()).0).subscribe()
+    }
+
+    /// The slots that plugins of a world fill, by the state.
+    pub fn wanted_slots(&self, world: plugin::World) -> Vec<String> {
+        let specs = self.specs().into_iter().filter(|(_, spec)| spec.world == world);
+        let mut slots: Vec<String> = specs.map(|(_, spec)| spec.slot).collect();
+        slots.sort();
+        slots.dedup();
+        slots
+    }
+
+    fn specs(&self) -> Vec<(Arc<Object>, PluginSpec)> {
+        let snapshot = self.replica.snapshot();
+        let objects = snapshot.list(&Selection::of(plugin::RESOURCE)).map(|(_, object)| object);
+        objects.filter_map(|object| object.field("spec").ok().map(|spec| (object, spec))).collect()
+    }
+
+    /// Brings the line-ups to what the state wants. Compiles what is new: may take long.
+    pub fn muster(&self) {
+        let mut line_ups: BTreeMap<String, LineUp> = BTreeMap::new();
+        let specs = self.specs();
+        self.loaded.lock().retain(|name, _| specs.iter().any(|(object, _)| object.metadata.name == *name));
+        // Schedulers first, and of each slot who decides: what waits is waited for least.
+        let mut order: Vec<_> = specs.iter().collect();
+        order.sort_by_key(|(_, spec)| (spec.mode != Mode::Active, spec.world != plugin::World::Scheduler));
+        for (object, spec) in order {
+            if spec.mode == Mode::Standby {
+                continue;
+            }
+            let line_up = line_ups.entry(spec.slot.clone()).or_default();
+            let seat = match spec.mode {
+                Mode::Active => &mut line_up.active,
+                Mode::Shadow => &mut line_up.shadow,
+                Mode::LastGood | Mode::Standby => &mut line_up.last_good,
+            };
+            *seat = self.member(object, spec);
+            let line_up = line_up.clone();
+            if spec.mode == Mode::Active {
+                self.publish(&spec.slot, line_up);
+            }
+        }
+        let slots: Vec<String> = self.slots.lock().keys().cloned().collect();
+        for slot in slots {
+            self.publish(&slot, line_ups.remove(&slot).unwrap_or_default());
+        }
+    }
+
+    fn publish(&self, slot: &str, line_up: LineUp) {
+        let identity = |line_up: &LineUp| {
+            [&line_up.active, &line_up.shadow, &line_up.last_good].map(|seat| seat.as_ref().map(Member::identity))
+        };
+        let mut slots = self.slots.lock();
+        let sender = slots.entry(slot.to_owned()).or_insert_with(|| watch::channel(LineUp::default()).0);
+        sender.send_if_modified(|current| {
+            let changed = identity(current) != identity(&line_up);
+            *current = line_up;
+            changed
+        });
+    }
+
+    /// The plugin, loaded; what cannot be loaded fails as if it had opened the breaker.
+    fn member(&self, object: &Object, spec: &PluginSpec) -> Option<Member> {
+        let name = &object.metadata.name;
+        let same = |old: &PluginSpec| old.digest == spec.digest && old.config == spec.config && old.world == spec.world;
+        if let Some((old, member)) = self.loaded.lock().get(name)
+            && same(old)
+        {
+            return Some(member.clone());
+        }
+        let Some(bytes) = self.replica.snapshot().blob(&spec.digest) else {
+            self.give_up(name, &format!("its bytes ({}) are not in the state", spec.digest));
+            return None;
+        };
+        let started = Instant::now();
+        match self.engine.load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world)) {
+            Ok(loaded) => {
+                tracing::info!(plugin = name, digest = spec.digest, elapsed = ?started.elapsed(), "loaded a plugin");
+                let member = Member {
+                    name: name.clone(),
+                    digest: spec.digest.clone(),
+                    loaded: Arc::new(loaded),
+                    figures: Arc::default(),
+                    compared: Arc::default(),
+                };
+                self.loaded.lock().insert(name.clone(), (spec.clone(), member.clone()));
+                Some(member)
+            }
+            Err(error) => {
+                self.give_up(name, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// An instance failed. Says how to go on, and makes a roll-back part of the state.
+    pub fn failed(&self, member: &Member, error: &CallError) -> Verdict {
+        let key = Key::new(plugin::RESOURCE, "", &member.name);
+        tracing::warn!(plugin = member.name, digest = member.digest, %error, "a plugin failed");
+        self.narrator.warning(&key, "PluginFailed", &error.to_string());
+        let mut breakers = self.breakers.lock();
+        let breaker = breakers.entry((member.name.clone(), member.digest.clone())).or_default();
+        if !breaker.failed(Instant::now()) {
+            return Verdict::TryAgain;
+        }
+        breakers.remove(&(member.name.clone(), member.digest.clone()));
+        drop(breakers);
+        Verdict::RolledBack(self.give_up(&member.name, &error.to_string()))
+    }
+
+    /// Takes a plugin out of the line-up, as one plan: it stands by as failed, and the last good one of its slot, if
+    /// there is one, is active again.
+    fn give_up(&self, name: &str, why: &str) -> Option<Member> {
+        let key = Key::new(plugin::RESOURCE, "", name);
+        for _ in 0..3 {
+            let snapshot = self.replica.snapshot();
+            let object = snapshot.get(&key)?;
+            let spec: PluginSpec = object.field("spec").ok()?;
+            if !matches!(spec.mode, Mode::Active | Mode::Shadow) {
+                return None;
+            }
+            let mut writes = vec![mode_write(&key, &object, Mode::Standby)];
+            let last_good = (spec.mode == Mode::Active).then(|| self.last_good(&spec.slot)).flatten();
+            if let Some(next) = &last_good {
+                writes.push(mode_write(&Key::new(plugin::RESOURCE, "", &next.metadata.name), next, Mode::Active));
+            }
+            let failed = json!({"status": {"phase": "Failed", "message": why}});
+            writes.push(Write::new(key.clone(), Operation::MergeStatus(failed)));
+            match self.commit(Plan { writes }) {
+                Ok(()) => {
+                    let to = last_good.as_ref().map(|object| object.metadata.name.clone());
+                    let next = to.as_deref().map_or("the built-in policy", |name| name);
+                    let message = format!("rolled back to {next}: {why}");
+                    tracing::warn!(plugin = name, "{message}");
+                    self.narrator.warning(&key, "PluginRolledBack", &message);
+                    let loaded = self.loaded.lock();
+                    return to.and_then(|name| loaded.get(&name).map(|(_, member)| member.clone()));
+                }
+                // Somebody else changed the line-up at the same time: look again.
+                Err(error) if error.reason == sampan_api::Reason::Conflict => {}
+                Err(error) => {
+                    tracing::error!(plugin = name, %error, "a failed plugin could not be taken out of the state");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn last_good(&self, slot: &str) -> Option<Arc<Object>> {
+        let specs = self.specs().into_iter();
+        specs.filter(|(_, spec)| spec.slot == slot && spec.mode == Mode::LastGood).map(|(object, _)| object).next()
+    }
+
+    fn commit(&self, plan: Plan) -> Result<(), ApiError> {
+        let results = self.replica.commit_blocking(vec![plan])?;
+        results.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    /// What is known of a plugin that is loaded here.
+    pub fn figures(&self, name: &str) -> Option<PluginFigures> {
+        let loaded = self.loaded.lock();
+        let (_, member) = loaded.get(name)?;
+        let figures = member.figures.lock().clone();
+        Some(PluginFigures {
+            calls: figures.calls,
+            traps: figures.traps,
+            memory_bytes: figures.memory_bytes,
+            p50_micros: figures.p50_micros,
+            p99_micros: figures.p99_micros,
+            compared: member.compared.0.load(Ordering::Relaxed),
+            differed: member.compared.1.load(Ordering::Relaxed),
+            ..PluginFigures::default()
+        })
+    }
+}
+
+/// The write that changes a plugin's mode, if it is as it was seen.
+pub fn mode_write(key: &Key, object: &Object, mode: Mode) -> Write {
+    let patch = json!({"spec": {"mode": mode}});
+    Write::new(key.clone(), Operation::Merge(patch)).expecting(object.metadata.resource_version)
+}
