@@ -1,0 +1,76 @@
+//! The state on disk: files named by the log index they include, written aside and renamed.
+use super::{OpenError, io_error};
+use sampan_state::{Header, Store, decode_checkpoint, encode_checkpoint};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// So many are kept: the newest, and the one before in case it is damaged.
+const KEPT: usize = 2;
+
+/// The newest checkpoint of a directory, if there is one.
+///
+/// # Errors
+/// If it cannot be read; an older one is not taken silently, since the log may no longer reach back to it.
+pub fn newest(dir: &Path) -> Result<Option<(Store, Header)>, OpenError> {
+    std::fs::create_dir_all(dir).map_err(io_error(dir))?;
+    let Some(path) = all(dir).map_err(io_error(dir))?.pop() else { return Ok(None) };
+    let bytes = std::fs::read(&path).map_err(io_error(&path))?;
+    decode_checkpoint(&bytes).map(Some).map_err(|reason| OpenError::Checkpoint { path, reason })
+}
+
+/// Writes a checkpoint and removes those that are no longer needed.
+///
+/// # Errors
+/// If the disk is full; what was there before is there still.
+pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<()> {
+    write_pieces(dir, header.index, encode_checkpoint(header, store))
+}
+
+/// As [`write`], from the bytes as received from a leader.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_received(dir: &Path, index: u64, bytes: &[u8]) -> io::Result<()> {
+    write_pieces(dir, index, std::iter::once(bytes.to_vec()))
+}
+
+fn write_pieces(dir: &Path, index: u64, pieces: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
+    let path = dir.join(format!("{index:016x}.checkpoint"));
+    let aside = dir.join(format!("{index:016x}.tmp"));
+    let written = (|| {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        for piece in pieces {
+            writer.write_all(&piece)?;
+        }
+        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&aside, &path)?;
+        File::open(dir)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&aside);
+        return written;
+    }
+    let mut old = all(dir)?;
+    old.truncate(old.len().saturating_sub(KEPT));
+    old.iter().try_for_each(std::fs::remove_file)
+}
+
+/// All checkpoints, oldest first; leftovers of writing are removed.
+fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("checkpoint") => found.push(path),
+            Some("tmp") => std::fs::remove_file(&path)?,
+            _ => {}
+        }
+    }
+    found.sort();
+    Ok(found)
+}

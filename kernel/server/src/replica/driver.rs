@@ -1,0 +1,333 @@
+//! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
+//! answers, and publishes.
+use super::{
+    OpenError, Published, ReplicaConfig, ReplicaStatus, Results, checkpoints, io_error, lock::Lock, segments::Segments,
+};
+use bytes::Bytes;
+use sampan_api::{ApiError, Plan, Revision};
+use sampan_state::{Command, Committed, Output, Recovered, Replica, Role, Snapshot, Store, eraftpb::ConfState};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{oneshot, watch};
+
+/// The length of a Raft tick: elections come after ten, heartbeats after two. Syncs of a busy disk take some
+/// milliseconds and must not look like a dead leader.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A checkpoint is written when the log has grown by so much since the last one.
+const CHECKPOINT_AFTER: u64 = 32 << 20;
+
+/// Plans that go into one entry at the most.
+const TOGETHER: usize = 4096;
+
+/// Bytes of plans or blobs in one request at the most.
+const LARGEST: usize = 128 << 20;
+
+/// What is asked of the driver.
+pub enum Request {
+    Commit { plans: Vec<Plan>, idempotency_key: String, reply: oneshot::Sender<Result<Results, ApiError>> },
+    Blobs { keep: Vec<Bytes>, forget: Vec<String>, reply: oneshot::Sender<Result<(), ApiError>> },
+    Barrier { reply: oneshot::Sender<Result<(), ApiError>> },
+    /// The background wrote a checkpoint of this index.
+    Checkpointed { index: u64, written: std::io::Result<()> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// Who waits for an entry.
+enum Waiter {
+    /// For so many of its plans.
+    Plans(usize, oneshot::Sender<Result<Results, ApiError>>),
+    Nothing(oneshot::Sender<Result<(), ApiError>>),
+}
+
+pub struct Driver {
+    config: ReplicaConfig,
+    _lock: Lock,
+    requests: SyncSender<Request>,
+    replica: Replica,
+    log: Segments,
+    snapshots: PathBuf,
+    waiters: HashMap<u64, Vec<Waiter>>,
+    next_proposal: u64,
+    last_now: u64,
+    checkpointed_bytes: u64,
+    checkpoint_under_way: bool,
+    /// Why nothing can be committed any more.
+    broken: Option<String>,
+}
+
+impl Driver {
+    pub fn open(config: &ReplicaConfig, requests: SyncSender<Request>) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(&config.dir).map_err(io_error(&config.dir))?;
+        let lock = Lock::take(&config.dir)?;
+        let snapshots = config.dir.join("snap");
+        let checkpoint = checkpoints::newest(&snapshots)?;
+        let mut recovered = Recovered {
+            members: ConfState { voters: vec![config.member], ..ConfState::default() },
+            ..Recovered::default()
+        };
+        let store = match checkpoint {
+            Some((store, header)) => {
+                (recovered.checkpoint_index, recovered.checkpoint_term) = (header.index, header.term);
+                recovered.members = header.members.unwrap_or(recovered.members);
+                store
+            }
+            None => Store::new(&config.cluster),
+        };
+        let dir = config.dir.join("log");
+        let mut gap = None;
+        let log = Segments::open(&dir, |batch| {
+            let next = recovered.entries.last().map_or(recovered.checkpoint_index, |entry| entry.index) + 1;
+            if batch.entries.first().is_some_and(|entry| entry.index > next) {
+                gap.get_or_insert(next);
+            }
+            recovered.absorb(batch);
+        })?;
+        if let Some(missing) = gap {
+            return Err(OpenError::Gap { path: dir, missing });
+        }
+        // A commit index beyond what is there would be refused; it was never synced with less.
+        let last = recovered.entries.last().map_or(recovered.checkpoint_index, |entry| entry.index);
+        let commit = recovered.hard_state.commit;
+        recovered.hard_state.commit = commit.clamp(recovered.checkpoint_index, last);
+        let replica = Replica::new(config.member, store, recovered)?;
+        let mut driver = Driver {
+            config: config.clone(),
+            _lock: lock,
+            requests,
+            replica,
+            checkpointed_bytes: log.bytes(),
+            log,
+            snapshots,
+            waiters: HashMap::new(),
+            next_proposal: 0,
+            last_now: 0,
+            checkpoint_under_way: false,
+            broken: None,
+        };
+        driver.drain();
+        match driver.broken.take() {
+            Some(why) => Err(OpenError::Io { path: dir, source: std::io::Error::other(why) }),
+            None => Ok(driver),
+        }
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.replica.store().snapshot()
+    }
+
+    pub fn status(&self) -> ReplicaStatus {
+        ReplicaStatus {
+            member: self.config.member,
+            leader: self.replica.leader(),
+            term: self.replica.term(),
+            applied: self.replica.store().applied(),
+            voters: self.replica.members().voters.clone(),
+            learners: self.replica.members().learners.clone(),
+            log_bytes: self.log.bytes(),
+        }
+    }
+
+    /// Runs until it is told to end, or nobody can ask any more.
+    pub fn run(mut self, requests: &Receiver<Request>, published: &Published, revision: &watch::Sender<Revision>) {
+        let mut next_tick = Instant::now() + TICK;
+        loop {
+            // Alone there are no heartbeats to send and no elections to start.
+            let alone = self.replica.members().voters.len() == 1 && self.replica.role() == Role::Leader;
+            let first = match alone {
+                true => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => requests.recv_timeout(next_tick.saturating_duration_since(Instant::now())),
+            };
+            let ended = match first {
+                Ok(first) => self.take_in(std::iter::once(first).chain(requests.try_iter().take(TOGETHER))),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if Instant::now() >= next_tick {
+                self.replica.tick();
+                next_tick = Instant::now() + TICK;
+            }
+            let answers = self.drain();
+            *published.snapshot.write() = self.snapshot();
+            *published.status.write() = self.status();
+            revision.send_if_modified(|known| {
+                let newer = *known != self.snapshot().revision();
+                *known = self.snapshot().revision();
+                newer
+            });
+            // Who asked sees what it did in the next snapshot it takes.
+            answers.into_iter().for_each(|answer| answer());
+            self.checkpoint_if_due();
+            if let Some(reply) = ended {
+                drop(self);
+                let _ = reply.send(());
+                return;
+            }
+        }
+    }
+
+    /// Makes proposals of requests; says who asked for the end.
+    fn take_in(&mut self, requests: impl Iterator<Item = Request>) -> Option<oneshot::Sender<()>> {
+        let mut gathered = Command::default();
+        let mut waiters = Vec::new();
+        let mut ended = None;
+        for request in requests {
+            match request {
+                Request::Commit { plans, idempotency_key, reply } if idempotency_key.is_empty() => {
+                    waiters.push(Waiter::Plans(plans.len(), reply));
+                    gathered.plans.extend(plans);
+                }
+                Request::Commit { plans, idempotency_key, reply } => {
+                    let waiter = Waiter::Plans(plans.len(), reply);
+                    self.propose(Command { plans, idempotency_key, ..Command::default() }, vec![waiter]);
+                }
+                Request::Blobs { keep, forget, reply } => {
+                    let command = Command { blobs: keep, forget_blobs: forget, ..Command::default() };
+                    self.propose(command, vec![Waiter::Nothing(reply)]);
+                }
+                // An entry of one's own that is applied proves that one still leads.
+                Request::Barrier { reply } => waiters.push(Waiter::Nothing(reply)),
+                Request::Checkpointed { index, written } => self.checkpointed(index, written),
+                Request::Shutdown { reply } => ended = Some(reply),
+            }
+        }
+        if !waiters.is_empty() {
+            self.propose(gathered, waiters);
+        }
+        ended
+    }
+
+    fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
+        // Time never goes back in the state, whatever the clock does.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.last_now = self.last_now.max(u64::try_from(now).unwrap_or(u64::MAX));
+        command.now_ms = self.last_now;
+        let refused = self.prepare(&command).and_then(|()| {
+            let context = Bytes::copy_from_slice(&self.next_proposal.to_le_bytes());
+            self.replica.propose(context, &command).map_err(|error| {
+                ApiError::unavailable(format!("this member cannot write now ({error}): try again"))
+            })
+        });
+        match refused {
+            Ok(()) => {
+                self.waiters.insert(self.next_proposal, waiters);
+                self.next_proposal += 1;
+            }
+            Err(error) => waiters.into_iter().for_each(|waiter| waiter.fail(&error)),
+        }
+    }
+
+    /// Whether a command can be committed: nothing is broken, and there is room on the disk.
+    fn prepare(&mut self, command: &Command) -> Result<(), ApiError> {
+        if let Some(why) = &self.broken {
+            return Err(ApiError::unavailable(why.clone()));
+        }
+        let size = command.encode().len();
+        if size > LARGEST {
+            let message = format!("a write of {size} bytes is too large: {LARGEST} are the limit");
+            return Err(ApiError::new(sampan_api::Reason::TooLarge, message));
+        }
+        self.log.reserve(size as u64 + 4096).map_err(|error| {
+            let dir = self.config.dir.display();
+            ApiError::unavailable(format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile"))
+        })
+    }
+
+    /// Persists and applies until there is nothing left to do; what to answer once that is published.
+    fn drain(&mut self) -> Vec<Box<dyn FnOnce()>> {
+        let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
+        while self.broken.is_none() {
+            match self.replica.output() {
+                Ok(Some(output)) => match self.carry_out(&output) {
+                    Ok(applied) => {
+                        for (context, applied) in applied {
+                            self.answer(&context, applied.results, &mut answers);
+                        }
+                    }
+                    Err(why) => self.break_off(why),
+                },
+                Ok(None) => break,
+                Err(error) => self.break_off(error.to_string()),
+            }
+        }
+        answers
+    }
+
+    fn carry_out(&mut self, output: &Output) -> Result<Vec<(Bytes, sampan_state::Applied)>, String> {
+        if let Some(bytes) = &output.checkpoint {
+            let index = self.replica.store().applied();
+            checkpoints::write_received(&self.snapshots, index, bytes).map_err(|error| error.to_string())?;
+        }
+        if let Some(record) = &output.persist {
+            // After a failed sync nobody knows what is on disk: never again on this file.
+            self.log.append(record).map_err(|error| format!("the log cannot be written: {error}"))?;
+        }
+        let outcome = self.replica.persisted().map_err(|error| error.to_string())?;
+        Ok(outcome.applied)
+    }
+
+    fn answer(&mut self, context: &Bytes, results: Results, answers: &mut Vec<Box<dyn FnOnce()>>) {
+        let Some(number) = context.as_ref().try_into().ok().map(u64::from_le_bytes) else { return };
+        let mut results = results.into_iter();
+        for waiter in self.waiters.remove(&number).into_iter().flatten() {
+            match waiter {
+                Waiter::Plans(count, reply) => {
+                    let own: Vec<Result<Committed, ApiError>> = results.by_ref().take(count).collect();
+                    answers.push(Box::new(move || drop(reply.send(Ok(own)))));
+                }
+                Waiter::Nothing(reply) => answers.push(Box::new(move || drop(reply.send(Ok(()))))),
+            }
+        }
+    }
+
+    fn break_off(&mut self, why: String) {
+        let why = format!("{why}. Nothing can be written until the control plane is restarted");
+        tracing::error!("{why}");
+        let error = ApiError::unavailable(why.clone());
+        self.waiters.drain().flat_map(|(_, waiters)| waiters).for_each(|waiter| waiter.fail(&error));
+        self.broken = Some(why);
+    }
+
+    /// Starts to write a checkpoint aside when the log has grown enough.
+    fn checkpoint_if_due(&mut self) {
+        if self.checkpoint_under_way || self.log.bytes() < self.checkpointed_bytes + CHECKPOINT_AFTER {
+            return;
+        }
+        self.checkpoint_under_way = true;
+        let (header, store) = (self.replica.header(), self.replica.store().clone());
+        let (dir, requests) = (self.snapshots.clone(), self.requests.clone());
+        let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            let written = checkpoints::write(&dir, &header, &store);
+            let _ = requests.send(Request::Checkpointed { index: header.index, written });
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no checkpoint can be written");
+            self.checkpoint_under_way = false;
+        }
+    }
+
+    fn checkpointed(&mut self, index: u64, written: std::io::Result<()>) {
+        self.checkpoint_under_way = false;
+        match written {
+            Ok(()) => {
+                self.replica.checkpointed(index);
+                self.log.forget(index);
+            }
+            Err(error) => tracing::warn!(%error, "a checkpoint could not be written; the log grows on"),
+        }
+        self.checkpointed_bytes = self.log.bytes();
+    }
+}
+
+impl Waiter {
+    fn fail(self, error: &ApiError) {
+        match self {
+            Waiter::Plans(_, reply) => drop(reply.send(Err(error.clone()))),
+            Waiter::Nothing(reply) => drop(reply.send(Err(error.clone()))),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The replica at work: one thread that owns the state machine and the log on disk, and handles for everybody else.
+mod changes;
+mod checkpoints;
+mod driver;
+mod lock;
+mod segments;
+
+pub use changes::{Batch, Changes};
+
+use bytes::Bytes;
+use driver::{Driver, Request};
+use parking_lot::RwLock;
+use sampan_api::{ApiError, Plan, Reason, Revision};
+use sampan_state::{Committed, Snapshot};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+};
+use tokio::sync::{oneshot, watch};
+
+/// The answers to a list of plans, one for each.
+pub type Results = Vec<Result<Committed, ApiError>>;
+
+/// Requests that may wait for the driver; more have to wait to be let in.
+const WAITING: usize = 4096;
+
+/// How a replica is opened.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// Where its log and checkpoints are; made if it is not there.
+    pub dir: PathBuf,
+    /// Unlike any other cluster's; only used when the directory is empty.
+    pub cluster: String,
+    pub member: u64,
+}
+
+/// Why a replica cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{} is in use by process {pid}: stop it first, or choose another --data-dir", path.display())]
+    Locked { path: PathBuf, pid: String },
+    #[error(
+        "the log is damaged in its middle, at byte {offset} of {}: what follows would be lost. Restore a snapshot, or, to \
+         accept the loss, move this file and those after it away", path.display()
+    )]
+    Corrupt { path: PathBuf, offset: u64 },
+    #[error("{}: {reason}. Move it away to start from the checkpoint before it", path.display())]
+    Checkpoint { path: PathBuf, reason: sampan_state::CheckpointError },
+    #[error("{}: the log begins after the newest checkpoint: entries up to {missing} are missing", path.display())]
+    Gap { path: PathBuf, missing: u64 },
+    #[error("{}: {what}", path.display())]
+    Version { path: PathBuf, what: String },
+    #[error(transparent)]
+    Replica(#[from] sampan_state::ReplicaError),
+}
+
+/// An error of I/O with the path it is about.
+fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    |source| OpenError::Io { path, source }
+}
+
+/// What a replica says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaStatus {
+    pub member: u64,
+    pub leader: u64,
+    pub term: u64,
+    pub applied: u64,
+    pub voters: Vec<u64>,
+    pub learners: Vec<u64>,
+    pub log_bytes: u64,
+}
+
+/// What the driver publishes after each batch.
+struct Published {
+    snapshot: RwLock<Snapshot>,
+    status: RwLock<ReplicaStatus>,
+    revision: watch::Receiver<Revision>,
+}
+
+/// A way to the replica; copies are cheap and all lead to the same one.
+#[derive(Clone)]
+pub struct ReplicaHandle {
+    requests: mpsc::SyncSender<Request>,
+    published: Arc<Published>,
+}
+
+impl ReplicaHandle {
+    /// Opens the replica of a directory, or makes a new one there, and starts its thread.
+    ///
+    /// # Errors
+    /// If another process has it, or what is on disk is damaged.
+    pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
+        let (requests, receiver) = mpsc::sync_channel(WAITING);
+        let driver = Driver::open(config, requests.clone())?;
+        let (sender, revision) = watch::channel(driver.snapshot().revision());
+        let published = Arc::new(Published {
+            snapshot: RwLock::new(driver.snapshot()),
+            status: RwLock::new(driver.status()),
+            revision,
+        });
+        let for_driver = published.clone();
+        std::thread::Builder::new()
+            .name("replica".to_owned())
+            .spawn(move || driver.run(&receiver, &for_driver, &sender))
+            .map_err(io_error(&config.dir))?;
+        Ok(ReplicaHandle { requests, published })
+    }
+
+    fn send(&self, request: Request) -> Result<(), ApiError> {
+        self.requests.send(request).map_err(|_| closed())
+    }
+
+    async fn send_and_wait<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Request) -> Result<T, ApiError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut request = make(sender);
+        // The queue is only ever full for moments: the driver takes all of it at a time.
+        while let Err(error) = self.requests.try_send(request) {
+            match error {
+                mpsc::TrySendError::Full(again) => request = again,
+                mpsc::TrySendError::Disconnected(_) => return Err(closed()),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        receiver.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Commits plans as one entry, each whole or not at all; answers when they are on disk and applied.
+    ///
+    /// # Errors
+    /// `Unavailable` if nothing of it was committed: no leader, a full disk, shutting down.
+    pub async fn commit(&self, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        self.commit_keyed(plans, String::new()).await
+    }
+
+    /// As [`ReplicaHandle::commit`]; the same key again gives the same answer and commits nothing.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`].
+    pub async fn commit_keyed(&self, plans: Vec<Plan>, idempotency_key: String) -> Result<Results, ApiError> {
+        if plans.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send_and_wait(|reply| Request::Commit { plans, idempotency_key, reply }).await
+    }
+
+    /// Commits one plan.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`], or why the plan was refused.
+    pub async fn commit_one(&self, plan: Plan) -> Result<Committed, ApiError> {
+        self.commit(vec![plan]).await?.pop().unwrap_or_else(|| Err(closed()))
+    }
+
+    /// As [`ReplicaHandle::commit`], for threads. Must not be called from an asynchronous task.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`].
+    pub fn commit_blocking(&self, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        if plans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, receiver) = oneshot::channel();
+        self.send(Request::Commit { plans, idempotency_key: String::new(), reply })?;
+        receiver.blocking_recv().unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Keeps bytes in the state; their digest.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`].
+    pub async fn put_blob(&self, bytes: Bytes) -> Result<String, ApiError> {
+        let digest = sampan_state::digest_of(&bytes);
+        if self.snapshot().blob(&digest).is_none() {
+            self.send_and_wait(|reply| Request::Blobs { keep: vec![bytes], forget: Vec::new(), reply }).await?;
+        }
+        Ok(digest)
+    }
+
+    /// Lets go of bytes.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`].
+    pub async fn forget_blobs(&self, digests: Vec<String>) -> Result<(), ApiError> {
+        self.send_and_wait(|reply| Request::Blobs { keep: Vec::new(), forget: digests, reply }).await
+    }
+
+    /// Waits until this replica shows everything that was acknowledged before the call, anywhere.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is no leader.
+    pub async fn barrier(&self) -> Result<(), ApiError> {
+        // The only member is the leader and has applied what it acknowledged.
+        let status = self.status();
+        if status.voters.len() <= 1 && status.leader == status.member {
+            return Ok(());
+        }
+        self.send_and_wait(|reply| Request::Barrier { reply }).await
+    }
+
+    /// The newest state that was applied here.
+    pub fn snapshot(&self) -> Snapshot {
+        self.published.snapshot.read().clone()
+    }
+
+    pub fn status(&self) -> ReplicaStatus {
+        self.published.status.read().clone()
+    }
+
+    /// Everything that happens after a revision.
+    ///
+    /// # Errors
+    /// `Expired` if some of it is forgotten, `Unavailable` if the replica is closed.
+    pub fn watch(&self, after: Revision) -> Result<Changes, ApiError> {
+        if self.published.revision.has_changed().is_err() {
+            return Err(closed());
+        }
+        self.snapshot().since(after)?;
+        Ok(Changes::new(self.published.clone(), after))
+    }
+
+    /// Ends the thread after what was asked before is done; everything after is answered `Unavailable`.
+    pub async fn shutdown(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.requests.send(Request::Shutdown { reply: sender }).is_ok() {
+            let _: Result<(), _> = receiver.await;
+        }
+    }
+}
+
+fn closed() -> ApiError {
+    ApiError::new(Reason::Unavailable, "the control plane is shutting down")
+}

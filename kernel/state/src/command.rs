@@ -1,0 +1,77 @@
+//! A command: what one Raft entry tells the state machine to do.
+use bytes::Bytes;
+use prost::Message;
+use sampan_api::{ApiError, Plan, Revision, rpc};
+
+/// The version of the encoding; a newer one is refused.
+const VERSION: u32 = 1;
+
+/// What one entry does. Its plans are independent of each other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Command {
+    /// The proposer's clock, in milliseconds of Unix time; the only time the state machine knows.
+    pub now_ms: u64,
+    pub plans: Vec<Plan>,
+    /// Bytes to keep, found by their sha256.
+    pub blobs: Vec<Bytes>,
+    /// Digests of bytes to let go of.
+    pub forget_blobs: Vec<String>,
+    /// Let go of events up to this revision; 0 is none.
+    pub compact_to: Revision,
+    /// Plans that were committed under this key are not committed again. Empty: no such care.
+    pub idempotency_key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Wire {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(uint64, tag = "2")]
+    now_ms: u64,
+    #[prost(message, repeated, tag = "3")]
+    plans: Vec<rpc::Plan>,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    blobs: Vec<Bytes>,
+    #[prost(string, repeated, tag = "5")]
+    forget_blobs: Vec<String>,
+    #[prost(uint64, tag = "6")]
+    compact_to: u64,
+    #[prost(string, tag = "7")]
+    idempotency_key: String,
+}
+
+impl Command {
+    /// Its bytes in the log.
+    pub fn encode(&self) -> Bytes {
+        let wire = Wire {
+            version: VERSION,
+            now_ms: self.now_ms,
+            plans: self.plans.iter().map(rpc::Plan::from).collect(),
+            blobs: self.blobs.clone(),
+            forget_blobs: self.forget_blobs.clone(),
+            compact_to: self.compact_to,
+            idempotency_key: self.idempotency_key.clone(),
+        };
+        wire.encode_to_vec().into()
+    }
+
+    /// Reads what [`Command::encode`] wrote.
+    ///
+    /// # Errors
+    /// `Internal` for bytes that are no command, or one of a newer version.
+    pub fn decode(bytes: Bytes) -> Result<Self, ApiError> {
+        let wire = Wire::decode(bytes).map_err(|e| ApiError::internal(format!("an entry of the log is damaged: {e}")))?;
+        if wire.version != VERSION {
+            let message = format!("an entry of the log is of version {}, newer than this program", wire.version);
+            return Err(ApiError::internal(message));
+        }
+        Ok(Command {
+            now_ms: wire.now_ms,
+            plans: wire.plans.iter().map(Plan::try_from).collect::<Result<_, _>>()?,
+            blobs: wire.blobs,
+            forget_blobs: wire.forget_blobs,
+            compact_to: wire.compact_to,
+            idempotency_key: wire.idempotency_key,
+        })
+    }
+}

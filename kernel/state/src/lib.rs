@@ -1,0 +1,24 @@
+//! Floor 1: the replicated state, sans-IO: Raft, multi-version objects, plan commit, watch, snapshots.
+//!
+//! Nothing here reads a clock, draws a random number of its own, or does I/O: time is part of a command, and the driver
+//! persists and sends what a [`Replica`] hands it. The same commands give the same state, on every replica and in a
+//! simulator.
+mod apply;
+mod checkpoint;
+mod command;
+mod index;
+mod log;
+mod merge;
+mod names;
+mod replica;
+mod snapshot;
+mod store;
+
+pub use checkpoint::{CheckpointError, Header, decode as decode_checkpoint, encode as encode_checkpoint};
+pub use command::Command;
+pub use log::{Persisted, Recovered};
+pub use merge::merge_patch;
+pub use raft::eraftpb;
+pub use replica::{Output, Outcome, Replica, ReplicaError, Role};
+pub use snapshot::{Event, EventKind, Snapshot};
+pub use store::{Applied, Committed, Store, digest_of};

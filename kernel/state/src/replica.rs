@@ -1,0 +1,276 @@
+//! One member of the Raft group, sans-IO: ticks, messages and proposals go in; what to persist, to send and what was
+//! applied come out.
+use crate::{
+    checkpoint::{self, Header},
+    command::Command,
+    log::{Log, Persisted, Recovered},
+    store::{Applied, Store},
+};
+use bytes::Bytes;
+use prost::Message as _;
+use raft::{
+    Config, RawNode, StateRole,
+    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata},
+};
+use sampan_api::ApiError;
+
+/// Ticks without a leader before an election.
+const ELECTION_TICKS: usize = 10;
+const HEARTBEAT_TICKS: usize = 2;
+
+/// Bytes of entries in one message to a follower.
+const MESSAGE_BYTES: u64 = 1 << 20;
+
+/// Entries kept in memory for followers after they are in a checkpoint.
+const KEPT_ENTRIES: u64 = 4096;
+
+/// Why a replica could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error("raft: {0}")]
+    Raft(#[from] raft::Error),
+    #[error("the state received from the leader cannot be read: {0}")]
+    Checkpoint(#[from] checkpoint::CheckpointError),
+}
+
+/// What this member is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leader,
+    Candidate,
+    Follower,
+}
+
+/// What the driver must do, in this order: send `messages`, persist `persist` (if any, with a sync), call
+/// [`Replica::persisted`].
+#[derive(Debug, Default)]
+pub struct Output {
+    /// May be sent before anything is on disk.
+    pub messages: Vec<Message>,
+    pub persist: Option<Persisted>,
+    /// The state as received from the leader: a checkpoint to persist before the rest.
+    pub checkpoint: Option<Bytes>,
+}
+
+/// What happened once that was on disk.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub messages: Vec<Message>,
+    /// For each entry applied: the context of its proposal, and what came of it.
+    pub applied: Vec<(Bytes, Applied)>,
+}
+
+/// A member of the group with its state machine.
+pub struct Replica {
+    node: RawNode<Log>,
+    store: Store,
+    ready: Option<raft::Ready>,
+}
+
+impl Replica {
+    /// Goes on from what was on disk.
+    ///
+    /// # Errors
+    /// If Raft cannot make sense of it.
+    pub fn new(id: u64, store: Store, recovered: Recovered) -> Result<Self, ReplicaError> {
+        let config = Config {
+            id,
+            election_tick: ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            applied: store.applied(),
+            max_size_per_msg: MESSAGE_BYTES,
+            max_inflight_msgs: 256,
+            check_quorum: true,
+            pre_vote: true,
+            ..Config::default()
+        };
+        let node = RawNode::new(&config, Log::new(recovered), &slog::Logger::root(slog::Discard, slog::o!()))?;
+        let mut replica = Replica { node, store, ready: None };
+        if replica.node.store().members.voters == [id] {
+            // Alone there is nobody to wait for.
+            replica.node.campaign()?;
+        }
+        Ok(replica)
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn role(&self) -> Role {
+        match self.node.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Follower => Role::Follower,
+        }
+    }
+
+    /// The leader's id as far as is known; 0 for none.
+    pub fn leader(&self) -> u64 {
+        self.node.raft.leader_id
+    }
+
+    pub fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    pub fn members(&self) -> &ConfState {
+        &self.node.store().members
+    }
+
+    /// Time has passed: one tick.
+    pub fn tick(&mut self) {
+        self.node.tick();
+    }
+
+    /// A message of another member.
+    ///
+    /// # Errors
+    /// If it makes no sense here; it is then as if it had been lost.
+    pub fn step(&mut self, message: Message) -> Result<(), ReplicaError> {
+        Ok(self.node.step(message)?)
+    }
+
+    /// Proposes a command; `context` comes back with what came of it.
+    ///
+    /// # Errors
+    /// If this is not the leader, or too much is under way.
+    pub fn propose(&mut self, context: Bytes, command: &Command) -> Result<(), ReplicaError> {
+        Ok(self.node.propose(context.to_vec(), command.encode().to_vec())?)
+    }
+
+    /// Proposes to change the members.
+    ///
+    /// # Errors
+    /// If this is not the leader, or another change is under way.
+    pub fn propose_members(&mut self, context: Bytes, change: ConfChangeV2) -> Result<(), ReplicaError> {
+        Ok(self.node.propose_conf_change(context.to_vec(), change)?)
+    }
+
+    /// Hands leadership to another member.
+    pub fn transfer_leader(&mut self, to: u64) {
+        self.node.transfer_leader(to);
+    }
+
+    /// What is to be done now; none if nothing. Followed by [`Replica::persisted`].
+    ///
+    /// # Errors
+    /// If the state received from the leader cannot be read.
+    pub fn output(&mut self) -> Result<Option<Output>, ReplicaError> {
+        self.make_snapshot_if_wanted();
+        if !self.node.has_ready() {
+            return Ok(None);
+        }
+        let mut ready = self.node.ready();
+        let mut output = Output { messages: ready.take_messages(), ..Output::default() };
+        if !ready.snapshot().is_empty() {
+            let snapshot = ready.snapshot().clone();
+            let (store, _) = checkpoint::decode(&snapshot.data)?;
+            self.store = store;
+            self.node.mut_store().restore(snapshot.get_metadata());
+            output.checkpoint = Some(snapshot.data);
+        }
+        if let Some(hard_state) = ready.hs() {
+            self.node.mut_store().set_hard_state(hard_state.clone());
+        }
+        self.node.mut_store().append(ready.entries());
+        if ready.must_sync() || !ready.entries().is_empty() || ready.hs().is_some() {
+            let entries = ready.entries().clone();
+            output.persist = Some(Persisted { entries, hard_state: ready.hs().cloned() });
+        }
+        self.ready = Some(ready);
+        Ok(Some(output))
+    }
+
+    /// The output is on disk: applies what is committed.
+    ///
+    /// # Errors
+    /// If a committed change of members cannot be read.
+    pub fn persisted(&mut self) -> Result<Outcome, ReplicaError> {
+        let Some(mut ready) = self.ready.take() else { return Ok(Outcome::default()) };
+        let mut outcome = Outcome { messages: ready.take_persisted_messages(), ..Outcome::default() };
+        let committed = ready.take_committed_entries();
+        self.apply_all(committed, &mut outcome)?;
+        let mut light = self.node.advance(ready);
+        if let Some(commit) = light.commit_index() {
+            self.node.mut_store().set_commit(commit);
+        }
+        outcome.messages.append(&mut light.take_messages());
+        self.apply_all(light.take_committed_entries(), &mut outcome)?;
+        self.node.advance_apply();
+        Ok(outcome)
+    }
+
+    fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
+        for entry in entries {
+            let applied = match entry.entry_type() {
+                EntryType::EntryNormal => self.apply(&entry),
+                EntryType::EntryConfChange => {
+                    let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
+                    let members = self.node.apply_conf_change(&change)?;
+                    self.change_members(members, entry.index)
+                }
+                EntryType::EntryConfChangeV2 => {
+                    let change = ConfChangeV2::decode(entry.data.clone()).map_err(decode_error)?;
+                    let members = self.node.apply_conf_change(&change)?;
+                    self.change_members(members, entry.index)
+                }
+            };
+            outcome.applied.push((entry.context, applied));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Applied {
+        // A new leader's first entry is empty.
+        if entry.data.is_empty() {
+            return self.store.apply(entry.index, &Command::default());
+        }
+        match Command::decode(entry.data.clone()) {
+            Ok(command) => self.store.apply(entry.index, &command),
+            Err(error) => {
+                self.store.apply(entry.index, &Command::default());
+                Applied { results: vec![Err(error)], events: Vec::new() }
+            }
+        }
+    }
+
+    fn change_members(&mut self, members: ConfState, index: u64) -> Applied {
+        self.node.mut_store().members = members;
+        self.store.apply(index, &Command::default())
+    }
+
+    /// What a checkpoint of the state now says of itself.
+    pub fn header(&self) -> Header {
+        let index = self.store.applied();
+        Header {
+            cluster: self.store.cluster().to_owned(),
+            index,
+            term: raft::Storage::term(self.node.store(), index).unwrap_or_default(),
+            members: Some(self.members().clone()),
+            revision: self.store.snapshot().revision(),
+            compacted: self.store.snapshot().compacted(),
+        }
+    }
+
+    /// A checkpoint of the state at this index is on disk: entries long before it are let go of.
+    pub fn checkpointed(&mut self, index: u64) {
+        self.node.mut_store().forget(index.saturating_sub(KEPT_ENTRIES));
+    }
+
+    fn make_snapshot_if_wanted(&mut self) {
+        if !self.node.store().snapshot_wanted.replace(false) {
+            return;
+        }
+        let header = self.header();
+        let metadata =
+            SnapshotMetadata { conf_state: header.members.clone(), index: header.index, term: header.term };
+        let data: Vec<u8> = checkpoint::encode(&header, &self.store).flatten().collect();
+        self.node.mut_store().snapshot = Some(Snapshot { data: data.into(), metadata: Some(metadata) });
+    }
+}
+
+fn decode_error(error: prost::DecodeError) -> ReplicaError {
+    let message = format!("a change of members in the log is damaged: {error}");
+    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(ApiError::internal(message).message))
+}

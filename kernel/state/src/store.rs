@@ -1,0 +1,188 @@
+//! The state machine: a deterministic function of commands.
+use crate::{
+    apply::Draft,
+    command::Command,
+    names,
+    snapshot::{Event, EventKind, Snapshot},
+};
+use sampan_api::{ApiError, Key, Object, Plan, Revision};
+use sha2::{Digest, Sha256};
+use std::{collections::VecDeque, fmt::Write as _, sync::Arc};
+
+/// So many answers to keyed commands are remembered.
+const ANSWERS: usize = 1024;
+
+/// So many events are kept at the least; twice as many at the most, unless told to forget earlier.
+const EVENTS: usize = 20_000;
+
+/// What a plan wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed {
+    /// The cluster's revision with the plan; the one before where it changed nothing.
+    pub revision: Revision,
+    /// The keys written, with the names the kernel gave.
+    pub keys: Vec<Key>,
+    /// The objects as written; none for those that are gone.
+    pub objects: Vec<Option<Arc<Object>>>,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// For each plan.
+    pub results: Vec<Result<Committed, ApiError>>,
+    pub events: Vec<Arc<Event>>,
+}
+
+/// The state machine. Copying one costs next to nothing: the maps are shared until one changes.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) cluster: String,
+    pub(crate) seed: u64,
+    pub(crate) index: u64,
+    pub(crate) state: Snapshot,
+    pub(crate) answers: VecDeque<(String, Vec<Result<Committed, ApiError>>)>,
+}
+
+impl Store {
+    /// An empty one. The cluster's id makes the uids it gives unlike those of any other cluster.
+    pub fn new(cluster: &str) -> Self {
+        Store {
+            seed: names::seed(cluster),
+            cluster: cluster.to_owned(),
+            index: 0,
+            state: Snapshot::default(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// The cluster's id.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The log index applied last.
+    pub fn applied(&self) -> u64 {
+        self.index
+    }
+
+    /// The state now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.clone()
+    }
+
+    /// Applies the command at a log index. An index that was applied already changes nothing.
+    pub fn apply(&mut self, index: u64, command: &Command) -> Applied {
+        if index <= self.index {
+            return Applied::default();
+        }
+        self.index = index;
+        let key = &command.idempotency_key;
+        if !key.is_empty()
+            && let Some((_, results)) = self.answers.iter().find(|(known, _)| known == key)
+        {
+            return Applied { results: results.clone(), events: Vec::new() };
+        }
+        for blob in &command.blobs {
+            self.state.blobs.insert(digest_of(blob), blob.clone());
+        }
+        for digest in &command.forget_blobs {
+            self.state.blobs.remove(digest);
+        }
+        let mut applied = Applied::default();
+        for plan in &command.plans {
+            let result = self.commit(plan, command.now_ms, &mut applied.events);
+            applied.results.push(result);
+        }
+        if command.compact_to > 0 {
+            self.compact(command.compact_to.min(self.state.revision));
+        }
+        if self.state.events.len() > 2 * EVENTS {
+            let keep_after = self.state.events.get(self.state.events.len() - EVENTS).map(|event| event.revision);
+            self.compact(keep_after.unwrap_or_default());
+        }
+        if !key.is_empty() {
+            self.answers.push_back((key.clone(), applied.results.clone()));
+            if self.answers.len() > ANSWERS {
+                self.answers.pop_front();
+            }
+        }
+        applied
+    }
+
+    fn commit(&mut self, plan: &Plan, now_ms: u64, events: &mut Vec<Arc<Event>>) -> Result<Committed, ApiError> {
+        let revision = self.state.revision + 1;
+        let mut draft = Draft::new(&self.state, self.seed, revision, now_ms);
+        let mut keys = Vec::with_capacity(plan.writes.len());
+        for write in &plan.writes {
+            keys.push(draft.write(write)?);
+        }
+        let changes = draft.changes();
+        if !changes.is_empty() {
+            self.state.revision = revision;
+        }
+        for (key, after) in changes {
+            let event = self.change(key, after, revision);
+            events.push(event.clone());
+            self.state.events.push_back(event);
+        }
+        let objects = keys.iter().map(|key| self.state.get(key)).collect();
+        Ok(Committed { revision: self.state.revision, keys, objects })
+    }
+
+    /// Puts a change into the maps.
+    fn change(&mut self, key: Key, after: Option<Object>, revision: Revision) -> Arc<Event> {
+        let before = self.state.objects.get(&key).cloned();
+        let (kind, object) = match (after, &before) {
+            (Some(mut object), _) => {
+                object.metadata.resource_version = revision;
+                let kind = if before.is_some() { EventKind::Modified } else { EventKind::Added };
+                (kind, Arc::new(object))
+            }
+            (None, before) => {
+                let mut last = before.as_deref().cloned().unwrap_or_default();
+                last.metadata.resource_version = revision;
+                (EventKind::Deleted, Arc::new(last))
+            }
+        };
+        let now = (kind != EventKind::Deleted).then_some(&*object);
+        self.state.index.change(&key, before.as_deref(), now);
+        match kind {
+            EventKind::Deleted => self.state.objects.remove(&key),
+            EventKind::Added | EventKind::Modified => self.state.objects.insert(key.clone(), object.clone()),
+        };
+        Arc::new(Event { kind, revision, key, object, previous: before })
+    }
+
+    fn compact(&mut self, revision: Revision) {
+        while self.state.events.front().is_some_and(|event| event.revision <= revision) {
+            self.state.events.pop_front();
+        }
+        self.state.compacted = self.state.compacted.max(revision);
+    }
+
+    /// A digest of all that replicas must agree on.
+    pub fn digest(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.state.revision.to_le_bytes());
+        for (key, object) in &self.state.objects {
+            hasher.update(key.to_string());
+            hasher.update(object.to_json());
+        }
+        self.state.blobs.keys().for_each(|digest| hasher.update(digest));
+        hex(&hasher.finalize())
+    }
+}
+
+/// How bytes are named: `sha256:` and 64 hexadecimal digits.
+pub fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
