@@ -21,7 +21,7 @@ impl Interest {
     pub fn keys(&self, event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         let mut keys = Vec::new();
         for watch in self.watches.iter().filter(|watch| wants(&watch.resource, &event.key)) {
-            match watch.map {
+            match watch.mapping {
                 Mapping::Itself => keys.push(event.key.clone()),
                 Mapping::Owner => {
                     keys.extend(self.owners(&event.key, &event.object));
@@ -40,14 +40,14 @@ impl Interest {
 
     /// All keys there are: what a controller starts with.
     pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
-        let itself = self.watches.iter().filter(|watch| watch.map == Mapping::Itself);
+        let itself = self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself);
         let keys = itself.flat_map(|watch| snapshot.list(&Selection::of(&watch.resource)).map(|(key, _)| key));
         keys.filter(|key| &*key.resource != "events").collect()
     }
 
     /// The owners that are of the controller's own resource.
     fn owners(&self, key: &Key, object: &Object) -> Vec<Key> {
-        let Some(own) = self.watches.iter().find(|watch| watch.map == Mapping::Itself) else { return Vec::new() };
+        let Some(own) = self.watches.iter().find(|watch| watch.mapping == Mapping::Itself) else { return Vec::new() };
         let Some(kind) = kinds::of_resource(&own.resource) else { return Vec::new() };
         let owners = object.metadata.owner_references.iter().filter(|owner| owner.kind == kind.kind);
         let namespace = if kind.namespaced { &*key.namespace } else { "" };

@@ -1,0 +1,171 @@
+//! Plugins of the world `controller`.
+mod plan;
+
+pub use plan::{ControllerPlan, PolicyEvent};
+
+use crate::{
+    Description, Figures, LoadError,
+    engine::{Limits, PluginEngine},
+    instance::{Data, Guarded},
+};
+use sampan_api::{Key, Object};
+use std::sync::Arc;
+use wasmtime::component::{Component, HasSelf, Linker, Resource};
+
+pub use crate::error::CallError;
+
+mod bindings {
+    #![allow(missing_docs, clippy::all, rust_2018_idioms)]
+    wasmtime::component::bindgen!({
+        path: ["../../wit/lifecycle", "../../wit/controller"],
+        world: "sampan:controller/controller",
+        additional_derives: [PartialEq, Clone],
+        with: { "sampan:controller/reader.snapshot": super::SnapshotResource },
+    });
+}
+use bindings::sampan::controller::{reader, types};
+
+/// How a change of what is watched names keys.
+pub use types::Mapping;
+/// What makes the kernel call a controller.
+pub use types::Watch;
+
+/// What a list selects; all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// `*` is every resource.
+    pub resource: String,
+    pub namespace: Option<String>,
+    /// An owner's uid.
+    pub owner: Option<String>,
+    pub labels: Vec<(String, String)>,
+}
+
+/// The state at one revision, as the kernel lends it for a call.
+pub trait SnapshotReader: Send + Sync {
+    fn revision(&self) -> u64;
+    fn get(&self, key: &Key) -> Option<Arc<Object>>;
+    fn list(&self, query: &Query) -> Vec<(Key, Arc<Object>)>;
+    fn count(&self, query: &Query) -> u32;
+}
+
+/// The only snapshot a guest can name is the one of the call it is in.
+pub struct SnapshotResource;
+
+/// What the imports need: the snapshot of the call, while there is one.
+#[derive(Default)]
+pub struct Imports {
+    reader: Option<Arc<dyn SnapshotReader>>,
+}
+
+impl Imports {
+    fn reader(&self) -> wasmtime::Result<&dyn SnapshotReader> {
+        self.reader.as_deref().ok_or_else(|| wasmtime::Error::msg("a snapshot was read outside of a call"))
+    }
+}
+
+impl types::Host for Imports {}
+impl reader::Host for Imports {}
+
+impl reader::HostSnapshot for Imports {
+    fn revision(&mut self, _: Resource<SnapshotResource>) -> u64 {
+        self.reader.as_ref().map_or(0, |reader| reader.revision())
+    }
+
+    fn get(&mut self, _: Resource<SnapshotResource>, key: types::Key) -> Option<types::Object> {
+        let key = plan::kernel_key(&key);
+        let object = self.reader().ok()?.get(&key)?;
+        Some(guest_object(&key, &object))
+    }
+
+    fn list(&mut self, _: Resource<SnapshotResource>, query: types::Query) -> Vec<types::Object> {
+        let objects = self.reader().map(|reader| reader.list(&kernel_query(query))).unwrap_or_default();
+        objects.iter().map(|(key, object)| guest_object(key, object)).collect()
+    }
+
+    fn count(&mut self, _: Resource<SnapshotResource>, query: types::Query) -> u32 {
+        self.reader().map(|reader| reader.count(&kernel_query(query))).unwrap_or_default()
+    }
+
+    fn drop(&mut self, _: Resource<SnapshotResource>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+fn kernel_query(query: types::Query) -> Query {
+    let labels = query.labels.into_iter().map(|label| (label.key, label.value)).collect();
+    Query { resource: query.resource, namespace: query.namespace, owner: query.owner, labels }
+}
+
+fn guest_object(key: &Key, object: &Object) -> types::Object {
+    let json = String::from_utf8(object.to_json()).unwrap_or_default();
+    types::Object { key: plan::guest_key(key), revision: object.metadata.resource_version, json }
+}
+
+/// A linked component.
+pub(crate) type Pre = bindings::ControllerPre<Data<Imports>>;
+
+pub(crate) fn prepare(engine: &PluginEngine, component: &Component) -> Result<Pre, LoadError> {
+    let mut linker = Linker::<Data<Imports>>::new(engine.engine());
+    let contract = |error: wasmtime::Error| LoadError::Contract { reason: format!("{error:#}") };
+    bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(&mut linker, |data| &mut data.imports)
+        .map_err(contract)?;
+    bindings::ControllerPre::new(linker.instantiate_pre(component).map_err(contract)?).map_err(contract)
+}
+
+/// An instance of a controller.
+pub struct ControllerPlugin {
+    guarded: Guarded<Imports>,
+    world: bindings::Controller,
+}
+
+impl ControllerPlugin {
+    pub(crate) fn new(engine: &Arc<PluginEngine>, pre: &Pre, config: &str, limits: Limits) -> Result<Self, CallError> {
+        let mut guarded = Guarded::new(engine, limits, Imports::default());
+        let world = guarded.call(|store| pre.instantiate(store))?;
+        let mut plugin = ControllerPlugin { guarded, world };
+        let configured = plugin
+            .guarded
+            .call(|store| plugin.world.sampan_lifecycle_lifecycle().call_configure(store, config))?;
+        configured.map_err(CallError::Refused)?;
+        Ok(plugin)
+    }
+
+    pub(crate) fn describe(&mut self) -> Result<Description, CallError> {
+        let said = self.guarded.call(|store| self.world.sampan_lifecycle_lifecycle().call_describe(store))?;
+        Ok(Description { name: said.name, version: said.version, summary: said.summary })
+    }
+
+    /// What it wants to be called for.
+    ///
+    /// # Errors
+    /// What it failed with.
+    pub fn watches(&mut self) -> Result<Vec<Watch>, CallError> {
+        let policy = self.world.sampan_controller_policy();
+        self.guarded.call(|store| policy.call_watches(store))
+    }
+
+    /// Lets it decide for keys, on a snapshot, at a time in milliseconds of Unix time.
+    ///
+    /// # Errors
+    /// What it failed with; `Refused` with its own words leaves the instance as it was.
+    pub fn reconcile(
+        &mut self,
+        keys: &[Key],
+        reader: Arc<dyn SnapshotReader>,
+        now_ms: u64,
+    ) -> Result<ControllerPlan, CallError> {
+        let policy = self.world.sampan_controller_policy();
+        let keys: Vec<types::Key> = keys.iter().map(plan::guest_key).collect();
+        self.guarded.store.data_mut().imports.reader = Some(reader);
+        // Borrowed for the call: the guest cannot keep it.
+        let result = self.guarded.call(|store| policy.call_reconcile(store, &keys, Resource::new_borrow(0), now_ms));
+        self.guarded.store.data_mut().imports.reader = None;
+        let answer = result?.map_err(CallError::Refused)?;
+        plan::kernel_plan(answer).inspect_err(|_| self.guarded.poison())
+    }
+
+    pub fn figures(&self) -> Figures {
+        self.guarded.figures()
+    }
+}

@@ -1,0 +1,165 @@
+//! The plugins' engine, and plugins that are loaded and can be instantiated in microseconds.
+use crate::{
+    CallError, Description, LoadError,
+    controller::{self, ControllerPlugin},
+    inspect,
+    scheduler::{self, SchedulerPlugin},
+    ticker::Ticker,
+};
+use sampan_api::plugin::World;
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use wasmtime::{Config, Engine, component::Component};
+
+/// What a plugin may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For one call.
+    pub deadline: Duration,
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// Bytes that may cross the boundary towards the kernel in one call.
+    pub answer: usize,
+    /// Bytes of the component itself.
+    pub component: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { deadline: Duration::from_millis(200), memory: 256 << 20, answer: 16 << 20, component: 64 << 20 }
+    }
+}
+
+impl Limits {
+    /// The limits of a world: a scheduler is asked for hundreds of pods at a time and must not hold up the queue.
+    pub fn for_world(world: World) -> Self {
+        match world {
+            World::Scheduler => Limits::default(),
+            World::Controller => Limits { deadline: Duration::from_secs(1), ..Limits::default() },
+        }
+    }
+}
+
+/// Compiles and runs plugins. There is no WASI in it, no clock and no other import.
+pub struct PluginEngine {
+    engine: Engine,
+    ticker: Ticker,
+    cache: Option<PathBuf>,
+}
+
+impl PluginEngine {
+    /// An engine; compiled plugins are kept in `cache`.
+    ///
+    /// # Errors
+    /// If this machine cannot run Wasmtime.
+    pub fn new(cache: Option<PathBuf>) -> wasmtime::Result<Arc<Self>> {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        config.wasm_component_model(true);
+        config.max_wasm_stack(1 << 20);
+        // Deterministic to the bit on every machine: a recorded call replays anywhere.
+        config.cranelift_nan_canonicalization(true);
+        config.wasm_relaxed_simd(false);
+        let engine = Engine::new(&config)?;
+        let ticker = Ticker::start(&engine)?;
+        Ok(Arc::new(PluginEngine { engine, ticker, cache }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+
+    /// Compiles (or takes from the cache), links, and tries a component out: it must describe itself and take its
+    /// configuration.
+    ///
+    /// # Errors
+    /// Why it is not let in.
+    pub fn load(self: &Arc<Self>, world: World, bytes: &[u8], config: &Value, limits: Limits) -> Result<Loaded, LoadError> {
+        let component = inspect::component(self, bytes, &limits)?;
+        let (imports, exports) = inspect::names(self, &component);
+        let found = inspect::world(&imports, &exports)?;
+        if found != world {
+            return Err(LoadError::WrongWorld { found: found.to_string(), wanted: world.to_string() });
+        }
+        self.load_component(world, &component, config, limits)
+    }
+
+    pub(crate) fn load_component(
+        self: &Arc<Self>,
+        world: World,
+        component: &Component,
+        config: &Value,
+        limits: Limits,
+    ) -> Result<Loaded, LoadError> {
+        let pre = match world {
+            World::Scheduler => Pre::Scheduler(scheduler::prepare(self, component)?),
+            World::Controller => Pre::Controller(controller::prepare(self, component)?),
+        };
+        let config = if config.is_null() { "{}".to_owned() } else { config.to_string() };
+        let mut loaded =
+            Loaded { engine: self.clone(), pre, config, limits, description: Description::default() };
+        let start = |error| match error {
+            CallError::Refused(reason) => LoadError::Configuration { reason },
+            error => LoadError::Start(error),
+        };
+        loaded.description = match world {
+            World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.describe()).map_err(start)?,
+            World::Controller => loaded.controller().and_then(|mut plugin| plugin.describe()).map_err(start)?,
+        };
+        Ok(loaded)
+    }
+}
+
+enum Pre {
+    Scheduler(scheduler::Pre),
+    Controller(controller::Pre),
+}
+
+/// A plugin that was let in: instances of it are made in microseconds.
+pub struct Loaded {
+    engine: Arc<PluginEngine>,
+    pre: Pre,
+    config: String,
+    limits: Limits,
+    description: Description,
+}
+
+impl Loaded {
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// A fresh, configured instance.
+    ///
+    /// # Errors
+    /// What it failed with, or that it is no scheduler.
+    pub fn scheduler(&self) -> Result<SchedulerPlugin, CallError> {
+        match &self.pre {
+            Pre::Scheduler(pre) => SchedulerPlugin::new(&self.engine, pre, &self.config, self.limits),
+            Pre::Controller(_) => Err(CallError::Refused("it is a controller, not a scheduler".to_owned())),
+        }
+    }
+
+    /// A fresh, configured instance.
+    ///
+    /// # Errors
+    /// What it failed with, or that it is no controller.
+    pub fn controller(&self) -> Result<ControllerPlugin, CallError> {
+        match &self.pre {
+            Pre::Controller(pre) => ControllerPlugin::new(&self.engine, pre, &self.config, self.limits),
+            Pre::Scheduler(_) => Err(CallError::Refused("it is a scheduler, not a controller".to_owned())),
+        }
+    }
+}

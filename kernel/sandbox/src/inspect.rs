@@ -1,0 +1,115 @@
+//! What a component is and asks for.
+use crate::{
+    LoadError,
+    cache::{compiled, digest_of},
+    engine::{Limits, PluginEngine},
+};
+use sampan_api::plugin::World;
+use wasmtime::component::Component;
+
+/// A component's own words about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    pub name: String,
+    pub version: String,
+    pub summary: String,
+}
+
+/// What a component is, whether or not it could be loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Inspection {
+    pub digest: String,
+    pub size: usize,
+    pub world: Option<World>,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+    pub description: Description,
+    /// Why it could not be loaded; empty if it could.
+    pub problems: Vec<String>,
+}
+
+/// What a component exports in each world.
+fn policy_of(world: World) -> &'static str {
+    match world {
+        World::Scheduler => "sampan:scheduler/policy@0.1.0",
+        World::Controller => "sampan:controller/policy@0.1.0",
+    }
+}
+
+/// What a component may import in each world.
+fn may_import(world: World, import: &str) -> bool {
+    match world {
+        World::Scheduler => import == "sampan:scheduler/types@0.1.0",
+        World::Controller => ["sampan:controller/types@0.1.0", "sampan:controller/reader@0.1.0"].contains(&import),
+    }
+}
+
+/// The bytes as a component.
+///
+/// # Errors
+/// If they are none, or too many.
+pub fn component(engine: &PluginEngine, bytes: &[u8], limits: &Limits) -> Result<Component, LoadError> {
+    if bytes.len() > limits.component {
+        return Err(LoadError::TooLarge { size: bytes.len(), limit: limits.component });
+    }
+    if !bytes.starts_with(b"\0asm") {
+        let reason = "they do not begin as WebAssembly does".to_owned();
+        return Err(LoadError::NotAComponent { size: bytes.len(), reason });
+    }
+    if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
+        return Err(LoadError::CoreModule);
+    }
+    compiled(engine.engine(), bytes, engine.cache())
+        .map_err(|error| LoadError::NotAComponent { size: bytes.len(), reason: format!("{error:#}") })
+}
+
+/// The names a component imports and exports.
+pub fn names(engine: &PluginEngine, component: &Component) -> (Vec<String>, Vec<String>) {
+    let ty = component.component_type();
+    let imports = ty.imports(engine.engine()).map(|(name, _)| name.to_owned()).collect();
+    let exports = ty.exports(engine.engine()).map(|(name, _)| name.to_owned()).collect();
+    (imports, exports)
+}
+
+/// The world, if what it imports is let in there.
+///
+/// # Errors
+/// If there is none, or an import is not granted.
+pub fn world(imports: &[String], exports: &[String]) -> Result<World, LoadError> {
+    let found = World::ALL.into_iter().find(|world| exports.iter().any(|export| export == policy_of(*world)));
+    let Some(world) = found else {
+        let exports = if exports.is_empty() { "nothing at all".to_owned() } else { exports.join(", ") };
+        return Err(LoadError::NoWorld { exports });
+    };
+    match imports.iter().find(|import| !may_import(world, import)) {
+        Some(import) => Err(LoadError::Import { import: import.clone(), world: world.to_string() }),
+        None => Ok(world),
+    }
+}
+
+impl PluginEngine {
+    /// What a component is; it is only run to describe itself, under the limits of its world.
+    pub fn inspect(self: &std::sync::Arc<Self>, bytes: &[u8]) -> Inspection {
+        let mut inspection = Inspection { digest: digest_of(bytes), size: bytes.len(), ..Inspection::default() };
+        let limits = Limits::default();
+        let component = match component(self, bytes, &limits) {
+            Ok(component) => component,
+            Err(error) => {
+                inspection.problems.push(error.to_string());
+                return inspection;
+            }
+        };
+        (inspection.imports, inspection.exports) = names(self, &component);
+        match world(&inspection.imports, &inspection.exports) {
+            Err(error) => inspection.problems.push(error.to_string()),
+            Ok(world) => {
+                inspection.world = Some(world);
+                match self.load_component(world, &component, &serde_json::Value::Null, limits) {
+                    Ok(loaded) => inspection.description = loaded.description().clone(),
+                    Err(error) => inspection.problems.push(error.to_string()),
+                }
+            }
+        }
+        inspection
+    }
+}
