@@ -1,0 +1,32 @@
+//! A scheduler that answers with ten million assignments.
+#[cfg(target_arch = "wasm32")]
+mod flood {
+    use sampan_sdk::scheduler::{
+        Assignment, Delta, Description, Outcome, Pod,
+        bindings::{self, exports},
+        description,
+    };
+
+    struct Flood;
+
+    impl exports::sampan::lifecycle::lifecycle::Guest for Flood {
+        fn describe() -> Description {
+            description("flood", env!("CARGO_PKG_VERSION"), "Answers too much.")
+        }
+        fn configure(_config: String) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    impl exports::sampan::scheduler::policy::Guest for Flood {
+        fn sync(_base: u64, _next: u64, _deltas: Vec<Delta>) -> Result<(), String> {
+            Ok(())
+        }
+        fn place(pods: Vec<Pod>) -> Vec<Assignment> {
+            let pod = pods.first().map_or(0, |pod| pod.id);
+            vec![Assignment { pod, outcome: Outcome::Bind(1) }; 10_000_000]
+        }
+    }
+
+    bindings::export_world!(Flood with_types_in bindings);
+}

@@ -1,0 +1,31 @@
+//! A scheduler that sends every pod to a node that nobody has.
+#[cfg(target_arch = "wasm32")]
+mod liar {
+    use sampan_sdk::scheduler::{
+        Assignment, Delta, Description, Outcome, Pod,
+        bindings::{self, exports},
+        description,
+    };
+
+    struct Liar;
+
+    impl exports::sampan::lifecycle::lifecycle::Guest for Liar {
+        fn describe() -> Description {
+            description("liar", env!("CARGO_PKG_VERSION"), "Names nodes that do not exist.")
+        }
+        fn configure(_config: String) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    impl exports::sampan::scheduler::policy::Guest for Liar {
+        fn sync(_base: u64, _next: u64, _deltas: Vec<Delta>) -> Result<(), String> {
+            Ok(())
+        }
+        fn place(pods: Vec<Pod>) -> Vec<Assignment> {
+            pods.iter().map(|pod| Assignment { pod: pod.id, outcome: Outcome::Bind(u32::MAX) }).collect()
+        }
+    }
+
+    bindings::export_world!(Liar with_types_in bindings);
+}

@@ -1,0 +1,151 @@
+//! The controller `replicaset`: as many pods as wanted, no more and no fewer.
+//!
+//! A snapshot shows all that this controller has committed, so what it counts is what there is; there are no
+//! expectations to keep.
+use sampan_sdk::{
+    Value,
+    controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
+    serde_json::json,
+    time,
+};
+
+/// Pods made or deleted in one plan at the most; the rest comes with the next.
+const AT_ONCE: usize = 500;
+
+/// Pods with a higher cost are deleted later.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+#[derive(Default)]
+pub struct ReplicaSet;
+
+impl Controller for ReplicaSet {
+    fn describe() -> Description {
+        description("replicaset", env!("CARGO_PKG_VERSION"), "Keeps as many pods as a ReplicaSet wants.")
+    }
+
+    fn watches() -> Vec<Watch> {
+        vec![Watch::Itself("replicasets.apps"), Watch::Owner("pods")]
+    }
+
+    fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> Result<Plan, String> {
+        let mut plan = Plan::default();
+        let Some(set) = snapshot.get(key) else { return Ok(plan) };
+        let pods = pods_of(&set, snapshot, &mut plan);
+        let live: Vec<&Object> = pods.iter().filter(|pod| is_live(pod)).collect();
+        let wanted = usize::try_from(set.spec_number("/replicas", 1)).unwrap_or(0);
+        if !set.is_deleting() {
+            if live.len() < wanted {
+                make(&mut plan, &set, (wanted - live.len()).min(AT_ONCE));
+            } else if live.len() > wanted {
+                remove(&mut plan, &set, live.clone(), (live.len() - wanted).min(AT_ONCE));
+            }
+            if live.len().abs_diff(wanted) > AT_ONCE {
+                plan.wake_up(key, 0);
+            }
+        }
+        status(&mut plan, &set, &live, now_ms);
+        Ok(plan)
+    }
+}
+
+/// Neither finished nor on its way out.
+fn is_live(pod: &Object) -> bool {
+    !pod.is_deleting() && !matches!(pod.phase(), "Succeeded" | "Failed")
+}
+
+/// The pods that belong to the set, with those that belong to nobody and match its selector, which it adopts.
+fn pods_of(set: &Object, snapshot: &dyn Snapshot, plan: &mut Plan) -> Vec<Object> {
+    let mut pods = snapshot.list(&Query::owned("pods", set));
+    pods.retain(|pod| pod.controller() == Some(set.uid()));
+    // Only a set that has not seen all its pods looks for others: that is when it is new, or its selector is.
+    let settled = set.status()["observedGeneration"].as_i64() == Some(set.generation());
+    if settled || set.is_deleting() {
+        return pods;
+    }
+    for mut pod in snapshot.list(&Query::within("pods", &set.key.namespace)) {
+        if pod.controller().is_none() && is_live(&pod) && pod.matches(&set.spec()["selector"]) {
+            let mut owners = pod.owners().to_vec();
+            owners.push(set.as_controller());
+            plan.patch(&pod, json!({"metadata": {"ownerReferences": owners}}));
+            pod.json["metadata"]["ownerReferences"] = json!([set.as_controller()]);
+            pods.push(pod);
+        }
+    }
+    pods
+}
+
+fn make(plan: &mut Plan, set: &Object, count: usize) {
+    let template = &set.spec()["template"];
+    for _ in 0..count {
+        let mut metadata = json!({
+            "generateName": format!("{}-", set.name()),
+            "namespace": set.key.namespace,
+            "ownerReferences": [set.as_controller()],
+        });
+        for field in ["labels", "annotations", "finalizers"] {
+            if !template["metadata"][field].is_null() {
+                metadata[field] = template["metadata"][field].clone();
+            }
+        }
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]});
+        plan.create("pods", &set.key.namespace, pod);
+    }
+    plan.normal(set, "SuccessfulCreate", format!("Created {count} pod(s)"));
+}
+
+/// Deletes those that are missed least: Kubernetes' order.
+fn remove(plan: &mut Plan, set: &Object, mut live: Vec<&Object>, count: usize) {
+    let cost = |pod: &Object| pod.annotation(DELETION_COST).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    live.sort_by_key(|pod| {
+        let bound = !pod.spec()["nodeName"].is_null();
+        let started = match pod.phase() {
+            "Pending" => 0,
+            "Unknown" => 1,
+            _ => 2,
+        };
+        let ready = pod.has_condition("Ready", "True");
+        // Newer ones first, and a name decides between equals.
+        (bound, started, ready, cost(pod), u64::MAX - pod.created_ms(), pod.key.name.clone())
+    });
+    live.iter().take(count).for_each(|pod| plan.delete(pod));
+    plan.normal(set, "SuccessfulDelete", format!("Deleted {count} pod(s)"));
+}
+
+fn status(plan: &mut Plan, set: &Object, live: &[&Object], now_ms: u64) {
+    let min_ready_ms = u64::try_from(set.spec_number("/minReadySeconds", 0)).unwrap_or(0) * 1000;
+    let ready: Vec<_> = live.iter().filter(|pod| pod.has_condition("Ready", "True")).collect();
+    let mut available = 0;
+    for pod in &ready {
+        let since = pod.condition("Ready").and_then(|condition| condition["lastTransitionTime"].as_str());
+        let until = since.and_then(time::parse).unwrap_or(0) + min_ready_ms;
+        if min_ready_ms == 0 || until <= now_ms {
+            available += 1;
+        } else {
+            plan.wake_up(&set.key, until - now_ms);
+        }
+    }
+    let labels = &set.spec()["template"]["metadata"]["labels"];
+    let wanted = labels.as_object().cloned().unwrap_or_default();
+    let labelled = live.iter().filter(|pod| wanted.iter().all(|(name, value)| pod.labels().get(name) == Some(value)));
+    let number = |count: usize| if count == 0 { Value::Null } else { json!(count) };
+    plan.patch_status(
+        set,
+        json!({
+            "replicas": live.len(),
+            "fullyLabeledReplicas": number(labelled.count()),
+            "readyReplicas": number(ready.len()),
+            "availableReplicas": number(available),
+            "observedGeneration": set.generation(),
+        }),
+    );
+}
+
+sampan_sdk::export_controller!(ReplicaSet);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn golden() {
+        sampan_sdk::testing::golden::<super::ReplicaSet>(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
+    }
+}

@@ -1,0 +1,195 @@
+//! The mirror of the nodes inside the guest, and placing on it.
+use super::{Assignment, Delta, Node, Outcome, Pod, Reason, Refusal, Resources, Scheduler, index::Index};
+use std::collections::HashMap;
+
+/// Classes with an index at the most; beyond, the least recently used goes.
+const CLASSES: usize = 64;
+
+/// The state of a scheduler plugin: what `export_scheduler!` calls.
+pub struct Engine<S> {
+    policy: S,
+    synced: u64,
+    mirror: Mirror,
+    indexes: HashMap<u32, Index>,
+    clock: u64,
+}
+
+/// The nodes by number, and which of them changed, in order.
+#[derive(Default)]
+pub(super) struct Mirror {
+    nodes: Vec<Option<Slot>>,
+    /// Numbers of nodes that changed, oldest first, from change `forgotten` on.
+    journal: Vec<u32>,
+    forgotten: usize,
+    count: usize,
+}
+
+/// A node, and how often it changed.
+pub(super) struct Slot {
+    pub node: Node,
+    pub version: u32,
+}
+
+impl Mirror {
+    pub fn get(&self, id: u32) -> Option<&Slot> {
+        self.nodes.get(id as usize).and_then(Option::as_ref)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Slot> {
+        self.nodes.iter().flatten()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The number of the next change.
+    pub fn changes(&self) -> usize {
+        self.forgotten + self.journal.len()
+    }
+
+    /// The nodes that changed from a change on; `None` if that is forgotten.
+    pub fn changed_since(&self, change: usize) -> Option<&[u32]> {
+        self.journal.get(change.checked_sub(self.forgotten)?..)
+    }
+
+    fn touch(&mut self, id: u32) {
+        if let Some(Some(slot)) = self.nodes.get_mut(id as usize) {
+            slot.version = slot.version.wrapping_add(1);
+        }
+        self.journal.push(id);
+        // An index that is so far behind is cheaper built anew.
+        if self.journal.len() > 4 * self.count + 1024 {
+            let half = self.journal.len() / 2;
+            self.journal.drain(..half);
+            self.forgotten += half;
+        }
+    }
+
+    fn put(&mut self, node: Node) {
+        let id = node.id;
+        let place = id as usize;
+        if self.nodes.len() <= place {
+            self.nodes.resize_with(place + 1, || None);
+        }
+        let version = self.nodes[place].as_ref().map_or(0, |slot| slot.version);
+        self.count += usize::from(self.nodes[place].is_none());
+        self.nodes[place] = Some(Slot { node, version });
+        self.touch(id);
+    }
+
+    fn remove(&mut self, id: u32) {
+        if self.nodes.get_mut(id as usize).and_then(Option::take).is_some() {
+            self.count -= 1;
+            self.touch(id);
+        }
+    }
+
+    /// Adds to (or takes from) what is requested of a node.
+    pub fn usage(&mut self, id: u32, amount: &Resources, add: bool) {
+        let Some(Some(slot)) = self.nodes.get_mut(id as usize) else { return };
+        let requested = &mut slot.node.requested;
+        let change = |field: &mut u64, amount: u64| {
+            *field = if add { field.saturating_add(amount) } else { field.saturating_sub(amount) };
+        };
+        change(&mut requested.milli_cpu, amount.milli_cpu);
+        change(&mut requested.memory, amount.memory);
+        change(&mut requested.ephemeral_storage, amount.ephemeral_storage);
+        requested.pods =
+            if add { requested.pods.saturating_add(amount.pods) } else { requested.pods.saturating_sub(amount.pods) };
+        self.touch(id);
+    }
+}
+
+impl<S: Scheduler> Default for Engine<S> {
+    fn default() -> Self {
+        Engine { policy: S::default(), synced: 0, mirror: Mirror::default(), indexes: HashMap::new(), clock: 0 }
+    }
+}
+
+impl<S: Scheduler> Engine<S> {
+    /// Hands the policy its config.
+    ///
+    /// # Errors
+    /// If it is not JSON, or the policy refuses it.
+    pub fn configure(&mut self, config: &str) -> Result<(), String> {
+        let config = serde_json::from_str(config).map_err(|error| format!("the config is not JSON: {error}"))?;
+        self.policy.configure(&config)
+    }
+
+    /// Brings the mirror from `base` to `next`.
+    ///
+    /// # Errors
+    /// If it is not at `base`.
+    pub fn sync(&mut self, base: u64, next: u64, deltas: Vec<Delta>) -> Result<(), String> {
+        if base == 0 {
+            (self.mirror, self.indexes) = Default::default();
+        } else if base != self.synced {
+            return Err(format!("the mirror is at {}, not at {base}", self.synced));
+        }
+        for delta in deltas {
+            match delta {
+                // Symbols compare by number; the texts are for policies that read them.
+                Delta::Symbol(_) => {}
+                Delta::Node(node) => self.mirror.put(node),
+                Delta::NodeGone(id) => self.mirror.remove(id),
+                Delta::Bound(usage) => self.mirror.usage(usage.node, &usage.resources, true),
+                Delta::Released(usage) => self.mirror.usage(usage.node, &usage.resources, false),
+            }
+        }
+        self.synced = next;
+        Ok(())
+    }
+
+    /// Places pods in their order, counting each at once.
+    pub fn place(&mut self, pods: &[Pod]) -> Vec<Assignment> {
+        pods.iter().map(|pod| Assignment { pod: pod.id, outcome: self.place_one(pod) }).collect()
+    }
+
+    fn place_one(&mut self, pod: &Pod) -> Outcome {
+        self.clock += 1;
+        let (policy, mirror) = (&self.policy, &self.mirror);
+        if self.indexes.len() >= CLASSES && !self.indexes.contains_key(&pod.class) {
+            let oldest = self.indexes.iter().min_by_key(|(_, index)| index.used).map(|(class, _)| *class);
+            oldest.map(|class| self.indexes.remove(&class));
+        }
+        let index = self.indexes.entry(pod.class).or_insert_with(|| Index::build(policy, mirror, pod));
+        index.used = self.clock;
+        match index.best(policy, mirror, pod) {
+            Some(id) => {
+                self.mirror.usage(id, &pod.requests, true);
+                Outcome::Bind(id)
+            }
+            None => Outcome::Unschedulable(self.refusal(pod)),
+        }
+    }
+
+    /// Asks every node why.
+    fn refusal(&self, pod: &Pod) -> Refusal {
+        let mut refusal = Refusal {
+            cordoned: 0,
+            not_ready: 0,
+            tainted: 0,
+            selector: 0,
+            cpu: 0,
+            memory: 0,
+            ephemeral_storage: 0,
+            pods: 0,
+        };
+        for slot in self.mirror.nodes() {
+            let Err(reason) = self.policy.filter(pod, &slot.node) else { continue };
+            *match reason {
+                Reason::Cordoned => &mut refusal.cordoned,
+                Reason::NotReady => &mut refusal.not_ready,
+                Reason::Tainted => &mut refusal.tainted,
+                Reason::Selector => &mut refusal.selector,
+                Reason::Cpu => &mut refusal.cpu,
+                Reason::Memory => &mut refusal.memory,
+                Reason::EphemeralStorage => &mut refusal.ephemeral_storage,
+                Reason::Pods => &mut refusal.pods,
+            } += 1;
+        }
+        refusal
+    }
+}
