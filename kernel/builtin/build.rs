@@ -141,8 +141,9 @@ impl Nested {
 /// Makes a component of a core module that carries its world in a custom section.
 fn componentize(module: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-    let encoder = wit_component::ComponentEncoder::default().validate(true).module(&bytes);
-    encoder.and_then(|mut e| e.encode()).with_context(|| format!("{} cannot be made a component", module.display()))
+    let mut encoder = wit_component::ComponentEncoder::default();
+    let encoded = encoder.validate(true).module(&bytes).and_then(|encoder| encoder.encode());
+    encoded.with_context(|| format!("{} cannot be made a component", module.display()))
 }
 
 fn copy_changed(from: &Path, to: &Path) -> Result<()> {
