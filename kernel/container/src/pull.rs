@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -116,7 +117,8 @@ impl Store {
         }
         self.fetch(&registry, &manifest.config, report).await?;
         self.check_platform(reference, &manifest).await?;
-        let fetches = manifest.layers.iter().map(|layer| self.fetch(&registry, layer, report));
+        // Boxed, or the compiler cannot see that the whole may move between threads.
+        let fetches: Vec<_> = manifest.layers.iter().map(|layer| self.fetch(&registry, layer, report).boxed()).collect();
         stream::iter(fetches)
             .buffer_unordered(options.parallel.max(1))
             .try_collect::<()>()

@@ -17,7 +17,11 @@ impl Breaker {
     /// Notes a failure; whether it was one too many.
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures.push_back(now);
-        while self.failures.front().is_some_and(|first| now.duration_since(*first) > WITHIN) {
+        while self
+            .failures
+            .front()
+            .is_some_and(|first| now.duration_since(*first) > WITHIN)
+        {
             self.failures.pop_front();
         }
         self.failures.len() >= FAILURES

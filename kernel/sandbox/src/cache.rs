@@ -7,13 +7,18 @@ use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 use wasmtime::{Engine, component::Component};
+
+/// A file left aside by a process that was killed is swept after this time.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// `sha256:` and 64 hexadecimal digits.
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -30,26 +35,54 @@ pub fn digest_of(bytes: &[u8]) -> String {
 /// # Errors
 /// If it cannot be compiled.
 pub fn compiled(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime::Result<Component> {
-    let Some(dir) = cache else { return Component::new(engine, bytes) };
-    let path = path_of(engine, bytes, dir);
-    if trusted(dir) && trusted(&path) {
-        // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
-        if let Ok(component) = unsafe { Component::deserialize_file(engine, &path) } {
-            return Ok(component);
-        }
+    let Some(dir) = cache else {
+        return Component::new(engine, bytes);
+    };
+    let digest = digest_of(bytes);
+    match kept(engine, &digest, dir) {
+        Some(component) => Ok(component),
+        None => compile(engine, bytes, &digest, dir),
     }
+}
+
+/// What the cache has for a digest, if it is to be trusted and was made by an engine like this one.
+pub fn kept(engine: &Engine, digest: &str, dir: &Path) -> Option<Component> {
+    let path = path_of(engine, digest, dir)?;
+    if !(trusted(dir) && trusted(&path)) {
+        return None;
+    }
+    // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
+    unsafe { Component::deserialize_file(engine, &path) }.ok()
+}
+
+/// Compiles, and puts the outcome where `kept` finds it.
+///
+/// # Errors
+/// If it cannot be compiled.
+pub fn compile(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<Component> {
     let component = Component::new(engine, bytes)?;
-    if let Err(error) = component.serialize().map_err(io::Error::other).and_then(|code| store(dir, &path, &code)) {
+    let Some(path) = path_of(engine, digest, dir) else {
+        return Ok(component);
+    };
+    if let Err(error) = component
+        .serialize()
+        .map_err(io::Error::other)
+        .and_then(|code| store(dir, &path, &code))
+    {
         tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
     }
     Ok(component)
 }
 
-fn path_of(engine: &Engine, bytes: &[u8], dir: &Path) -> PathBuf {
+/// None if the digest is none.
+fn path_of(engine: &Engine, digest: &str, dir: &Path) -> Option<PathBuf> {
+    let hex = digest.strip_prefix("sha256:")?;
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    let digest = digest_of(bytes).split_off("sha256:".len());
-    dir.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+    Some(dir.join(format!("{hex}-{:016x}.cwasm", hasher.finish())))
 }
 
 /// Whether only this user (or root) can have written it.
@@ -59,17 +92,112 @@ fn trusted(path: &Path) -> bool {
     })
 }
 
+/// Tells files apart that are written at the same time by one process.
+static ASIDE: AtomicU64 = AtomicU64::new(0);
+
 fn store(dir: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+    if !trusted(dir) {
+        return Err(io::Error::other("others can write to its directory: `chmod go-w` it"));
+    }
+    sweep(dir);
+    let number = ASIDE.fetch_add(1, Ordering::Relaxed);
+    let aside = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)?;
         file.write_all(code)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, path)?;
+        File::open(dir)?.sync_all()
     })();
     if written.is_err() {
         let _ = fs::remove_file(&aside);
     }
     written
+}
+
+/// Removes what killed processes left aside.
+fn sweep(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let left = path.extension().is_some_and(|extension| extension == "tmp")
+            && fs::symlink_metadata(&path)
+                .and_then(|meta| meta.modified())
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED));
+        if left {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn what_was_compiled_is_kept_and_found_by_its_digest() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("cache");
+        let engine = Engine::default();
+        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        compiled(&engine, EMPTY, Some(&dir)).unwrap();
+        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_some());
+        assert_eq!(files(&dir).len(), 1);
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(&files(&dir)[0]).unwrap().mode() & 0o777, 0o600);
+        assert!(kept(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+    }
+
+    #[test]
+    fn what_others_can_write_is_not_run() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("cache");
+        let engine = Engine::default();
+        compiled(&engine, EMPTY, Some(&dir)).unwrap();
+        let file = files(&dir).remove(0);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        // It still runs, and nothing is put there.
+        fs::remove_file(&file).unwrap();
+        compiled(&engine, EMPTY, Some(&dir)).unwrap();
+        assert!(files(&dir).is_empty());
+    }
+
+    #[test]
+    fn a_torn_file_is_compiled_again() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        compiled(&engine, EMPTY, Some(home.path())).unwrap();
+        let file = files(home.path()).remove(0);
+        fs::write(&file, b"\x7fELF").unwrap();
+        compiled(&engine, EMPTY, Some(home.path())).unwrap();
+        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+    }
+
+    #[test]
+    fn many_at_once_do_not_disturb_each_other() {
+        let home = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| {
+                scope.spawn(|| compiled(&engine, EMPTY, Some(home.path())).unwrap());
+            });
+        });
+        assert_eq!(files(home.path()).len(), 1);
+        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+    }
 }

@@ -60,7 +60,9 @@ pub struct Imports {
 
 impl Imports {
     fn reader(&self) -> wasmtime::Result<&dyn SnapshotReader> {
-        self.reader.as_deref().ok_or_else(|| wasmtime::Error::msg("a snapshot was read outside of a call"))
+        self.reader
+            .as_deref()
+            .ok_or_else(|| wasmtime::Error::msg("a snapshot was read outside of a call"))
     }
 }
 
@@ -79,12 +81,17 @@ impl reader::HostSnapshot for Imports {
     }
 
     fn list(&mut self, _: Resource<SnapshotResource>, query: types::Query) -> Vec<types::Object> {
-        let objects = self.reader().map(|reader| reader.list(&kernel_query(query))).unwrap_or_default();
+        let objects = self
+            .reader()
+            .map(|reader| reader.list(&kernel_query(query)))
+            .unwrap_or_default();
         objects.iter().map(|(key, object)| guest_object(key, object)).collect()
     }
 
     fn count(&mut self, _: Resource<SnapshotResource>, query: types::Query) -> u32 {
-        self.reader().map(|reader| reader.count(&kernel_query(query))).unwrap_or_default()
+        self.reader()
+            .map(|reader| reader.count(&kernel_query(query)))
+            .unwrap_or_default()
     }
 
     fn drop(&mut self, _: Resource<SnapshotResource>) -> wasmtime::Result<()> {
@@ -94,12 +101,21 @@ impl reader::HostSnapshot for Imports {
 
 fn kernel_query(query: types::Query) -> Query {
     let labels = query.labels.into_iter().map(|label| (label.key, label.value)).collect();
-    Query { resource: query.resource, namespace: query.namespace, owner: query.owner, labels }
+    Query {
+        resource: query.resource,
+        namespace: query.namespace,
+        owner: query.owner,
+        labels,
+    }
 }
 
 fn guest_object(key: &Key, object: &Object) -> types::Object {
     let json = String::from_utf8(object.to_json()).unwrap_or_default();
-    types::Object { key: plan::guest_key(key), revision: object.metadata.resource_version, json }
+    types::Object {
+        key: plan::guest_key(key),
+        revision: object.metadata.resource_version,
+        json,
+    }
 }
 
 /// A linked component.
@@ -107,7 +123,9 @@ pub(crate) type Pre = bindings::ControllerPre<Data<Imports>>;
 
 pub(crate) fn prepare(engine: &PluginEngine, component: &Component) -> Result<Pre, LoadError> {
     let mut linker = Linker::<Data<Imports>>::new(engine.engine());
-    let contract = |error: wasmtime::Error| LoadError::Contract { reason: format!("{error:#}") };
+    let contract = |error: wasmtime::Error| LoadError::Contract {
+        reason: format!("{error:#}"),
+    };
     bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(&mut linker, |data| &mut data.imports)
         .map_err(contract)?;
     bindings::ControllerPre::new(linker.instantiate_pre(component).map_err(contract)?).map_err(contract)
@@ -127,13 +145,15 @@ impl ControllerPlugin {
         let configured = plugin
             .guarded
             .call(|store| plugin.world.sampan_lifecycle_lifecycle().call_configure(store, config))?;
-        configured.map_err(CallError::Refused)?;
+        configured.map_err(CallError::refused)?;
         Ok(plugin)
     }
 
     pub(crate) fn describe(&mut self) -> Result<Description, CallError> {
-        let said = self.guarded.call(|store| self.world.sampan_lifecycle_lifecycle().call_describe(store))?;
-        Ok(Description { name: said.name, version: said.version, summary: said.summary })
+        let said = self
+            .guarded
+            .call(|store| self.world.sampan_lifecycle_lifecycle().call_describe(store))?;
+        Ok(Description::bounded(said.name, said.version, said.summary))
     }
 
     /// What it wants to be called for.
@@ -159,10 +179,12 @@ impl ControllerPlugin {
         let keys: Vec<types::Key> = keys.iter().map(plan::guest_key).collect();
         self.guarded.store.data_mut().imports.reader = Some(reader);
         // Borrowed for the call: the guest cannot keep it.
-        let result = self.guarded.call(|store| policy.call_reconcile(store, &keys, Resource::new_borrow(0), now_ms));
+        let result = self
+            .guarded
+            .call(|store| policy.call_reconcile(store, &keys, Resource::new_borrow(0), now_ms));
         self.guarded.store.data_mut().imports.reader = None;
-        let answer = result?.map_err(CallError::Refused)?;
-        plan::kernel_plan(answer).inspect_err(|_| self.guarded.poison())
+        let answer = result?.map_err(CallError::refused)?;
+        plan::kernel_plan(answer).map_err(|what| self.guarded.rubbish(what))
     }
 
     pub fn figures(&self) -> Figures {

@@ -30,7 +30,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { deadline: Duration::from_millis(200), memory: 256 << 20, answer: 16 << 20, component: 64 << 20 }
+        Limits {
+            deadline: Duration::from_millis(200),
+            memory: 256 << 20,
+            answer: 16 << 20,
+            component: 64 << 20,
+        }
     }
 }
 
@@ -39,7 +44,10 @@ impl Limits {
     pub fn for_world(world: World) -> Self {
         match world {
             World::Scheduler => Limits::default(),
-            World::Controller => Limits { deadline: Duration::from_secs(1), ..Limits::default() },
+            World::Controller => Limits {
+                deadline: Duration::from_secs(1),
+                ..Limits::default()
+            },
         }
     }
 }
@@ -86,12 +94,21 @@ impl PluginEngine {
     ///
     /// # Errors
     /// Why it is not let in.
-    pub fn load(self: &Arc<Self>, world: World, bytes: &[u8], config: &Value, limits: Limits) -> Result<Loaded, LoadError> {
+    pub fn load(
+        self: &Arc<Self>,
+        world: World,
+        bytes: &[u8],
+        config: &Value,
+        limits: Limits,
+    ) -> Result<Loaded, LoadError> {
         let component = inspect::component(self, bytes, &limits)?;
         let (imports, exports) = inspect::names(self, &component);
         let found = inspect::world(&imports, &exports)?;
         if found != world {
-            return Err(LoadError::WrongWorld { found: found.to_string(), wanted: world.to_string() });
+            return Err(LoadError::WrongWorld {
+                found: found.to_string(),
+                wanted: world.to_string(),
+            });
         }
         self.load_component(world, &component, config, limits)
     }
@@ -107,16 +124,31 @@ impl PluginEngine {
             World::Scheduler => Pre::Scheduler(scheduler::prepare(self, component)?),
             World::Controller => Pre::Controller(controller::prepare(self, component)?),
         };
-        let config = if config.is_null() { "{}".to_owned() } else { config.to_string() };
-        let mut loaded =
-            Loaded { engine: self.clone(), pre, config, limits, description: Description::default() };
+        let config = if config.is_null() {
+            "{}".to_owned()
+        } else {
+            config.to_string()
+        };
+        let mut loaded = Loaded {
+            engine: self.clone(),
+            pre,
+            config,
+            limits,
+            description: Description::default(),
+        };
         let start = |error| match error {
             CallError::Refused(reason) => LoadError::Configuration { reason },
             error => LoadError::Start(error),
         };
         loaded.description = match world {
-            World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.describe()).map_err(start)?,
-            World::Controller => loaded.controller().and_then(|mut plugin| plugin.describe()).map_err(start)?,
+            World::Scheduler => loaded
+                .scheduler()
+                .and_then(|mut plugin| plugin.describe())
+                .map_err(start)?,
+            World::Controller => loaded
+                .controller()
+                .and_then(|mut plugin| plugin.describe())
+                .map_err(start)?,
         };
         Ok(loaded)
     }

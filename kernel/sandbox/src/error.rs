@@ -8,7 +8,9 @@ pub enum LoadError {
     NotAComponent { size: usize, reason: String },
     #[error("it is a core module, not a component: make it one with `wasm-tools component new`")]
     CoreModule,
-    #[error("it exports no world this version knows (sampan:scheduler/policy@0.1.0 or sampan:controller/policy@0.1.0), but {exports}")]
+    #[error(
+        "it exports no world this version knows (sampan:scheduler/policy@0.1.0 or sampan:controller/policy@0.1.0), but {exports}"
+    )]
     NoWorld { exports: String },
     #[error("it is for the world {found}, not {wanted}")]
     WrongWorld { found: String, wanted: String },
@@ -40,4 +42,20 @@ pub enum CallError {
     Rubbish(String),
     #[error("its instance failed before and was not replaced")]
     Poisoned,
+}
+
+impl CallError {
+    pub(crate) fn refused(words: String) -> Self {
+        CallError::Refused(bounded(words))
+    }
+}
+
+/// What a guest or the engine says, short enough for a log and an event: a guest names its functions itself.
+pub fn bounded(mut words: String) -> String {
+    const MOST: usize = 4096;
+    if words.len() > MOST {
+        words.truncate(words.floor_char_boundary(MOST));
+        words.push('…');
+    }
+    words
 }

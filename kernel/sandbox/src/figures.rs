@@ -24,7 +24,10 @@ pub struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Latencies { counts: [0; BUCKETS], total: 0 }
+        Latencies {
+            counts: [0; BUCKETS],
+            total: 0,
+        }
     }
 }
 

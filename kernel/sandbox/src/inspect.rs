@@ -3,6 +3,7 @@ use crate::{
     LoadError,
     cache::{compiled, digest_of},
     engine::{Limits, PluginEngine},
+    error::bounded,
 };
 use sampan_api::plugin::World;
 use wasmtime::component::Component;
@@ -13,6 +14,18 @@ pub struct Description {
     pub name: String,
     pub version: String,
     pub summary: String,
+}
+
+impl Description {
+    /// A line each, whatever it says.
+    pub(crate) fn bounded(name: String, version: String, summary: String) -> Self {
+        let line = |text: String, most: usize| text.chars().filter(|c| !c.is_control()).take(most).collect();
+        Description {
+            name: line(name, 63),
+            version: line(version, 63),
+            summary: line(summary, 256),
+        }
+    }
 }
 
 /// What a component is, whether or not it could be loaded.
@@ -50,17 +63,25 @@ fn may_import(world: World, import: &str) -> bool {
 /// If they are none, or too many.
 pub fn component(engine: &PluginEngine, bytes: &[u8], limits: &Limits) -> Result<Component, LoadError> {
     if bytes.len() > limits.component {
-        return Err(LoadError::TooLarge { size: bytes.len(), limit: limits.component });
+        return Err(LoadError::TooLarge {
+            size: bytes.len(),
+            limit: limits.component,
+        });
     }
     if !bytes.starts_with(b"\0asm") {
         let reason = "they do not begin as WebAssembly does".to_owned();
-        return Err(LoadError::NotAComponent { size: bytes.len(), reason });
+        return Err(LoadError::NotAComponent {
+            size: bytes.len(),
+            reason,
+        });
     }
     if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
         return Err(LoadError::CoreModule);
     }
-    compiled(engine.engine(), bytes, engine.cache())
-        .map_err(|error| LoadError::NotAComponent { size: bytes.len(), reason: format!("{error:#}") })
+    compiled(engine.engine(), bytes, engine.cache()).map_err(|error| LoadError::NotAComponent {
+        size: bytes.len(),
+        reason: bounded(format!("{error:#}")),
+    })
 }
 
 /// The names a component imports and exports.
@@ -76,13 +97,22 @@ pub fn names(engine: &PluginEngine, component: &Component) -> (Vec<String>, Vec<
 /// # Errors
 /// If there is none, or an import is not granted.
 pub fn world(imports: &[String], exports: &[String]) -> Result<World, LoadError> {
-    let found = World::ALL.into_iter().find(|world| exports.iter().any(|export| export == policy_of(*world)));
+    let found = World::ALL
+        .into_iter()
+        .find(|world| exports.iter().any(|export| export == policy_of(*world)));
     let Some(world) = found else {
-        let exports = if exports.is_empty() { "nothing at all".to_owned() } else { exports.join(", ") };
+        let exports = if exports.is_empty() {
+            "nothing at all".to_owned()
+        } else {
+            exports.join(", ")
+        };
         return Err(LoadError::NoWorld { exports });
     };
     match imports.iter().find(|import| !may_import(world, import)) {
-        Some(import) => Err(LoadError::Import { import: import.clone(), world: world.to_string() }),
+        Some(import) => Err(LoadError::Import {
+            import: import.clone(),
+            world: world.to_string(),
+        }),
         None => Ok(world),
     }
 }
@@ -90,7 +120,11 @@ pub fn world(imports: &[String], exports: &[String]) -> Result<World, LoadError>
 impl PluginEngine {
     /// What a component is; it is only run to describe itself, under the limits of its world.
     pub fn inspect(self: &std::sync::Arc<Self>, bytes: &[u8]) -> Inspection {
-        let mut inspection = Inspection { digest: digest_of(bytes), size: bytes.len(), ..Inspection::default() };
+        let mut inspection = Inspection {
+            digest: digest_of(bytes),
+            size: bytes.len(),
+            ..Inspection::default()
+        };
         let limits = Limits::default();
         let component = match component(self, bytes, &limits) {
             Ok(component) => component,

@@ -2,6 +2,7 @@
 use crate::{
     CallError, Figures,
     engine::{Limits, PluginEngine},
+    error::bounded,
     figures::Latencies,
     limiter::Limiter,
     ticker::Ticker,
@@ -27,12 +28,22 @@ pub struct Guarded<T: 'static> {
 
 impl<T: 'static> Guarded<T> {
     pub fn new(engine: &Arc<PluginEngine>, limits: Limits, imports: T) -> Self {
-        let data = Data { limiter: Limiter::new(limits.memory), imports };
+        let data = Data {
+            limiter: Limiter::new(limits.memory),
+            imports,
+        };
         let mut store = Store::new(engine.engine(), data);
         store.limiter(|data| &mut data.limiter);
         store.set_hostcall_fuel(limits.answer);
         store.epoch_deadline_trap();
-        Guarded { engine: engine.clone(), store, limits, latencies: Latencies::default(), traps: 0, poisoned: false }
+        Guarded {
+            engine: engine.clone(),
+            store,
+            limits,
+            latencies: Latencies::default(),
+            traps: 0,
+            poisoned: false,
+        }
     }
 
     /// Makes a call within the deadline.
@@ -47,6 +58,7 @@ impl<T: 'static> Guarded<T> {
         let result = {
             let _timed = self.engine.ticker().time();
             self.store.set_epoch_deadline(Ticker::ticks(self.limits.deadline));
+            self.store.data_mut().limiter.forgive();
             call(&mut self.store)
         };
         self.latencies.record(started.elapsed());
@@ -61,15 +73,16 @@ impl<T: 'static> Guarded<T> {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => CallError::Deadline(self.limits.deadline),
-            Some(_) => CallError::Trap(format!("{error:#}")),
-            None => CallError::Rubbish(format!("{error:#}")),
+            Some(_) => CallError::Trap(bounded(format!("{error:#}"))),
+            None => CallError::Rubbish(bounded(format!("{error:#}"))),
         }
     }
 
     /// Its answer made no sense: it is of no more use.
-    pub fn poison(&mut self) {
+    pub fn rubbish(&mut self, what: String) -> CallError {
         self.poisoned = true;
         self.traps += 1;
+        CallError::Rubbish(bounded(what))
     }
 
     pub fn figures(&self) -> Figures {

@@ -16,6 +16,7 @@ mod ticker;
 pub mod workload;
 
 pub use breaker::Breaker;
+pub use cache::digest_of;
 pub use engine::{Limits, Loaded, PluginEngine};
 pub use error::{CallError, LoadError};
 pub use figures::Figures;

@@ -3,9 +3,6 @@ use parking_lot::{Condvar, Mutex};
 use std::{sync::Arc, time::Duration};
 use wasmtime::Engine;
 
-/// How exact deadlines are.
-pub const TICK: Duration = Duration::from_millis(5);
-
 #[derive(Default)]
 struct Shared {
     calls: Mutex<Option<usize>>,
@@ -23,12 +20,18 @@ pub struct Timed<'a> {
 }
 
 impl Ticker {
+    /// How exact deadlines are.
+    pub const TICK: Duration = Duration::from_millis(5);
+
     /// Starts the thread.
     ///
     /// # Errors
     /// If no thread can be started.
     pub fn start(engine: &Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { calls: Mutex::new(Some(0)), wake: Condvar::new() });
+        let shared = Arc::new(Shared {
+            calls: Mutex::new(Some(0)),
+            wake: Condvar::new(),
+        });
         let (for_thread, engine) = (shared.clone(), engine.weak());
         std::thread::Builder::new().name("epochs".to_owned()).spawn(move || {
             loop {
@@ -41,7 +44,7 @@ impl Ticker {
                     }
                     Some(_) => drop(calls),
                 }
-                std::thread::sleep(TICK);
+                std::thread::sleep(Ticker::TICK);
                 match engine.upgrade() {
                     Some(engine) => engine.increment_epoch(),
                     None => return,
@@ -62,7 +65,7 @@ impl Ticker {
 
     /// A time in ticks, rounded up, and one more since the next tick may come at once.
     pub fn ticks(time: Duration) -> u64 {
-        u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX / 2) + 1
+        u64::try_from(time.as_micros().div_ceil(Self::TICK.as_micros())).unwrap_or(u64::MAX / 2) + 1
     }
 }
 

@@ -1,3 +1,21 @@
 //! Floor 3: the control plane: Raft driver, log on disk, gRPC services, authentication, the scheduling loop, running
 //! plugins.
+mod bootstrap;
+mod clock;
+mod error;
+mod expiry;
+pub mod front;
+pub mod metrics;
+pub mod pki;
+#[path = "seam.rs"]
+pub mod policies;
 pub mod replica;
+mod server;
+
+pub use bootstrap::{BUILTIN, BuiltinPlugin};
+pub use error::StartError;
+pub use pki::{Authority, KeyPair};
+pub use server::{Server, ServerConfig};
+
+/// The namespace of what the cluster runs for itself.
+pub const SYSTEM_NAMESPACE: &str = "sampan-system";

@@ -2,11 +2,13 @@
 mod bind;
 mod delete;
 
-use crate::{merge::merge_patch, names, snapshot::Snapshot};
+use crate::{merge::merge_patch, names, snapshot::Snapshot, view::PodView};
 use sampan_api::{
-    ApiError, Key, Object, Operation, Reason, Revision, Write, kinds, object::same_fields, time::Timestamp,
+    ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds,
+    object::same_fields, time::Timestamp,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Attempts to find a free generated name.
 const ATTEMPTS: u64 = 16;
@@ -16,8 +18,8 @@ pub struct Draft<'a> {
     state: &'a Snapshot,
     seed: u64,
     revision: Revision,
+    /// To the second, as it is written: a replica that read a checkpoint must not know more than another.
     now: Timestamp,
-    now_ms: u64,
     changes: BTreeMap<Key, Option<Object>>,
     /// Objects made so far: makes uids differ.
     made: u64,
@@ -25,8 +27,8 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub fn new(state: &'a Snapshot, seed: u64, revision: Revision, now_ms: u64) -> Self {
-        let now = Timestamp::from_millis(now_ms);
-        Draft { state, seed, revision, now, now_ms, changes: BTreeMap::new(), made: 0 }
+        let now = Timestamp::from_millis(now_ms / 1000 * 1000);
+        Draft { state, seed, revision, now, changes: BTreeMap::new(), made: 0 }
     }
 
     /// What changed, where it really did.
@@ -52,8 +54,14 @@ impl<'a> Draft<'a> {
         self.changes.get(key).map_or_else(|| self.state.objects.contains_key(key), Option::is_some)
     }
 
-    fn put(&mut self, key: Key, object: Object) {
+    fn put(&mut self, key: Key, object: Object) -> Result<(), ApiError> {
+        let weight = object.weight();
+        if weight > MAX_OBJECT_BYTES {
+            let message = format!("{key} would take {weight} bytes, and {MAX_OBJECT_BYTES} are the limit");
+            return Err(ApiError::new(Reason::TooLarge, message));
+        }
         self.changes.insert(key, Some(object));
+        Ok(())
     }
 
     /// One write; the key it wrote.
@@ -78,18 +86,17 @@ impl<'a> Draft<'a> {
         match &write.operation {
             Operation::Create(_) => {}
             Operation::Replace(object) => self.replace(key, stored, object.clone())?,
-            Operation::ReplaceStatus(object) => self.replace_status(key, stored, object),
+            Operation::ReplaceStatus(object) => self.replace_status(key, stored, object)?,
             Operation::Merge(patch) => {
-                let mut value = stored.to_value();
-                merge_patch(&mut value, patch);
-                let merged = Object::from_value(&value)?;
+                let merged = merged(&key, &stored, patch)?;
                 self.replace(key, stored, merged)?;
             }
             Operation::MergeStatus(patch) => {
-                let mut value = stored.to_value();
-                let status = serde_json::json!({ "status": patch.get("status") });
-                merge_patch(&mut value, &status);
-                self.replace_status(key, stored, &Object::from_value(&value)?);
+                let mut status = field(&key, &stored, "status")?;
+                patch.get("status").into_iter().for_each(|patch| merge_patch(&mut status, patch));
+                let mut next = stored.clone();
+                set_or_remove(&mut next, "status", &status);
+                self.replace_status(key, stored, &next)?;
             }
             Operation::Delete(deletion) => self.delete(key, stored, deletion)?,
             Operation::Bind(binding) => self.bind(key, stored, binding)?,
@@ -103,6 +110,7 @@ impl<'a> Draft<'a> {
         if key.name.is_empty() {
             key = self.generated(&key, &object.metadata.generate_name)?;
         }
+        check_kind(&key, object)?;
         if self.exists(&key) {
             return Err(ApiError::already_exists(&key));
         }
@@ -121,7 +129,7 @@ impl<'a> Draft<'a> {
         if &*key.resource == "pods" && !object.fields.contains_key("status") {
             object.set_field("status", &serde_json::json!({"phase": "Pending"}));
         }
-        self.put(key.clone(), object);
+        self.put(key.clone(), object)?;
         Ok(key)
     }
 
@@ -138,7 +146,11 @@ impl<'a> Draft<'a> {
 
     fn check_namespace(&self, key: &Key) -> Result<(), ApiError> {
         let namespace = Key::new("namespaces", "", &key.namespace);
-        match self.get(&namespace) {
+        let found = match self.changes.get(&namespace) {
+            Some(changed) => changed.as_ref(),
+            None => self.state.objects.get(&namespace).map(|object| &**object),
+        };
+        match found {
             None => Err(ApiError::not_found(&namespace)),
             Some(found) if found.metadata.deletion_timestamp.is_some() => {
                 let message = format!("cannot create {key}: the namespace is being deleted");
@@ -173,22 +185,24 @@ impl<'a> Draft<'a> {
         };
         let same = same_fields(&stored.fields, &next.fields, |name| name != "status");
         next.metadata.generation = kept.generation + i64::from(!same);
-        let released = next.metadata.deletion_timestamp.is_some() && next.metadata.finalizers.is_empty();
-        // A pod that ends goes when its node says so.
-        if released && &*key.resource != "pods" {
-            self.changes.insert(key, None);
-        } else {
-            self.put(key, next);
+        if !same && &*key.resource == "pods" {
+            check_node(&key, &stored, &next)?;
         }
-        Ok(())
+        let ending = next.metadata.deletion_timestamp.is_some() && next.metadata.finalizers.is_empty();
+        // A pod that was given time to end goes when its node says so.
+        if ending && next.metadata.deletion_grace_period_seconds.unwrap_or(0) == 0 {
+            self.changes.insert(key, None);
+            return Ok(());
+        }
+        self.put(key, next)
     }
 
-    fn replace_status(&mut self, key: Key, mut stored: Object, next: &Object) {
+    fn replace_status(&mut self, key: Key, mut stored: Object, next: &Object) -> Result<(), ApiError> {
         match next.fields.get("status") {
             Some(status) => stored.fields.insert("status".to_owned(), status.clone()),
             None => stored.fields.remove("status"),
         };
-        self.put(key, stored);
+        self.put(key, stored)
     }
 
     /// The namespaced key's kind, for messages.
@@ -197,12 +211,68 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Draft<'_> {
-    /// An object of the draft or the state without copying it out.
-    fn peek(&self, key: &Key) -> Option<Arc<Object>> {
-        match self.changes.get(key) {
-            Some(changed) => changed.clone().map(Arc::new),
-            None => self.state.objects.get(key).cloned(),
+/// Whether a new object is of the kind that its key says, and is where that kind lives.
+fn check_kind(key: &Key, object: &Object) -> Result<(), ApiError> {
+    let Some(kind) = kinds::of_resource(&key.resource) else {
+        return Err(ApiError::bad_request(format!("no resource \"{}\" is known", key.resource)));
+    };
+    if (object.api_version.as_str(), object.kind.as_str()) != (kind.api_version, kind.kind) {
+        let (found, expected) = (&object.kind, kind.kind);
+        return Err(ApiError::bad_request(format!("{key} cannot be a {} {found}: expected {} {expected}", object.api_version, kind.api_version)));
+    }
+    match (kind.namespaced, key.namespace.is_empty()) {
+        (true, true) => Err(ApiError::bad_request(format!("{key} has no namespace, and a {} lives in one", kind.kind))),
+        (false, false) => Err(ApiError::bad_request(format!("{key} has a namespace, and a {} lives in none", kind.kind))),
+        _ => Ok(()),
+    }
+}
+
+/// A pod that has a node keeps it: only a binding, which is checked, gives one.
+fn check_node(key: &Key, stored: &Object, next: &Object) -> Result<(), ApiError> {
+    let node = |pod: &Object| PodView::of(pod).map(|view| view.node).unwrap_or_default();
+    let (is, would_be) = (node(stored), node(next));
+    if is.is_empty() || is == would_be {
+        return Ok(());
+    }
+    let cause = Cause { field: "spec.nodeName".to_owned(), message: format!("it is \"{is}\" and stays so") };
+    Err(ApiError::invalid(format!("spec.nodeName of {key} cannot be changed"), vec![cause]))
+}
+
+/// The object with a merge patch on it. Only the fields that the patch names are read; status is not among them.
+fn merged(key: &Key, stored: &Object, patch: &Value) -> Result<Object, ApiError> {
+    let Value::Object(patch) = patch else {
+        return Err(ApiError::bad_request(format!("the patch of {key} is no JSON object")));
+    };
+    let mut next = stored.clone();
+    for (name, patch) in patch {
+        match name.as_str() {
+            "apiVersion" | "kind" | "status" => {}
+            "metadata" => {
+                let mut value = serde_json::to_value(&stored.metadata).unwrap_or_default();
+                merge_patch(&mut value, patch);
+                next.metadata = serde_json::from_value::<Meta>(value)
+                    .map_err(|error| ApiError::bad_request(format!("the patch leaves {key} with no valid metadata: {error}")))?;
+            }
+            _ => {
+                let mut value = field(key, stored, name)?;
+                merge_patch(&mut value, patch);
+                set_or_remove(&mut next, name, &value);
+            }
         }
+    }
+    Ok(next)
+}
+
+/// A field as a tree. What is nested too deeply for one is refused, rather than taken for nothing.
+fn field(key: &Key, object: &Object, name: &str) -> Result<Value, ApiError> {
+    let Some(raw) = object.fields.get(name) else { return Ok(Value::Null) };
+    serde_json::from_str(raw.get()).map_err(|error| ApiError::bad_request(format!("{name} of {key} cannot be merged: {error}")))
+}
+
+fn set_or_remove(object: &mut Object, name: &str, value: &Value) {
+    if value.is_null() {
+        object.fields.remove(name);
+    } else {
+        object.set_field(name, value);
     }
 }

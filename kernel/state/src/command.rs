@@ -58,20 +58,38 @@ impl Command {
     /// Reads what [`Command::encode`] wrote.
     ///
     /// # Errors
-    /// `Internal` for bytes that are no command, or one of a newer version.
+    /// `Internal` for bytes that are no command, or one of a newer version; why a plan cannot be read.
     pub fn decode(bytes: Bytes) -> Result<Self, ApiError> {
+        let (command, refused) = Self::read(bytes)?;
+        refused.into_iter().next().map_or(Ok(command), |(_, error)| Err(error))
+    }
+
+    /// As [`Command::decode`]; in the place of plans that cannot be read (an object too large) stand empty ones, and why.
+    /// One bad plan must not take those along that were committed together with it.
+    pub(crate) fn read(bytes: Bytes) -> Result<(Self, Vec<(usize, ApiError)>), ApiError> {
         let wire = Wire::decode(bytes).map_err(|e| ApiError::internal(format!("an entry of the log is damaged: {e}")))?;
         if wire.version != VERSION {
-            let message = format!("an entry of the log is of version {}, newer than this program", wire.version);
+            let message = format!(
+                "an entry of the log is of version {}, and this program reads {VERSION}: start the program that wrote it",
+                wire.version
+            );
             return Err(ApiError::internal(message));
         }
-        Ok(Command {
+        let mut refused = Vec::new();
+        let plan = |(at, plan)| {
+            Plan::try_from(plan).unwrap_or_else(|error| {
+                refused.push((at, error));
+                Plan::default()
+            })
+        };
+        let command = Command {
             now_ms: wire.now_ms,
-            plans: wire.plans.iter().map(Plan::try_from).collect::<Result<_, _>>()?,
+            plans: wire.plans.iter().enumerate().map(plan).collect(),
             blobs: wire.blobs,
             forget_blobs: wire.forget_blobs,
             compact_to: wire.compact_to,
             idempotency_key: wire.idempotency_key,
-        })
+        };
+        Ok((command, refused))
     }
 }

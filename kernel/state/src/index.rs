@@ -1,12 +1,15 @@
-//! What is kept beside the objects to find things fast: dependents by owner, and the room taken on nodes.
+//! What is kept beside the objects to find things fast: dependents by owner, what nodes are like and the room taken on
+//! them. All of it follows from the objects alone, so that a replica that read a checkpoint has the same.
+use crate::view::{NodeView, PodView, is_finished};
 use imbl::{HashMap, OrdSet};
-use sampan_api::{Key, Object, quantity, quantity::Resources};
-use serde::Deserialize;
+use sampan_api::{Key, Object, quantity::Resources};
+use std::sync::Arc;
 
 /// The indexes; copying one costs nothing.
 #[derive(Clone, Default)]
 pub struct Index {
     dependents: HashMap<String, OrdSet<Key>>,
+    nodes: HashMap<Arc<str>, Arc<NodeView>>,
     usage: HashMap<String, Resources>,
     /// Where a pod counts, and how much.
     counted: HashMap<Key, (String, Resources)>,
@@ -15,44 +18,50 @@ pub struct Index {
 impl Index {
     /// Takes in that the object under a key is another now, or none.
     pub fn change(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
-        let uids = |object: Option<&Object>| -> Vec<String> {
-            object.iter().flat_map(|o| o.metadata.owner_references.iter().map(|owner| owner.uid.clone())).collect()
-        };
-        let (old, new) = (uids(before), uids(after));
-        if old != new {
-            for uid in old {
-                let empty = self.dependents.get_mut(&uid).is_some_and(|keys| {
-                    keys.remove(key);
-                    keys.is_empty()
-                });
-                if empty {
-                    self.dependents.remove(&uid);
-                }
-            }
-            for uid in new {
-                self.dependents.entry(uid).or_default().insert(key.clone());
-            }
-        }
-        if &*key.resource == "pods" {
-            self.count(key, after);
+        self.own(key, before, after);
+        match &*key.resource {
+            "pods" => self.count(key, before, after),
+            "nodes" => match after {
+                Some(node) => drop(self.nodes.insert(key.name.clone(), Arc::new(NodeView::of(node)))),
+                None => drop(self.nodes.remove(&key.name)),
+            },
+            _ => {}
         }
     }
 
-    fn count(&mut self, key: &Key, pod: Option<&Object>) {
-        let counts_on = pod.filter(|pod| !is_finished(pod)).map(node_of).filter(|node| !node.is_empty());
-        match (self.counted.get(key), &counts_on) {
-            (Some((node, _)), Some(on)) if node == on => return,
-            (None, None) => return,
-            _ => {}
+    fn own(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
+        let owners = |object: Option<&Object>| object.map_or(Vec::new(), |o| o.metadata.owner_references.clone());
+        let (old, new) = (owners(before), owners(after));
+        if old == new {
+            return;
+        }
+        for owner in old {
+            let empty = self.dependents.get_mut(&owner.uid).is_some_and(|keys| {
+                keys.remove(key);
+                keys.is_empty()
+            });
+            if empty {
+                self.dependents.remove(&owner.uid);
+            }
+        }
+        for owner in new {
+            self.dependents.entry(owner.uid).or_default().insert(key.clone());
+        }
+    }
+
+    fn count(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
+        if let (Some(before), Some(after)) = (before, after) {
+            let same = |name: &str| before.fields.get(name).map(|raw| raw.get()) == after.fields.get(name).map(|raw| raw.get());
+            if same("spec") && (same("status") || is_finished(before) == is_finished(after)) {
+                return;
+            }
         }
         if let Some((node, amount)) = self.counted.remove(key) {
-            let used = self.usage.get(&node).copied().unwrap_or_default().minus(amount);
+            let used = self.usage(&node).minus(amount);
             if used == Resources::default() { self.usage.remove(&node) } else { self.usage.insert(node, used) };
         }
-        if let (Some(node), Some(pod)) = (counts_on, pod) {
-            let amount = requests(pod);
-            let used = self.usage.get(&node).copied().unwrap_or_default().plus(amount);
-            self.usage.insert(node.clone(), used);
+        if let Some((node, amount)) = after.and_then(counts) {
+            self.usage.insert(node.clone(), self.usage(&node).plus(amount));
             self.counted.insert(key.clone(), (node, amount));
         }
     }
@@ -62,35 +71,24 @@ impl Index {
         self.dependents.get(uid).into_iter().flatten()
     }
 
+    /// What a node is like.
+    pub fn node(&self, name: &str) -> Option<Arc<NodeView>> {
+        self.nodes.get(name).cloned()
+    }
+
     /// What the pods on a node ask for together.
     pub fn usage(&self, node: &str) -> Resources {
         self.usage.get(node).copied().unwrap_or_default()
     }
-}
 
-/// The node a pod is bound to; empty if none.
-pub fn node_of(pod: &Object) -> String {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Narrow {
-        node_name: Option<String>,
+    /// What a pod counts for on a node.
+    pub fn counted(&self, pod: &Key, node: &str) -> Resources {
+        self.counted.get(pod).filter(|(on, _)| on == node).map(|(_, amount)| *amount).unwrap_or_default()
     }
-    pod.field::<Narrow>("spec").unwrap_or_default().node_name.unwrap_or_default()
 }
 
-/// Whether a pod has ended for good.
-pub fn is_finished(pod: &Object) -> bool {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Narrow {
-        phase: Option<String>,
-    }
-    let phase = pod.field::<Narrow>("status").unwrap_or_default().phase;
-    matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
-}
-
-/// What a pod asks for; one that cannot be read asks for being a pod.
-pub fn requests(pod: &Object) -> Resources {
-    let spec: k8s_openapi::api::core::v1::PodSpec = pod.field("spec").unwrap_or_default();
-    quantity::pod_requests(&spec).unwrap_or(Resources { pods: 1, ..Resources::default() })
+/// Where a pod takes room and how much: it is bound, and not finished.
+pub fn counts(pod: &Object) -> Option<(String, Resources)> {
+    let view = PodView::of(pod).ok()?;
+    (!view.node.is_empty() && !is_finished(pod)).then_some((view.node, view.asks))
 }

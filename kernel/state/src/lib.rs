@@ -13,8 +13,9 @@ mod names;
 mod replica;
 mod snapshot;
 mod store;
+mod view;
 
-pub use checkpoint::{CheckpointError, Header, decode as decode_checkpoint, encode as encode_checkpoint};
+pub use checkpoint::{CheckpointError, Header, decode as decode_checkpoint, encode as encode_checkpoint, genesis};
 pub use command::Command;
 pub use log::{Persisted, Recovered};
 pub use merge::merge_patch;

@@ -59,15 +59,40 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(recovered: Recovered) -> Self {
-        Log {
+    /// # Errors
+    /// If entries are missing, for people.
+    pub fn new(mut recovered: Recovered) -> Result<Self, String> {
+        let Recovered { checkpoint_index: index, checkpoint_term: term, hard_state, entries, .. } = &mut recovered;
+        // Terms never fall in a log: these were overtaken by the checkpoint, which came from a leader.
+        if entries.first().is_some_and(|entry| entry.term < *term) {
+            entries.clear();
+        }
+        for (entry, expected) in entries.iter().zip(*index + 1..) {
+            if entry.index != expected {
+                return Err(format!("entry {expected} is missing, {} is there", entry.index));
+            }
+        }
+        // The checkpoint may be newer than the last record.
+        hard_state.commit = hard_state.commit.max(*index);
+        if hard_state.term < *term {
+            (hard_state.term, hard_state.vote) = (*term, 0);
+        }
+        let last = *index + entries.len() as u64;
+        if hard_state.commit > last {
+            return Err(format!("entries up to {} were committed, and those after {last} are missing", hard_state.commit));
+        }
+        Ok(Log {
             hard_state: recovered.hard_state,
             members: recovered.members,
             before: (recovered.checkpoint_index, recovered.checkpoint_term),
             entries: recovered.entries.into(),
             snapshot: None,
             snapshot_wanted: Cell::new(false),
-        }
+        })
+    }
+
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
     }
 
     pub fn set_hard_state(&mut self, hard_state: HardState) {
@@ -93,6 +118,8 @@ impl Log {
                 self.before = (entry.index, entry.term);
             }
         }
+        let before = self.before.0;
+        self.snapshot.take_if(|snapshot| snapshot.get_metadata().index < before);
     }
 
     /// Begins anew from a snapshot.
@@ -149,9 +176,15 @@ impl Storage for Log {
     }
 
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        match &self.snapshot {
-            Some(snapshot) if snapshot.get_metadata().index >= request_index => Ok(snapshot.clone()),
-            _ => {
+        // One that no longer reaches to the entries kept would be sent for ever, and one that does not name the receiver is
+        // not taken.
+        let serves = |snapshot: &&Snapshot| {
+            let metadata = snapshot.get_metadata();
+            metadata.index >= request_index.max(self.before.0) && *metadata.get_conf_state() == self.members
+        };
+        match self.snapshot.as_ref().filter(serves) {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => {
                 self.snapshot_wanted.set(true);
                 Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
             }

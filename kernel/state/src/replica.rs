@@ -31,6 +31,10 @@ pub enum ReplicaError {
     Raft(#[from] raft::Error),
     #[error("the state received from the leader cannot be read: {0}")]
     Checkpoint(#[from] checkpoint::CheckpointError),
+    #[error("the log does not fit together: {0}")]
+    Log(String),
+    #[error(transparent)]
+    Entry(ApiError),
 }
 
 /// What this member is in its group.
@@ -55,6 +59,9 @@ pub struct Output {
 /// What happened once that was on disk.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// The members changed: to be on disk, with a sync, before `messages` are sent. A member that forgot who else there is
+    /// could elect itself.
+    pub persist: Option<Persisted>,
     pub messages: Vec<Message>,
     /// For each entry applied: the context of its proposal, and what came of it.
     pub applied: Vec<(Bytes, Applied)>,
@@ -71,7 +78,7 @@ impl Replica {
     /// Goes on from what was on disk.
     ///
     /// # Errors
-    /// If Raft cannot make sense of it.
+    /// `Log` if entries are missing in it.
     pub fn new(id: u64, store: Store, recovered: Recovered) -> Result<Self, ReplicaError> {
         let config = Config {
             id,
@@ -84,7 +91,7 @@ impl Replica {
             pre_vote: true,
             ..Config::default()
         };
-        let node = RawNode::new(&config, Log::new(recovered), &slog::Logger::root(slog::Discard, slog::o!()))?;
+        let node = RawNode::new(&config, Log::new(recovered).map_err(ReplicaError::Log)?, &slog::Logger::root(slog::Discard, slog::o!()))?;
         let mut replica = Replica { node, store, ready: None };
         if replica.node.store().members.voters == [id] {
             // Alone there is nobody to wait for.
@@ -136,7 +143,15 @@ impl Replica {
     /// # Errors
     /// If this is not the leader, or too much is under way.
     pub fn propose(&mut self, context: Bytes, command: &Command) -> Result<(), ReplicaError> {
-        Ok(self.node.propose(context.to_vec(), command.encode().to_vec())?)
+        self.propose_encoded(context, command.encode())
+    }
+
+    /// As [`Replica::propose`], of a command that was encoded already.
+    ///
+    /// # Errors
+    /// As [`Replica::propose`].
+    pub fn propose_encoded(&mut self, context: Bytes, command: Bytes) -> Result<(), ReplicaError> {
+        Ok(self.node.propose(context.into(), command.into())?)
     }
 
     /// Proposes to change the members.
@@ -175,8 +190,9 @@ impl Replica {
         }
         self.node.mut_store().append(ready.entries());
         if ready.must_sync() || !ready.entries().is_empty() || ready.hs().is_some() {
-            let entries = ready.entries().clone();
-            output.persist = Some(Persisted { entries, hard_state: ready.hs().cloned() });
+            // Every record says the term, the vote and the commit: the driver may let go of all older ones.
+            let hard_state = Some(self.node.store().hard_state().clone());
+            output.persist = Some(Persisted { entries: ready.entries().clone(), hard_state });
         }
         self.ready = Some(ready);
         Ok(Some(output))
@@ -188,6 +204,7 @@ impl Replica {
     /// If a committed change of members cannot be read.
     pub fn persisted(&mut self) -> Result<Outcome, ReplicaError> {
         let Some(mut ready) = self.ready.take() else { return Ok(Outcome::default()) };
+        let members = self.members().clone();
         let mut outcome = Outcome { messages: ready.take_persisted_messages(), ..Outcome::default() };
         let committed = ready.take_committed_entries();
         self.apply_all(committed, &mut outcome)?;
@@ -198,13 +215,17 @@ impl Replica {
         outcome.messages.append(&mut light.take_messages());
         self.apply_all(light.take_committed_entries(), &mut outcome)?;
         self.node.advance_apply();
+        if *self.members() != members {
+            let hard_state = Some(self.node.store().hard_state().clone());
+            outcome.persist = Some(Persisted { entries: Vec::new(), hard_state });
+        }
         Ok(outcome)
     }
 
     fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
         for entry in entries {
             let applied = match entry.entry_type() {
-                EntryType::EntryNormal => self.apply(&entry),
+                EntryType::EntryNormal => self.apply(&entry)?,
                 EntryType::EntryConfChange => {
                     let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
                     let members = self.node.apply_conf_change(&change)?;
@@ -221,18 +242,21 @@ impl Replica {
         Ok(())
     }
 
-    fn apply(&mut self, entry: &Entry) -> Applied {
+    fn apply(&mut self, entry: &Entry) -> Result<Applied, ReplicaError> {
         // A new leader's first entry is empty.
         if entry.data.is_empty() {
-            return self.store.apply(entry.index, &Command::default());
+            return Ok(self.store.apply(entry.index, &Command::default()));
         }
-        match Command::decode(entry.data.clone()) {
-            Ok(command) => self.store.apply(entry.index, &command),
-            Err(error) => {
-                self.store.apply(entry.index, &Command::default());
-                Applied { results: vec![Err(error)], events: Vec::new() }
-            }
+        // What this program cannot read must not be skipped: the members' states would part.
+        let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
+        if !refused.is_empty() {
+            command.idempotency_key.clear();
         }
+        let mut applied = self.store.apply(entry.index, &command);
+        for (at, error) in refused {
+            applied.results[at] = Err(error);
+        }
+        Ok(applied)
     }
 
     fn change_members(&mut self, members: ConfState, index: u64) -> Applied {

@@ -174,6 +174,17 @@ impl Store {
     }
 }
 
+impl Snapshot {
+    /// What would come of a plan now. Nothing is changed; uids and generated names are examples.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn rehearse(&self, plan: &Plan, now_ms: u64) -> Result<Committed, ApiError> {
+        let mut store = Store { state: self.clone(), ..Store::new("") };
+        store.commit(plan, now_ms, &mut Vec::new())
+    }
+}
+
 /// How bytes are named: `sha256:` and 64 hexadecimal digits.
 pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))

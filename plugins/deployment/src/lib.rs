@@ -35,13 +35,15 @@ impl Controller for Deployment {
         }
         let mut sets = snapshot.list(&Query::owned("replicasets.apps", &deployment));
         sets.retain(|set| set.controller() == Some(deployment.uid()) && !set.is_deleting());
+        adopt(&mut plan, &deployment, &mut sets, snapshot);
         let current = template::current(&deployment, &sets);
         let paused = deployment.spec()["paused"] == true;
+        let mut created = None;
         match current {
-            None if !paused => create(&mut plan, &deployment, &sets, snapshot),
+            None if !paused => created = Some(create(&mut plan, &deployment, &sets, snapshot)),
             _ => {
                 let revision = take_up(&mut plan, &deployment, &sets, current);
-                if paused {
+                if paused || rollout::is_rescaled(&deployment, &sets) {
                     rollout::scale_in_proportion(&mut plan, &deployment, &sets, current);
                 } else {
                     rollout::advance(&mut plan, &deployment, &sets, current);
@@ -52,7 +54,8 @@ impl Controller for Deployment {
                 }
             }
         }
-        status::report(&mut plan, &deployment, &sets, current, now_ms);
+        let shown = status::Shown { sets: &sets, current, created };
+        status::report(&mut plan, &deployment, &shown, now_ms);
         Ok(plan)
     }
 }
@@ -61,8 +64,26 @@ fn revision_of(set: &Object) -> i64 {
     set.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Makes the ReplicaSet of a template that is new, with no pods yet more than the strategy allows.
-fn create(plan: &mut Plan, deployment: &Object, sets: &[Object], snapshot: &dyn Snapshot) {
+/// Takes ReplicaSets that belong to nobody and match the selector: those of a deployment that was deleted without them.
+fn adopt(plan: &mut Plan, deployment: &Object, sets: &mut Vec<Object>, snapshot: &dyn Snapshot) {
+    // Only a deployment that is new, or changed, looks for them.
+    if deployment.status()["observedGeneration"].as_i64() == Some(deployment.generation()) {
+        return;
+    }
+    let selector = &deployment.spec()["selector"];
+    let within = Query::within("replicasets.apps", &deployment.key.namespace).labelled(&selector["matchLabels"]);
+    for set in snapshot.list(&within) {
+        if set.controller().is_none() && !set.is_deleting() && set.matches(selector) {
+            let mut owners = set.owners().to_vec();
+            owners.push(deployment.as_controller());
+            plan.patch(&set, json!({"metadata": {"ownerReferences": owners}}));
+            sets.push(set);
+        }
+    }
+}
+
+/// Makes the ReplicaSet of a template that is new, with no pods yet more than the strategy allows; its name.
+fn create(plan: &mut Plan, deployment: &Object, sets: &[Object], snapshot: &dyn Snapshot) -> String {
     let template = &deployment.spec()["template"];
     // Another template may have the same short hash: then it is hashed with a count.
     let collisions = deployment.status()["collisionCount"].as_i64().unwrap_or(0);
@@ -101,6 +122,7 @@ fn create(plan: &mut Plan, deployment: &Object, sets: &[Object], snapshot: &dyn 
         plan.patch_status(deployment, json!({"collisionCount": collisions}));
     }
     plan.normal(deployment, "ScalingReplicaSet", format!("Scaled up replica set {name} from 0 to {replicas}"));
+    name
 }
 
 /// The deployment's annotations, as its ReplicaSets carry them.
@@ -112,6 +134,7 @@ fn annotations(deployment: &Object, revision: &str) -> sampan_sdk::Value {
     if let Some(map) = annotations.as_object_mut() {
         map.remove("kubectl.kubernetes.io/last-applied-configuration");
         map.insert(REVISION.to_owned(), json!(revision));
+        map.extend(rollout::bounds(deployment).annotations().as_object().cloned().unwrap_or_default());
     }
     annotations
 }
@@ -126,6 +149,7 @@ fn take_up(plan: &mut Plan, deployment: &Object, sets: &[Object], current: Optio
         let annotations = json!({REVISION: revision, "kubernetes.io/change-cause": change_cause});
         plan.patch(current, json!({"metadata": {"annotations": annotations}}));
     }
+    plan.patch(current, json!({"spec": {"minReadySeconds": deployment.spec()["minReadySeconds"]}}));
     Some(revision)
 }
 

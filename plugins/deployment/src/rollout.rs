@@ -6,11 +6,27 @@ use sampan_sdk::{
     serde_json::json,
 };
 
+/// What a ReplicaSet was last scaled for: the pods that the deployment wanted, and how many it allowed.
+const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+const MOST: &str = "deployment.kubernetes.io/max-replicas";
+
 /// What the strategy allows, in pods.
 pub struct Bounds {
     pub wanted: i64,
     pub surge: i64,
     pub unavailable: i64,
+}
+
+impl Bounds {
+    /// How many pods there may be.
+    fn most(&self) -> i64 {
+        if self.wanted == 0 { 0 } else { self.wanted + self.surge }
+    }
+
+    /// The annotations of a ReplicaSet that is scaled within them.
+    pub fn annotations(&self) -> Value {
+        json!({DESIRED: self.wanted.to_string(), MOST: self.most().to_string()})
+    }
 }
 
 pub fn bounds(deployment: &Object) -> Bounds {
@@ -43,13 +59,22 @@ fn replicas(set: &Object) -> i64 {
     set.spec_number("/replicas", 0)
 }
 
+/// Pods of a ReplicaSet that run or are ending.
+fn pods(set: &Object) -> i64 {
+    let count = |field: &str| set.status()[field].as_i64().unwrap_or(0);
+    count("replicas") + count("terminatingReplicas")
+}
+
+fn number(set: &Object, annotation: &str) -> Option<i64> {
+    set.annotation(annotation).and_then(|text| text.parse().ok())
+}
+
 /// How many pods a new ReplicaSet may begin with.
 pub fn first_replicas(deployment: &Object, sets: &[Object]) -> i64 {
     let Bounds { wanted, surge, .. } = bounds(deployment);
     let old: i64 = sets.iter().map(replicas).sum();
-    let pods: i64 = sets.iter().map(|set| set.status()["replicas"].as_i64().unwrap_or(0)).sum();
     if is_recreate(deployment) {
-        return if old + pods == 0 { wanted } else { 0 };
+        return if old + sets.iter().map(pods).sum::<i64>() == 0 { wanted } else { 0 };
     }
     (wanted + surge - old).clamp(0, wanted)
 }
@@ -59,10 +84,21 @@ fn scale(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
     if from == to {
         return;
     }
-    plan.patch(set, json!({"spec": {"replicas": to}}));
+    resize(plan, deployment, set, to);
     let way = if to > from { "up" } else { "down" };
     let message = format!("Scaled {way} replica set {} from {from} to {to}", set.name());
     plan.normal(deployment, "ScalingReplicaSet", message);
+}
+
+/// Scales, or notes at least what the size is right for.
+fn settle(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
+    if replicas(set) == to { resize(plan, deployment, set, to) } else { scale(plan, deployment, set, to) }
+}
+
+/// Writes a size and what it was reckoned for, where either is new.
+fn resize(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
+    let annotations = bounds(deployment).annotations();
+    plan.patch(set, json!({"metadata": {"annotations": annotations}, "spec": {"replicas": to}}));
 }
 
 /// One step forward.
@@ -72,8 +108,7 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
     let bounds = bounds(deployment);
     if is_recreate(deployment) {
         old.iter().for_each(|set| scale(plan, deployment, set, 0));
-        let pods: i64 = old.iter().map(|set| set.status()["replicas"].as_i64().unwrap_or(0)).sum();
-        if pods == 0 && old.iter().all(|set| replicas(set) == 0) {
+        if old.iter().all(|set| replicas(set) + pods(set) == 0) {
             scale(plan, deployment, current, bounds.wanted);
         }
         return;
@@ -85,8 +120,9 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
     scale(plan, deployment, current, next);
     // Down: as many as may go, so that enough stay available. Pods that are not available go first and cost nothing.
     let enough = bounds.wanted - bounds.unavailable;
-    let new_unavailable = replicas(current) - available(current).min(replicas(current));
-    let mut may_go = (old_total + replicas(current) - enough - new_unavailable).max(0);
+    let staying = available(current).min(replicas(current)).min(next);
+    let new_unavailable = replicas(current).min(next) - staying;
+    let mut may_go = (old_total + replicas(current).min(next) - enough - new_unavailable).max(0);
     let mut left: Vec<(&Object, i64)> = old.iter().map(|set| (*set, replicas(set))).collect();
     left.sort_by_key(|(set, _)| (set.created_ms(), set.key.name.clone()));
     for (set, count) in &mut left {
@@ -95,7 +131,7 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
         may_go -= broken;
     }
     let still: i64 = left.iter().map(|(set, count)| available(set).min(*count)).sum();
-    let mut may_go = (still + available(current) - enough).clamp(0, still);
+    let mut may_go = (still + staying - enough).clamp(0, still);
     for (_, count) in &mut left {
         let going = may_go.min(*count);
         *count -= going;
@@ -104,24 +140,53 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
     left.iter().for_each(|(set, count)| scale(plan, deployment, set, *count));
 }
 
-/// A paused deployment follows its wish without moving on: every ReplicaSet keeps its share, the largest takes the rest.
+/// Whether the deployment was scaled in the middle of a rollout: ReplicaSets with pods were sized for another wish.
+pub fn is_rescaled(deployment: &Object, sets: &[Object]) -> bool {
+    let wanted = bounds(deployment).wanted;
+    let mut active = sets.iter().filter(|set| replicas(set) > 0);
+    !is_recreate(deployment) && active.any(|set| number(set, DESIRED).is_some_and(|desired| desired != wanted))
+}
+
+/// Follows the deployment's wish without moving on: every ReplicaSet keeps its share, the largest takes the rest.
 pub fn scale_in_proportion(plan: &mut Plan, deployment: &Object, sets: &[Object], current: Option<&Object>) {
     let bounds = bounds(deployment);
     let mut active: Vec<&Object> = sets.iter().filter(|set| replicas(set) > 0).collect();
     if active.is_empty() {
         active.extend(current);
     }
-    let total: i64 = active.iter().map(|set| replicas(set)).sum();
-    let target = if active.len() > 1 { bounds.wanted + bounds.surge } else { bounds.wanted };
-    if total == target || (active.len() > 1 && total >= bounds.wanted && total <= target) {
+    if active.len() < 2 {
+        for set in active {
+            settle(plan, deployment, set, bounds.wanted);
+        }
         return;
     }
-    active.sort_by_key(|set| (-replicas(set), set.key.name.clone()));
-    let mut shares: Vec<i64> =
-        active.iter().map(|set| if total == 0 { 0 } else { replicas(set) * target / total }).collect();
-    let given: i64 = shares.iter().sum();
-    if let Some(first) = shares.first_mut() {
-        *first += target - given;
+    let total: i64 = active.iter().map(|set| replicas(set)).sum();
+    let to_add = bounds.most() - total;
+    // Of equals the newer one grows and the older one shrinks.
+    let age = |set: &Object| i64::try_from(set.created_ms()).unwrap_or(i64::MAX) * if to_add > 0 { -1 } else { 1 };
+    active.sort_by_key(|set| (-replicas(set), age(set), set.key.name.clone()));
+    // Paused in the middle of a rollout, and nobody has changed the wish: all stay as they are.
+    if !is_rescaled(deployment, sets) {
+        return;
     }
-    active.iter().zip(shares).for_each(|(set, share)| scale(plan, deployment, set, share));
+    let mut added = 0;
+    let mut sizes: Vec<i64> = Vec::new();
+    for set in &active {
+        let (share, left) = (share(deployment, &bounds, set) - replicas(set), to_add - added);
+        let change = if to_add > 0 { share.clamp(0, left) } else { share.clamp(left, 0) };
+        added += change;
+        sizes.push(replicas(set) + change);
+    }
+    if let Some(first) = sizes.first_mut() {
+        *first = (*first + to_add - added).max(0);
+    }
+    for (set, size) in active.iter().zip(sizes) {
+        settle(plan, deployment, set, size);
+    }
+}
+
+/// The size of a ReplicaSet, were all of them scaled alike.
+fn share(deployment: &Object, bounds: &Bounds, set: &Object) -> i64 {
+    let known = number(set, MOST).or_else(|| deployment.status()["replicas"].as_i64()).unwrap_or(0).max(1);
+    (2 * replicas(set) * bounds.most() + known) / (2 * known)
 }

@@ -1,23 +1,34 @@
-//! The controller `garbage-collector`: what belongs to something that is gone goes too, and namespaces are emptied.
+//! The policy `garbage-collector`: what belongs to nobody any more goes, and what is being deleted takes along, or lets
+//! go of, what belongs to it.
+//!
+//! - An object all of whose owners are gone is deleted (background deletion).
+//! - An object that waits with the finalizer `foregroundDeletion` goes after its dependents.
+//! - One with the finalizer `orphan` goes once its dependents have forgotten it.
+//! - A namespace has the finalizer `kubernetes` and goes after all that is in it.
+mod ending;
+mod owners;
+
 use sampan_sdk::{
-    controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
+    controller::{Controller, Description, Key, Object, Operation, Plan, Query, Snapshot, Watch, Write, description},
     serde_json::json,
 };
 
-const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
-/// A namespace has it until it is empty.
-const NAMESPACE: &str = "kubernetes";
+/// Keeps a namespace until it is empty.
+const NAMESPACE_FINALIZER: &str = "kubernetes";
 
-/// Objects deleted in one plan at the most.
-const AT_ONCE: usize = 500;
+/// Objects deleted in one plan; the rest in the next.
+const MOST_DELETIONS: usize = 1000;
 
+/// Milliseconds until what waits for others to go is looked at again.
+const LOOK_AGAIN_MS: u64 = 250;
+
+/// Deletes what belongs to nobody.
 #[derive(Default)]
 pub struct GarbageCollector;
 
 impl Controller for GarbageCollector {
     fn describe() -> Description {
-        description("garbage-collector", env!("CARGO_PKG_VERSION"), "Deletes what belongs to nothing any more.")
+        description("garbage-collector", env!("CARGO_PKG_VERSION"), "Deletes what belongs to nobody any more.")
     }
 
     fn watches() -> Vec<Watch> {
@@ -25,101 +36,73 @@ impl Controller for GarbageCollector {
     }
 
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, _now_ms: u64) -> Result<Plan, String> {
-        let mut plan = Plan::default();
-        let Some(object) = snapshot.get(key) else { return Ok(plan) };
-        if !object.is_deleting() {
-            if is_abandoned(&object, snapshot) {
-                plan.delete(&object);
-            }
+        let Some(object) = snapshot.get(key) else {
+            // Made in the moment in which their namespace went.
+            let left = if key.resource == "namespaces" { contents(key, snapshot) } else { Vec::new() };
+            return Ok(delete_all(key, &left, snapshot));
+        };
+        if object.is_deleting() {
+            return Ok(ending::reconcile(&object, snapshot));
+        }
+        if key.resource == "namespaces" && !object.finalizers().contains(&NAMESPACE_FINALIZER) {
+            let mut plan = Plan::default();
+            let mut finalizers = object.finalizers();
+            finalizers.push(NAMESPACE_FINALIZER);
+            plan.patch(&object, json!({"metadata": {"finalizers": finalizers}}));
             return Ok(plan);
         }
-        if object.finalizers().contains(&ORPHAN) {
-            release(&mut plan, &object, snapshot);
-        } else if object.finalizers().contains(&FOREGROUND) {
-            dependents_first(&mut plan, &object, snapshot);
-        } else if key.resource == "namespaces" && object.finalizers().contains(&NAMESPACE) {
-            empty(&mut plan, &object, snapshot);
+        if object.owners().is_empty() {
+            return Ok(Plan::default());
         }
-        Ok(plan)
+        Ok(owners::reconcile(&object, snapshot))
     }
 }
 
-/// Whether it has owners, and all of them are gone.
-fn is_abandoned(object: &Object, snapshot: &dyn Snapshot) -> bool {
-    let is_there = |owner: &sampan_sdk::Value| {
-        let text = |field: &str| owner[field].as_str().unwrap_or_default();
-        let resource = resource_of(text("kind"));
-        // An owner of a kind that is not known here may be anywhere: leave it alone.
-        let Some((resource, namespaced)) = resource else { return true };
-        let namespace = if namespaced { object.key.namespace.as_str() } else { "" };
-        let found = snapshot.get(&Key::new(resource, namespace, text("name")));
-        found.is_some_and(|found| found.uid() == text("uid"))
-    };
-    !object.owners().is_empty() && !object.owners().iter().any(is_there)
+/// All that is in a namespace.
+fn contents(namespace: &Key, snapshot: &dyn Snapshot) -> Vec<Object> {
+    snapshot.list(&Query::within("*", &namespace.name))
 }
 
-/// The kinds that own: their resource, and whether they live in namespaces.
-fn resource_of(kind: &str) -> Option<(&'static str, bool)> {
-    Some(match kind {
-        "Deployment" => ("deployments.apps", true),
-        "ReplicaSet" => ("replicasets.apps", true),
-        "Job" => ("jobs.batch", true),
-        "Pod" => ("pods", true),
-        "Service" => ("services", true),
-        "ConfigMap" => ("configmaps", true),
-        "Secret" => ("secrets", true),
-        "Node" => ("nodes", false),
-        "Namespace" => ("namespaces", false),
-        _ => return None,
-    })
+/// All that names an object as an owner.
+fn dependents(object: &Object, snapshot: &dyn Snapshot) -> Vec<Object> {
+    snapshot.list(&Query::owned("*", object))
 }
 
-fn without(object: &Object, finalizer: &str) -> sampan_sdk::Value {
-    let left: Vec<&str> = object.finalizers().into_iter().filter(|known| *known != finalizer).collect();
-    json!({"metadata": {"finalizers": if left.is_empty() { sampan_sdk::Value::Null } else { json!(left) }}})
-}
-
-/// Dependents stay, and belong to nobody.
-fn release(plan: &mut Plan, owner: &Object, snapshot: &dyn Snapshot) {
-    for dependent in snapshot.list(&Query::owned("*", owner)) {
-        let left: Vec<_> = dependent.owners().iter().filter(|reference| reference["uid"] != owner.uid()).cloned().collect();
-        plan.patch(&dependent, json!({"metadata": {"ownerReferences": if left.is_empty() { json!(null) } else { json!(left) }}}));
+/// Deletes what is not being deleted yet; looks again at `key` while there is more.
+fn delete_all(key: &Key, objects: &[Object], snapshot: &dyn Snapshot) -> Plan {
+    let mut plan = Plan::default();
+    let living: Vec<&Object> = objects.iter().filter(|object| !object.is_deleting()).collect();
+    for object in living.iter().take(MOST_DELETIONS) {
+        delete(&mut plan, object, false, snapshot);
     }
-    plan.patch(owner, without(owner, ORPHAN));
+    if !objects.is_empty() {
+        let more = living.len() > MOST_DELETIONS;
+        plan.wake_up(key, if more { 0 } else { LOOK_AGAIN_MS });
+    }
+    plan
 }
 
-/// Dependents that block go first; then the owner may.
-fn dependents_first(plan: &mut Plan, owner: &Object, snapshot: &dyn Snapshot) {
-    let dependents = snapshot.list(&Query::owned("*", owner));
-    let blocks = |dependent: &Object| {
-        dependent.owners().iter().any(|reference| reference["uid"] == owner.uid() && reference["blockOwnerDeletion"] == true)
-    };
-    dependents.iter().filter(|dependent| !dependent.is_deleting()).take(AT_ONCE).for_each(|d| plan.delete(d));
-    if dependents.iter().any(blocks) {
-        // Their ends are seen by their own keys, not by the owner's: look again.
-        plan.wake_up(&owner.key, 200);
-    } else {
-        plan.patch(owner, without(owner, FOREGROUND));
+/// Deletes an object as it was seen: one of the same name, made since, is another. In the foreground, its own dependents
+/// go before it.
+fn delete(plan: &mut Plan, object: &Object, foreground: bool, snapshot: &dyn Snapshot) {
+    if foreground && snapshot.count(&Query::owned("*", object)) > 0 {
+        let mut finalizers = object.finalizers();
+        if !finalizers.contains(&ending::FOREGROUND) {
+            finalizers.push(ending::FOREGROUND);
+        }
+        plan.patch(object, json!({"metadata": {"finalizers": finalizers}}));
     }
-}
-
-/// Everything in a namespace goes; then the namespace may.
-fn empty(plan: &mut Plan, namespace: &Object, snapshot: &dyn Snapshot) {
-    let inside = snapshot.list(&Query::within("*", namespace.name()));
-    inside.iter().filter(|object| !object.is_deleting()).take(AT_ONCE).for_each(|object| plan.delete(object));
-    if inside.is_empty() {
-        plan.patch(namespace, without(namespace, NAMESPACE));
-    } else {
-        plan.wake_up(&namespace.key, 200);
-    }
+    plan.writes.push(Write { key: object.key.clone(), operation: Operation::Delete, expect: object.revision });
 }
 
 sampan_sdk::export_controller!(GarbageCollector);
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn golden() {
-        sampan_sdk::testing::golden::<super::GarbageCollector>(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
+    fn golden_cases() {
+        sampan_sdk::testing::golden::<GarbageCollector>(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
     }
 }

@@ -16,6 +16,9 @@ const LONGEST_BACKOFF_MS: u64 = 360_000;
 
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
+/// All that is read of a pod.
+const POD: &[&str] = &["metadata", "status.phase", "status.conditions", "status.containerStatuses"];
+
 /// Pods made in one plan at the most.
 const AT_ONCE: usize = 500;
 
@@ -41,7 +44,7 @@ impl Controller for Job {
             expire(&mut plan, &job, finished, now_ms);
             return Ok(plan);
         }
-        let mut pods = snapshot.list(&Query::owned("pods", &job));
+        let mut pods = snapshot.list(&Query::owned("pods", &job).only(POD));
         pods.retain(|pod| pod.controller() == Some(job.uid()));
         Run::new(&job, &pods, now_ms).decide(&mut plan);
         Ok(plan)
@@ -107,7 +110,7 @@ impl<'a> Run<'a> {
         if complete {
             return self.finish(plan, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
         }
-        if self.failures() > self.job.spec_number("/backoffLimit", BACKOFF_LIMIT) {
+        if self.is_hopeless() {
             return self.finish(plan, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
         }
         let deadline = self.job.spec()["activeDeadlineSeconds"].as_u64();
@@ -128,19 +131,30 @@ impl<'a> Run<'a> {
         self.report(plan, made, json!({"startTime": start, "conditions": null}));
     }
 
-    /// Failed pods, and restarts of pods that restart in place.
-    fn failures(&self) -> i64 {
+    /// Whether too many pods have failed, or those that restart in place were restarted too often.
+    fn is_hopeless(&self) -> bool {
+        let limit = self.job.spec_number("/backoffLimit", BACKOFF_LIMIT);
         let restarts = |pod: &&Object| {
             let statuses = pod.status()["containerStatuses"].as_array().cloned().unwrap_or_default();
             statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum::<i64>()
         };
-        i64::try_from(self.failed.len()).unwrap_or(i64::MAX) + self.active.iter().map(restarts).sum::<i64>()
+        let restarted: i64 = self.active.iter().map(restarts).sum();
+        let in_place = self.job.spec()["template"]["spec"]["restartPolicy"] == "OnFailure";
+        // Kubernetes counts the limit's own restart as one too many, but for a limit of 0.
+        let worn_out = in_place && restarted > 0 && restarted >= limit;
+        worn_out || i64::try_from(self.failed.len()).unwrap_or(i64::MAX) > limit
     }
 
     /// Makes the pods that are missing, or waits out the back-off; how many were made.
     fn make(&self, plan: &mut Plan) -> usize {
         let parallelism = self.job.spec_number("/parallelism", 1);
-        let left = self.completions().map_or(parallelism, |completions| completions - self.successes());
+        let active = i64::try_from(self.active.len()).unwrap_or(i64::MAX);
+        let left = match self.completions() {
+            Some(completions) => completions - self.successes(),
+            // A work queue: once one pod has found it empty, those that run end, and no other begins.
+            None if self.successes() > 0 => active,
+            None => parallelism,
+        };
         let wanted = usize::try_from(parallelism.min(left)).unwrap_or(0);
         if self.active.len() > wanted {
             self.active.iter().skip(wanted).for_each(|pod| plan.delete(pod));
@@ -202,12 +216,17 @@ impl<'a> Run<'a> {
             annotations[INDEX] = json!(index.to_string());
             labels[INDEX] = json!(index.to_string());
             generate = format!("{name}-{index}-");
-            let containers = spec["containers"].as_array_mut().into_iter().flatten();
-            containers.for_each(|container| {
-                let mut env = container["env"].as_array().cloned().unwrap_or_default();
-                env.push(json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()}));
-                container["env"] = json!(env);
-            });
+            if spec["hostname"].is_null() {
+                spec["hostname"] = json!(format!("{name}-{index}"));
+            }
+            for kind in ["initContainers", "containers"] {
+                let Some(containers) = spec.get_mut(kind).and_then(Value::as_array_mut) else { continue };
+                containers.iter_mut().for_each(|container| {
+                    let mut env = container["env"].as_array().cloned().unwrap_or_default();
+                    env.push(json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()}));
+                    container["env"] = json!(env);
+                });
+            }
         }
         let mut metadata = json!({
             "generateName": generate,
@@ -252,11 +271,23 @@ impl<'a> Run<'a> {
             "failed": number(self.failed.len()),
         });
         if self.indexed() {
-            let indexes: Vec<String> = Self::indexes(&self.succeeded).iter().map(i64::to_string).collect();
-            status["completedIndexes"] = json!(indexes.join(","));
+            status["completedIndexes"] = json!(ranges(&Self::indexes(&self.succeeded)));
         }
         plan.patch_status(self.job, merged(status, more));
     }
+}
+
+/// Numbers as Kubernetes lists them: `0,2-5`.
+fn ranges(numbers: &BTreeSet<i64>) -> String {
+    let mut ranges: Vec<(i64, i64)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let texts = ranges.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
+    texts.collect::<Vec<_>>().join(",")
 }
 
 /// The fields of both; of two the second.

@@ -5,10 +5,17 @@ use sampan_sdk::{
     serde_json::json,
     time,
 };
+use std::collections::BTreeSet;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// All that is read of a pod.
+const POD: &[&str] = &["metadata", "spec.nodeName", "spec.tolerations", "status.phase", "status.conditions"];
+
+/// Pods deleted in one plan at the most; the rest comes with the next.
+const AT_ONCE: usize = 500;
 
 /// Seconds that a pod without a toleration of its own stays on a node that is not ready; Kubernetes' default.
 const EVICTION_SECONDS: u64 = 300;
@@ -39,7 +46,11 @@ impl Controller for NodeLifecycle {
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> Result<Plan, String> {
         let mut plan = Plan::default();
         let Some(node) = snapshot.get(key) else {
-            pods_on(key, snapshot).iter().for_each(|pod| plan.delete(pod));
+            let lost = lost_pods(snapshot);
+            lost.iter().take(AT_ONCE).for_each(|pod| bury(&mut plan, pod, now_ms));
+            if lost.len() > AT_ONCE {
+                plan.wake_up(key, 0);
+            }
             return Ok(plan);
         };
         let taints = taints(&node, now_ms);
@@ -47,17 +58,21 @@ impl Controller for NodeLifecycle {
             let taints_or_none = if taints.is_empty() { Value::Null } else { json!(taints) };
             plan.patch(&node, json!({"spec": {"taints": taints_or_none}}));
         }
+        tell(&mut plan, &node, &taints);
         let executing: Vec<&Value> = taints.iter().filter(|taint| taint["effect"] == "NoExecute").collect();
         if !executing.is_empty() {
-            for pod in pods_on(key, snapshot).iter().filter(|pod| !pod.is_deleting()) {
+            let mut next = u64::MAX;
+            for pod in pods_on(key, snapshot).iter().filter(|pod| !pod.is_deleting() && !is_finished(pod)).take(AT_ONCE) {
                 match self.evicted_at(pod, &executing) {
                     Some(at) if at <= now_ms => {
                         plan.normal(pod, "TaintManagerEviction", format!("Marking for deletion Pod {}/{}", pod.key.namespace, pod.name()));
                         plan.delete(pod);
                     }
-                    Some(at) => plan.wake_up(key, at - now_ms),
-                    None => {}
+                    at => next = next.min(at.unwrap_or(u64::MAX)),
                 }
+            }
+            if next < u64::MAX {
+                plan.wake_up(key, next - now_ms);
             }
         }
         Ok(plan)
@@ -94,10 +109,50 @@ fn taints(node: &Object, now_ms: u64) -> Vec<Value> {
     taints
 }
 
+/// Tells of a node that goes away or comes back.
+fn tell(plan: &mut Plan, node: &Object, taints: &[Value]) {
+    let is_away = |taints: &[Value]| taints.iter().any(|taint| taint["key"] == NOT_READY || taint["key"] == UNREACHABLE);
+    let known = node.spec()["taints"].as_array().map_or(&[][..], Vec::as_slice);
+    let what = match (is_away(known), is_away(taints)) {
+        (false, true) => "NodeNotReady",
+        (true, false) => "NodeReady",
+        _ => return,
+    };
+    plan.normal(node, what, format!("Node {} status is now: {what}", node.name()));
+}
+
 fn pods_on(node: &Key, snapshot: &dyn Snapshot) -> Vec<Object> {
-    let mut pods = snapshot.list(&Query::all("pods"));
+    let mut pods = snapshot.list(&Query::all("pods").only(POD));
     pods.retain(|pod| pod.spec()["nodeName"] == node.name.as_str());
     pods
+}
+
+fn is_finished(pod: &Object) -> bool {
+    matches!(pod.phase(), "Succeeded" | "Failed")
+}
+
+/// The pods bound to any node that is gone and not ended: one call after a node went finds those of all that did.
+/// What has ended stays, for those who count it.
+fn lost_pods(snapshot: &dyn Snapshot) -> Vec<Object> {
+    let nodes: BTreeSet<String> =
+        snapshot.list(&Query::all("nodes").only(&["metadata.name"])).into_iter().map(|node| node.key.name).collect();
+    let mut pods = snapshot.list(&Query::all("pods").only(POD));
+    pods.retain(|pod| !is_finished(pod) && pod.spec()["nodeName"].as_str().is_some_and(|node| !node.is_empty() && !nodes.contains(node)));
+    pods
+}
+
+/// Deletes a pod whose node is gone. Nobody is left there to end it, so it is said to have failed first: a pod that has
+/// ended needs no time to end.
+fn bury(plan: &mut Plan, pod: &Object, now_ms: u64) {
+    let reason = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
+        "message": "PodGC: node no longer exists", "lastTransitionTime": time::format(now_ms),
+    });
+    let known = pod.status()["conditions"].as_array().cloned().unwrap_or_default();
+    let mut conditions: Vec<Value> = known.into_iter().filter(|known| known["type"] != reason["type"]).collect();
+    conditions.push(reason);
+    plan.patch_status(pod, json!({"phase": "Failed", "reason": "NodeLost", "conditions": conditions}));
+    plan.delete(pod);
 }
 
 impl NodeLifecycle {

@@ -15,6 +15,9 @@ const AT_ONCE: usize = 500;
 /// Pods with a higher cost are deleted later.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
+/// All that is read of a pod.
+const POD: &[&str] = &["metadata", "spec.nodeName", "status.phase", "status.conditions"];
+
 #[derive(Default)]
 pub struct ReplicaSet;
 
@@ -43,31 +46,50 @@ impl Controller for ReplicaSet {
                 plan.wake_up(key, 0);
             }
         }
-        status(&mut plan, &set, &live, now_ms);
+        let ending = pods.iter().filter(|pod| pod.is_deleting() && !is_finished(pod)).count();
+        status(&mut plan, &set, &live, ending, now_ms);
         Ok(plan)
     }
 }
 
 /// Neither finished nor on its way out.
 fn is_live(pod: &Object) -> bool {
-    !pod.is_deleting() && !matches!(pod.phase(), "Succeeded" | "Failed")
+    !pod.is_deleting() && !is_finished(pod)
 }
 
-/// The pods that belong to the set, with those that belong to nobody and match its selector, which it adopts.
+fn is_finished(pod: &Object) -> bool {
+    matches!(pod.phase(), "Succeeded" | "Failed")
+}
+
+/// The pods that belong to the set: those it owns, less those that no longer match its selector, which it lets go, and
+/// with those that belong to nobody and do, which it adopts.
 fn pods_of(set: &Object, snapshot: &dyn Snapshot, plan: &mut Plan) -> Vec<Object> {
-    let mut pods = snapshot.list(&Query::owned("pods", set));
+    let mut pods = snapshot.list(&Query::owned("pods", set).only(POD));
     pods.retain(|pod| pod.controller() == Some(set.uid()));
+    if !set.is_deleting() {
+        pods.retain(|pod| {
+            let stays = pod.is_deleting() || pod.matches(&set.spec()["selector"]);
+            if !stays {
+                let others = pod.owners().iter().filter(|owner| owner["uid"] != set.uid());
+                plan.patch(pod, json!({"metadata": {"ownerReferences": others.collect::<Vec<_>>()}}));
+            }
+            stays
+        });
+    }
     // Only a set that has not seen all its pods looks for others: that is when it is new, or its selector is.
     let settled = set.status()["observedGeneration"].as_i64() == Some(set.generation());
     if settled || set.is_deleting() {
         return pods;
     }
-    for mut pod in snapshot.list(&Query::within("pods", &set.key.namespace)) {
+    let matching = Query::within("pods", &set.key.namespace).labelled(&set.spec()["selector"]["matchLabels"]);
+    if snapshot.count(&matching) == pods.len() {
+        return pods;
+    }
+    for pod in snapshot.list(&matching.only(POD)) {
         if pod.controller().is_none() && is_live(&pod) && pod.matches(&set.spec()["selector"]) {
             let mut owners = pod.owners().to_vec();
             owners.push(set.as_controller());
             plan.patch(&pod, json!({"metadata": {"ownerReferences": owners}}));
-            pod.json["metadata"]["ownerReferences"] = json!([set.as_controller()]);
             pods.push(pod);
         }
     }
@@ -111,18 +133,21 @@ fn remove(plan: &mut Plan, set: &Object, mut live: Vec<&Object>, count: usize) {
     plan.normal(set, "SuccessfulDelete", format!("Deleted {count} pod(s)"));
 }
 
-fn status(plan: &mut Plan, set: &Object, live: &[&Object], now_ms: u64) {
+fn status(plan: &mut Plan, set: &Object, live: &[&Object], ending: usize, now_ms: u64) {
     let min_ready_ms = u64::try_from(set.spec_number("/minReadySeconds", 0)).unwrap_or(0) * 1000;
     let ready: Vec<_> = live.iter().filter(|pod| pod.has_condition("Ready", "True")).collect();
-    let mut available = 0;
+    let (mut available, mut next) = (0, None);
     for pod in &ready {
         let since = pod.condition("Ready").and_then(|condition| condition["lastTransitionTime"].as_str());
         let until = since.and_then(time::parse).unwrap_or(0) + min_ready_ms;
         if min_ready_ms == 0 || until <= now_ms {
             available += 1;
         } else {
-            plan.wake_up(&set.key, until - now_ms);
+            next = Some(next.map_or(until, |next: u64| next.min(until)));
         }
+    }
+    if let Some(next) = next {
+        plan.wake_up(&set.key, next - now_ms);
     }
     let labels = &set.spec()["template"]["metadata"]["labels"];
     let wanted = labels.as_object().cloned().unwrap_or_default();
@@ -135,6 +160,7 @@ fn status(plan: &mut Plan, set: &Object, live: &[&Object], now_ms: u64) {
             "fullyLabeledReplicas": number(labelled.count()),
             "readyReplicas": number(ready.len()),
             "availableReplicas": number(available),
+            "terminatingReplicas": number(ending),
             "observedGeneration": set.generation(),
         }),
     );

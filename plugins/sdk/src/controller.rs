@@ -2,6 +2,7 @@
 mod guest;
 mod object;
 mod plan;
+mod read;
 mod snapshot;
 
 pub use guest::{Host, Reconciler};

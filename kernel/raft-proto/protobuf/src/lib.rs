@@ -43,3 +43,22 @@ impl<T: prost::Message> Message for T {
         self.merge(bytes).map_err(ProtobufError)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Message as _;
+
+    #[test]
+    fn sizes_writes_and_merges_as_prost_does() {
+        let text = "abc".to_owned();
+        let bytes = text.write_to_bytes().unwrap();
+        assert_eq!(
+            (bytes.as_slice(), text.compute_size()),
+            (&[0x0a, 3, b'a', b'b', b'c'][..], 5)
+        );
+        let mut again = String::new();
+        again.merge_from_bytes(&bytes).unwrap();
+        assert_eq!(again, text);
+        assert!(again.merge_from_bytes(&[0x0a, 9]).is_err());
+    }
+}

@@ -21,7 +21,11 @@ pub struct Changes {
 impl Changes {
     pub(super) fn new(published: Arc<Published>, after: Revision) -> Self {
         let revision = published.revision.clone();
-        Changes { published, revision, after }
+        Changes {
+            published,
+            revision,
+            after,
+        }
     }
 
     /// The next changes; waits for some. `None` if the replica was closed, or the reader was so slow that what it missed
@@ -32,7 +36,10 @@ impl Changes {
                 let snapshot = self.published.snapshot.read().clone();
                 let events = snapshot.since(self.after).ok()?;
                 self.after = snapshot.revision();
-                return Some(Batch { events, revision: self.after });
+                return Some(Batch {
+                    events,
+                    revision: self.after,
+                });
             }
             self.revision.changed().await.ok()?;
         }

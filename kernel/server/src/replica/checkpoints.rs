@@ -17,16 +17,21 @@ const KEPT: usize = 2;
 /// If it cannot be read; an older one is not taken silently, since the log may no longer reach back to it.
 pub fn newest(dir: &Path) -> Result<Option<(Store, Header)>, OpenError> {
     std::fs::create_dir_all(dir).map_err(io_error(dir))?;
-    let Some(path) = all(dir).map_err(io_error(dir))?.pop() else { return Ok(None) };
+    let Some(path) = all(dir).map_err(io_error(dir))?.pop() else {
+        return Ok(None);
+    };
     let bytes = std::fs::read(&path).map_err(io_error(&path))?;
-    decode_checkpoint(&bytes).map(Some).map_err(|reason| OpenError::Checkpoint { path, reason })
+    decode_checkpoint(&bytes)
+        .map(Some)
+        .map_err(|reason| OpenError::Checkpoint { path, reason })
 }
 
-/// Writes a checkpoint and removes those that are no longer needed.
+/// Writes a checkpoint and removes those that are no longer needed; the index of the oldest that is kept. The log must
+/// reach back to that one, or it would be of no use.
 ///
 /// # Errors
 /// If the disk is full; what was there before is there still.
-pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<()> {
+pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<u64> {
     write_pieces(dir, header.index, encode_checkpoint(header, store))
 }
 
@@ -34,30 +39,40 @@ pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_received(dir: &Path, index: u64, bytes: &[u8]) -> io::Result<()> {
+pub fn write_received(dir: &Path, index: u64, bytes: &[u8]) -> io::Result<u64> {
     write_pieces(dir, index, std::iter::once(bytes.to_vec()))
 }
 
-fn write_pieces(dir: &Path, index: u64, pieces: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
+fn write_pieces(dir: &Path, index: u64, pieces: impl Iterator<Item = Vec<u8>>) -> io::Result<u64> {
     let path = dir.join(format!("{index:016x}.checkpoint"));
     let aside = dir.join(format!("{index:016x}.tmp"));
-    let written = (|| {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    let written: io::Result<()> = (|| {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)?;
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         for piece in pieces {
             writer.write_all(&piece)?;
         }
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .sync_all()?;
         std::fs::rename(&aside, &path)?;
         File::open(dir)?.sync_all()
     })();
-    if written.is_err() {
+    if let Err(error) = written {
         let _ = std::fs::remove_file(&aside);
-        return written;
+        return Err(error);
     }
-    let mut old = all(dir)?;
-    old.truncate(old.len().saturating_sub(KEPT));
-    old.iter().try_for_each(std::fs::remove_file)
+    let mut kept = all(dir)?;
+    let old = kept.len().saturating_sub(KEPT);
+    kept.drain(..old).try_for_each(std::fs::remove_file)?;
+    let number = |path: &PathBuf| u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok();
+    Ok(kept.first().and_then(number).unwrap_or_default())
 }
 
 /// All checkpoints, oldest first; leftovers of writing are removed.

@@ -1,11 +1,14 @@
 //! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
 //! answers, and publishes.
 use super::{
-    OpenError, Published, ReplicaConfig, ReplicaStatus, Results, checkpoints, io_error, lock::Lock, segments::Segments,
+    OpenError, Published, ReplicaConfig, ReplicaStatus, Results, checkpoints, io_error,
+    lock::Lock,
+    segments::{Segments, is_full},
+    weight::weight,
 };
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan, Revision};
-use sampan_state::{Command, Committed, Output, Recovered, Replica, Role, Snapshot, Store, eraftpb::ConfState};
+use sampan_state::{Command, Committed, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -24,17 +27,35 @@ const CHECKPOINT_AFTER: u64 = 32 << 20;
 /// Plans that go into one entry at the most.
 const TOGETHER: usize = 4096;
 
+/// Bytes of plans that go into one entry together, about.
+const HEAVY: usize = 4 << 20;
+
 /// Bytes of plans or blobs in one request at the most.
 const LARGEST: usize = 128 << 20;
 
 /// What is asked of the driver.
 pub enum Request {
-    Commit { plans: Vec<Plan>, idempotency_key: String, reply: oneshot::Sender<Result<Results, ApiError>> },
-    Blobs { keep: Vec<Bytes>, forget: Vec<String>, reply: oneshot::Sender<Result<(), ApiError>> },
-    Barrier { reply: oneshot::Sender<Result<(), ApiError>> },
+    Commit {
+        plans: Vec<Plan>,
+        idempotency_key: String,
+        reply: oneshot::Sender<Result<Results, ApiError>>,
+    },
+    Blobs {
+        keep: Vec<Bytes>,
+        forget: Vec<String>,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+    Barrier {
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
     /// The background wrote a checkpoint of this index.
-    Checkpointed { index: u64, written: std::io::Result<()> },
-    Shutdown { reply: oneshot::Sender<()> },
+    Checkpointed {
+        index: u64,
+        written: std::io::Result<u64>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// Who waits for an entry.
@@ -53,6 +74,8 @@ pub struct Driver {
     snapshots: PathBuf,
     waiters: HashMap<u64, Vec<Waiter>>,
     next_proposal: u64,
+    /// Bytes proposed and not yet in the log.
+    proposed: u64,
     last_now: u64,
     checkpointed_bytes: u64,
     checkpoint_under_way: bool,
@@ -65,23 +88,38 @@ impl Driver {
         std::fs::create_dir_all(&config.dir).map_err(io_error(&config.dir))?;
         let lock = Lock::take(&config.dir)?;
         let snapshots = config.dir.join("snap");
-        let checkpoint = checkpoints::newest(&snapshots)?;
+        let dir = config.dir.join("log");
+        let mut checkpoint = checkpoints::newest(&snapshots)?;
+        if checkpoint.is_none() {
+            if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                return Err(OpenError::NoCheckpoint {
+                    path: config.dir.clone(),
+                });
+            }
+            let members = ConfState {
+                voters: vec![config.member],
+                ..ConfState::default()
+            };
+            let (store, header) = genesis(&config.cluster, members);
+            checkpoints::write(&snapshots, &header, &store).map_err(io_error(&snapshots))?;
+            checkpoint = Some((store, header));
+        }
+        let (store, header) = checkpoint.ok_or_else(|| OpenError::NoCheckpoint {
+            path: config.dir.clone(),
+        })?;
         let mut recovered = Recovered {
-            members: ConfState { voters: vec![config.member], ..ConfState::default() },
+            members: header.members.unwrap_or_default(),
+            checkpoint_index: header.index,
+            checkpoint_term: header.term,
             ..Recovered::default()
         };
-        let store = match checkpoint {
-            Some((store, header)) => {
-                (recovered.checkpoint_index, recovered.checkpoint_term) = (header.index, header.term);
-                recovered.members = header.members.unwrap_or(recovered.members);
-                store
-            }
-            None => Store::new(&config.cluster),
-        };
-        let dir = config.dir.join("log");
         let mut gap = None;
         let log = Segments::open(&dir, |batch| {
-            let next = recovered.entries.last().map_or(recovered.checkpoint_index, |entry| entry.index) + 1;
+            let next = recovered
+                .entries
+                .last()
+                .map_or(recovered.checkpoint_index, |entry| entry.index)
+                + 1;
             if batch.entries.first().is_some_and(|entry| entry.index > next) {
                 gap.get_or_insert(next);
             }
@@ -90,28 +128,29 @@ impl Driver {
         if let Some(missing) = gap {
             return Err(OpenError::Gap { path: dir, missing });
         }
-        // A commit index beyond what is there would be refused; it was never synced with less.
-        let last = recovered.entries.last().map_or(recovered.checkpoint_index, |entry| entry.index);
-        let commit = recovered.hard_state.commit;
-        recovered.hard_state.commit = commit.clamp(recovered.checkpoint_index, last);
         let replica = Replica::new(config.member, store, recovered)?;
         let mut driver = Driver {
             config: config.clone(),
             _lock: lock,
             requests,
             replica,
-            checkpointed_bytes: log.bytes(),
+            checkpointed_bytes: 0,
             log,
             snapshots,
             waiters: HashMap::new(),
-            next_proposal: 0,
+            // Not those of an earlier run, which may still be committed.
+            next_proposal: clock() << 20,
+            proposed: 0,
             last_now: 0,
             checkpoint_under_way: false,
             broken: None,
         };
         driver.drain();
         match driver.broken.take() {
-            Some(why) => Err(OpenError::Io { path: dir, source: std::io::Error::other(why) }),
+            Some(why) => Err(OpenError::Io {
+                path: dir,
+                source: std::io::Error::other(why),
+            }),
             None => Ok(driver),
         }
     }
@@ -174,19 +213,45 @@ impl Driver {
     fn take_in(&mut self, requests: impl Iterator<Item = Request>) -> Option<oneshot::Sender<()>> {
         let mut gathered = Command::default();
         let mut waiters = Vec::new();
+        let mut heavy = 0;
         let mut ended = None;
         for request in requests {
             match request {
-                Request::Commit { plans, idempotency_key, reply } if idempotency_key.is_empty() => {
+                Request::Commit {
+                    plans,
+                    idempotency_key,
+                    reply,
+                } if idempotency_key.is_empty() => {
+                    let more: usize = plans.iter().map(weight).sum();
+                    if heavy > 0 && heavy + more > HEAVY {
+                        self.propose(std::mem::take(&mut gathered), std::mem::take(&mut waiters));
+                        heavy = 0;
+                    }
+                    heavy += more;
                     waiters.push(Waiter::Plans(plans.len(), reply));
                     gathered.plans.extend(plans);
                 }
-                Request::Commit { plans, idempotency_key, reply } => {
+                Request::Commit {
+                    plans,
+                    idempotency_key,
+                    reply,
+                } => {
                     let waiter = Waiter::Plans(plans.len(), reply);
-                    self.propose(Command { plans, idempotency_key, ..Command::default() }, vec![waiter]);
+                    self.propose(
+                        Command {
+                            plans,
+                            idempotency_key,
+                            ..Command::default()
+                        },
+                        vec![waiter],
+                    );
                 }
                 Request::Blobs { keep, forget, reply } => {
-                    let command = Command { blobs: keep, forget_blobs: forget, ..Command::default() };
+                    let command = Command {
+                        blobs: keep,
+                        forget_blobs: forget,
+                        ..Command::default()
+                    };
                     self.propose(command, vec![Waiter::Nothing(reply)]);
                 }
                 // An entry of one's own that is applied proves that one still leads.
@@ -203,14 +268,14 @@ impl Driver {
 
     fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
         // Time never goes back in the state, whatever the clock does.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.last_now = self.last_now.max(u64::try_from(now).unwrap_or(u64::MAX));
+        self.last_now = self.last_now.max(clock());
         command.now_ms = self.last_now;
-        let refused = self.prepare(&command).and_then(|()| {
-            let context = Bytes::copy_from_slice(&self.next_proposal.to_le_bytes());
-            self.replica.propose(context, &command).map_err(|error| {
-                ApiError::unavailable(format!("this member cannot write now ({error}): try again"))
-            })
+        let encoded = command.encode();
+        let refused = self.prepare(encoded.len()).and_then(|()| {
+            let context = self.context(self.next_proposal);
+            self.replica
+                .propose_encoded(context, encoded)
+                .map_err(|error| ApiError::unavailable(format!("this member cannot write now ({error}): try again")))
         });
         match refused {
             Ok(()) => {
@@ -221,20 +286,40 @@ impl Driver {
         }
     }
 
-    /// Whether a command can be committed: nothing is broken, and there is room on the disk.
-    fn prepare(&mut self, command: &Command) -> Result<(), ApiError> {
+    /// What goes with a proposal: whose it is, and which.
+    fn context(&self, proposal: u64) -> Bytes {
+        [self.config.member.to_le_bytes(), proposal.to_le_bytes()]
+            .concat()
+            .into()
+    }
+
+    /// Whether so many bytes can be committed: nothing is broken, and there is room on the disk, also for what else was
+    /// proposed.
+    fn prepare(&mut self, bytes: usize) -> Result<(), ApiError> {
         if let Some(why) = &self.broken {
             return Err(ApiError::unavailable(why.clone()));
         }
-        let size = command.encode().len();
-        if size > LARGEST {
-            let message = format!("a write of {size} bytes is too large: {LARGEST} are the limit");
+        if bytes > LARGEST {
+            let message = format!("a write of {bytes} bytes is too large: {LARGEST} are the limit");
             return Err(ApiError::new(sampan_api::Reason::TooLarge, message));
         }
-        self.log.reserve(size as u64 + 4096).map_err(|error| {
-            let dir = self.config.dir.display();
-            ApiError::unavailable(format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile"))
-        })
+        // With what Raft and the log add to it.
+        let bytes = bytes as u64 + 4096;
+        match self.log.reserve(self.proposed + bytes) {
+            Ok(()) => {
+                self.proposed += bytes;
+                Ok(())
+            }
+            Err(error) if is_full(&error) => {
+                let dir = self.config.dir.display();
+                let what = format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile");
+                Err(ApiError::unavailable(what))
+            }
+            Err(error) => {
+                self.break_off(format!("the log cannot be written: {error}"));
+                self.prepare(0)
+            }
+        }
     }
 
     /// Persists and applies until there is nothing left to do; what to answer once that is published.
@@ -254,6 +339,16 @@ impl Driver {
                 Err(error) => self.break_off(error.to_string()),
             }
         }
+        self.proposed = 0;
+        if self.replica.role() != Role::Leader && !self.waiters.is_empty() {
+            // Another leads now: it may commit what was proposed here, or not.
+            let lost =
+                ApiError::unavailable("the leader has changed: look whether your write is there before you repeat it");
+            self.waiters
+                .drain()
+                .flat_map(|(_, waiters)| waiters)
+                .for_each(|waiter| waiter.fail(&lost));
+        }
         answers
     }
 
@@ -264,14 +359,29 @@ impl Driver {
         }
         if let Some(record) = &output.persist {
             // After a failed sync nobody knows what is on disk: never again on this file.
-            self.log.append(record).map_err(|error| format!("the log cannot be written: {error}"))?;
+            self.log
+                .append(record)
+                .map_err(|error| format!("the log cannot be written: {error}"))?;
         }
         let outcome = self.replica.persisted().map_err(|error| error.to_string())?;
+        if let Some(record) = &outcome.persist {
+            self.log
+                .append(record)
+                .map_err(|error| format!("the log cannot be written: {error}"))?;
+        }
         Ok(outcome.applied)
     }
 
     fn answer(&mut self, context: &Bytes, results: Results, answers: &mut Vec<Box<dyn FnOnce()>>) {
-        let Some(number) = context.as_ref().try_into().ok().map(u64::from_le_bytes) else { return };
+        let Some((member, number)) = context.split_first_chunk::<8>() else {
+            return;
+        };
+        let Ok(number) = number.try_into().map(u64::from_le_bytes) else {
+            return;
+        };
+        if u64::from_le_bytes(*member) != self.config.member {
+            return;
+        }
         let mut results = results.into_iter();
         for waiter in self.waiters.remove(&number).into_iter().flatten() {
             match waiter {
@@ -288,7 +398,10 @@ impl Driver {
         let why = format!("{why}. Nothing can be written until the control plane is restarted");
         tracing::error!("{why}");
         let error = ApiError::unavailable(why.clone());
-        self.waiters.drain().flat_map(|(_, waiters)| waiters).for_each(|waiter| waiter.fail(&error));
+        self.waiters
+            .drain()
+            .flat_map(|(_, waiters)| waiters)
+            .for_each(|waiter| waiter.fail(&error));
         self.broken = Some(why);
     }
 
@@ -300,27 +413,41 @@ impl Driver {
         self.checkpoint_under_way = true;
         let (header, store) = (self.replica.header(), self.replica.store().clone());
         let (dir, requests) = (self.snapshots.clone(), self.requests.clone());
-        let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let written = checkpoints::write(&dir, &header, &store);
-            let _ = requests.send(Request::Checkpointed { index: header.index, written });
-        });
+        let spawned = std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || {
+                let written = checkpoints::write(&dir, &header, &store);
+                let _ = requests.send(Request::Checkpointed {
+                    index: header.index,
+                    written,
+                });
+            });
         if let Err(error) = spawned {
             tracing::warn!(%error, "no checkpoint can be written");
             self.checkpoint_under_way = false;
         }
     }
 
-    fn checkpointed(&mut self, index: u64, written: std::io::Result<()>) {
+    fn checkpointed(&mut self, index: u64, written: std::io::Result<u64>) {
         self.checkpoint_under_way = false;
         match written {
-            Ok(()) => {
+            Ok(oldest) => {
                 self.replica.checkpointed(index);
-                self.log.forget(index);
+                self.log.forget(oldest);
             }
             Err(error) => tracing::warn!(%error, "a checkpoint could not be written; the log grows on"),
         }
         self.checkpointed_bytes = self.log.bytes();
     }
+}
+
+/// Milliseconds of Unix time.
+fn clock() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    u64::try_from(now).unwrap_or(u64::MAX)
 }
 
 impl Waiter {

@@ -31,7 +31,10 @@ impl Lock {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
-            return Err(OpenError::Locked { path: dir.to_owned(), pid: pid.trim().to_owned() });
+            return Err(OpenError::Locked {
+                path: dir.to_owned(),
+                pid: pid.trim().to_owned(),
+            });
         }
         let write = |file: &mut File| {
             file.set_len(0)?;

@@ -4,6 +4,9 @@ mod checkpoints;
 mod driver;
 mod lock;
 mod segments;
+#[cfg(test)]
+mod tests;
+mod weight;
 
 pub use changes::{Batch, Changes};
 
@@ -23,6 +26,9 @@ pub type Results = Vec<Result<Committed, ApiError>>;
 
 /// Requests that may wait for the driver; more have to wait to be let in.
 const WAITING: usize = 4096;
+
+/// Bytes of an idempotency key at the most: they are remembered.
+const LONGEST_KEY: usize = 256;
 
 /// How a replica is opened.
 #[derive(Clone, Debug)]
@@ -47,7 +53,12 @@ pub enum OpenError {
     )]
     Corrupt { path: PathBuf, offset: u64 },
     #[error("{}: {reason}. Move it away to start from the checkpoint before it", path.display())]
-    Checkpoint { path: PathBuf, reason: sampan_state::CheckpointError },
+    Checkpoint {
+        path: PathBuf,
+        reason: sampan_state::CheckpointError,
+    },
+    #[error("{}: there is a log, and no checkpoint that it continues. Restore {}/snap", path.display(), path.display())]
+    NoCheckpoint { path: PathBuf },
     #[error("{}: the log begins after the newest checkpoint: entries up to {missing} are missing", path.display())]
     Gap { path: PathBuf, missing: u64 },
     #[error("{}: {what}", path.display())]
@@ -114,7 +125,10 @@ impl ReplicaHandle {
         self.requests.send(request).map_err(|_| closed())
     }
 
-    async fn send_and_wait<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Request) -> Result<T, ApiError> {
+    async fn send_and_wait<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Request,
+    ) -> Result<T, ApiError> {
         let (sender, receiver) = oneshot::channel();
         let mut request = make(sender);
         // The queue is only ever full for moments: the driver takes all of it at a time.
@@ -144,7 +158,19 @@ impl ReplicaHandle {
         if plans.is_empty() {
             return Ok(Vec::new());
         }
-        self.send_and_wait(|reply| Request::Commit { plans, idempotency_key, reply }).await
+        if idempotency_key.len() > LONGEST_KEY {
+            let message = format!(
+                "an idempotency key has at most {LONGEST_KEY} bytes, this one has {}",
+                idempotency_key.len()
+            );
+            return Err(ApiError::bad_request(message));
+        }
+        self.send_and_wait(|reply| Request::Commit {
+            plans,
+            idempotency_key,
+            reply,
+        })
+        .await
     }
 
     /// Commits one plan.
@@ -164,7 +190,11 @@ impl ReplicaHandle {
             return Ok(Vec::new());
         }
         let (reply, receiver) = oneshot::channel();
-        self.send(Request::Commit { plans, idempotency_key: String::new(), reply })?;
+        self.send(Request::Commit {
+            plans,
+            idempotency_key: String::new(),
+            reply,
+        })?;
         receiver.blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 
@@ -175,7 +205,12 @@ impl ReplicaHandle {
     pub async fn put_blob(&self, bytes: Bytes) -> Result<String, ApiError> {
         let digest = sampan_state::digest_of(&bytes);
         if self.snapshot().blob(&digest).is_none() {
-            self.send_and_wait(|reply| Request::Blobs { keep: vec![bytes], forget: Vec::new(), reply }).await?;
+            self.send_and_wait(|reply| Request::Blobs {
+                keep: vec![bytes],
+                forget: Vec::new(),
+                reply,
+            })
+            .await?;
         }
         Ok(digest)
     }
@@ -185,7 +220,12 @@ impl ReplicaHandle {
     /// # Errors
     /// As [`ReplicaHandle::commit`].
     pub async fn forget_blobs(&self, digests: Vec<String>) -> Result<(), ApiError> {
-        self.send_and_wait(|reply| Request::Blobs { keep: Vec::new(), forget: digests, reply }).await
+        self.send_and_wait(|reply| Request::Blobs {
+            keep: Vec::new(),
+            forget: digests,
+            reply,
+        })
+        .await
     }
 
     /// Waits until this replica shows everything that was acknowledged before the call, anywhere.

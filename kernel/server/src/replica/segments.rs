@@ -1,9 +1,10 @@
 //! The log on disk: segments of records, one record for each batch, one `fdatasync` for each record.
 //!
-//! A segment begins with a magic of 8 bytes; then records, each aligned to 8 bytes: length (u32, little-endian), CRC-32 of
-//! the payload (u32), payload ([`Persisted`]). Space is written with zeros ahead of its use, so that a sync touches no
-//! metadata; a length of 0 ends the log. Since the next record is only begun when the one before is on disk, a record
-//! that does not check is a torn tail if nothing valid follows it, and damage if something does.
+//! A segment begins with a magic of 8 bytes; then records, each aligned to 8 bytes: length of the payload (u32,
+//! little-endian), CRC-32 of the number and the payload (u32), number (u64), payload ([`Persisted`]). Numbers rise by one
+//! through all segments, so that nothing can be missing unnoticed. Space is written with zeros ahead of its use, so that a
+//! sync touches no metadata; a length of 0 ends the log. Since the next record is only begun when the one before is on
+//! disk, a record that does not check is a torn tail if nothing valid follows it, and damage if something does.
 use super::{OpenError, io_error};
 use prost::Message;
 use sampan_state::Persisted;
@@ -17,13 +18,19 @@ use std::{
 const MAGIC: &[u8; 8] = b"SAMPLOG1";
 const HEADER: u64 = 8;
 
+/// What stands before a payload.
+const FRAME: u64 = 16;
+
 /// A segment is ended when it is larger.
 const SEGMENT: u64 = 16 << 20;
 
 /// Zeros are written ahead in pieces of at least this size.
 const AHEAD: u64 = 1 << 20;
 
-/// No record is larger: entries are bounded far below.
+/// Entries that together are larger go into records of their own.
+const LARGE: u64 = 32 << 20;
+
+/// No record is larger: an entry is at most half of this.
 const LARGEST: u64 = 256 << 20;
 
 struct Segment {
@@ -41,6 +48,10 @@ pub struct Segments {
     /// Where the next record goes, and up to where zeros are written.
     end: u64,
     zeroed: u64,
+    /// The number of the next record.
+    next: u64,
+    /// A sync failed. What is on disk is then not known, and another sync could say less than the truth.
+    failed: bool,
     current: Segment,
     /// Those before, oldest first.
     ended: Vec<Segment>,
@@ -61,38 +72,66 @@ impl Segments {
         }
         numbers.sort_unstable();
         let mut ended: Vec<Segment> = Vec::new();
+        // The first record there is says where the numbers begin.
+        let mut next = None;
         for number in &numbers {
             let last = Some(number) == numbers.last();
-            let (segment, end) = read(dir, *number, last, &mut each)?;
+            let segment = read(dir, *number, last, &mut next, &mut each)?;
             if last {
-                return Self::go_on(dir, segment, end, ended);
+                return Self::go_on(dir, segment, next.unwrap_or(1), ended);
             }
             ended.push(segment);
         }
         let (file, current) = create(dir, 1)?;
-        Ok(Segments { dir: dir.to_owned(), file, end: HEADER, zeroed: HEADER, current, ended })
+        Ok(Segments {
+            dir: dir.to_owned(),
+            file,
+            end: HEADER,
+            zeroed: HEADER,
+            next: 1,
+            failed: false,
+            current,
+            ended,
+        })
     }
 
-    fn go_on(dir: &Path, current: Segment, end: u64, ended: Vec<Segment>) -> Result<Self, OpenError> {
-        let file = OpenOptions::new().read(true).write(true).open(&current.path).map_err(io_error(&current.path))?;
+    fn go_on(dir: &Path, current: Segment, next: u64, ended: Vec<Segment>) -> Result<Self, OpenError> {
+        let end = current.bytes;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&current.path)
+            .map_err(io_error(&current.path))?;
         // A torn tail goes, for good: nothing of it was acknowledged.
         let cut = || {
             file.set_len(end)?;
             file.sync_all()
         };
         cut().map_err(io_error(&current.path))?;
-        Ok(Segments { dir: dir.to_owned(), file, end, zeroed: end, current, ended })
+        Ok(Segments {
+            dir: dir.to_owned(),
+            file,
+            end,
+            zeroed: end,
+            next,
+            failed: false,
+            current,
+            ended,
+        })
     }
 
     /// Sees to it that a record of this size can be written without needing more of the disk.
     ///
     /// # Errors
-    /// If the disk is full; nothing was changed then.
+    /// If the disk is full ([`is_full`]); nothing was changed then. After any other the log is of no more use.
     pub fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("a sync failed before"));
+        }
         if self.end > SEGMENT {
             self.roll()?;
         }
-        let needed = self.end + aligned(8 + bytes) + 8;
+        let needed = self.end + aligned(FRAME + bytes) + 8;
         if needed <= self.zeroed {
             return Ok(());
         }
@@ -104,9 +143,17 @@ impl Segments {
             self.file.write_all_at(&zeros[..piece], at)?;
             at += piece as u64;
         }
-        self.file.sync_all()?;
+        self.synced(File::sync_all)?;
         self.zeroed = target;
         Ok(())
+    }
+
+    /// A sync; never again after one that failed.
+    fn synced(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        sync(&self.file).map_err(|error| {
+            self.failed = true;
+            io::Error::other(format!("{} cannot be synced: {error}", self.current.path.display()))
+        })
     }
 
     fn roll(&mut self) -> io::Result<()> {
@@ -120,21 +167,52 @@ impl Segments {
         Ok(())
     }
 
-    /// Writes a record and waits until it is on disk.
+    /// Writes a record and waits until it is on disk. Entries that together are very large become several records.
     ///
     /// # Errors
     /// The log is of no more use then: what is on disk is not known.
     pub fn append(&mut self, record: &Persisted) -> io::Result<()> {
+        if record.entries.len() < 2 || record.encoded_len() as u64 <= LARGE {
+            return self.append_one(record);
+        }
+        for entry in &record.entries {
+            // Nothing is said to be committed that is not there yet.
+            let mut hard_state = record.hard_state.clone();
+            if let Some(state) = &mut hard_state {
+                state.commit = state.commit.min(entry.index);
+            }
+            self.append_one(&Persisted {
+                entries: vec![entry.clone()],
+                hard_state,
+            })?;
+        }
+        match &record.hard_state {
+            Some(state) if record.entries.last().is_some_and(|last| last.index < state.commit) => {
+                self.append_one(&Persisted {
+                    entries: Vec::new(),
+                    hard_state: Some(state.clone()),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn append_one(&mut self, record: &Persisted) -> io::Result<()> {
         let payload = record.encode_to_vec();
         self.reserve(payload.len() as u64)?;
-        let length = u32::try_from(payload.len()).map_err(|_| io::Error::other("a record is too large"))?;
-        let mut bytes = Vec::with_capacity(payload.len() + 16);
+        let length = u32::try_from(payload.len())
+            .ok()
+            .filter(|length| u64::from(*length) <= LARGEST);
+        let length = length.ok_or_else(|| io::Error::other("a record is too large"))?;
+        let mut bytes = Vec::with_capacity(payload.len() + 32);
         bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+        bytes.extend_from_slice(&checksum(self.next, &payload).to_le_bytes());
+        bytes.extend_from_slice(&self.next.to_le_bytes());
         bytes.extend_from_slice(&payload);
         bytes.resize(usize::try_from(aligned(bytes.len() as u64)).unwrap_or(bytes.len()), 0);
         self.file.write_all_at(&bytes, self.end)?;
-        self.file.sync_data()?;
+        self.synced(File::sync_data)?;
+        self.next += 1;
         self.end += bytes.len() as u64;
         self.current.bytes = self.end;
         if let Some(entry) = record.entries.last() {
@@ -145,7 +223,11 @@ impl Segments {
 
     /// Removes segments whose entries are all in a checkpoint.
     pub fn forget(&mut self, checkpoint_index: u64) {
-        while self.ended.first().is_some_and(|segment| segment.last_index <= checkpoint_index) {
+        while self
+            .ended
+            .first()
+            .is_some_and(|segment| segment.last_index <= checkpoint_index)
+        {
             let segment = self.ended.remove(0);
             if let Err(error) = std::fs::remove_file(&segment.path) {
                 tracing::warn!(path = %segment.path.display(), %error, "an old segment of the log cannot be removed");
@@ -155,8 +237,27 @@ impl Segments {
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.ended.iter().chain([&self.current]).map(|segment| segment.bytes).sum()
+        self.ended
+            .iter()
+            .chain([&self.current])
+            .map(|segment| segment.bytes)
+            .sum()
     }
+}
+
+/// Whether it is for want of space that a file could not grow.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+fn checksum(number: u64, payload: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&number.to_le_bytes());
+    crc.update(payload);
+    crc.finalize()
 }
 
 fn aligned(bytes: u64) -> u64 {
@@ -170,70 +271,109 @@ fn path_of(dir: &Path, number: u64) -> PathBuf {
 fn create(dir: &Path, number: u64) -> Result<(File, Segment), OpenError> {
     let path = path_of(dir, number);
     let make = || {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)?;
         file.write_all_at(MAGIC, 0)?;
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
         Ok(file)
     };
     let file = make().map_err(io_error(&path))?;
-    Ok((file, Segment { path, number, last_index: 0, bytes: HEADER }))
+    Ok((
+        file,
+        Segment {
+            path,
+            number,
+            last_index: 0,
+            bytes: HEADER,
+        },
+    ))
 }
 
-/// Reads a segment; where its records end.
-fn read(dir: &Path, number: u64, last: bool, each: &mut impl FnMut(Persisted)) -> Result<(Segment, u64), OpenError> {
+/// Reads a segment; its `bytes` are those up to the end of its records.
+fn read(
+    dir: &Path,
+    number: u64,
+    last: bool,
+    next: &mut Option<u64>,
+    each: &mut impl FnMut(Persisted),
+) -> Result<Segment, OpenError> {
     let path = path_of(dir, number);
     let bytes = std::fs::read(&path).map_err(io_error(&path))?;
     if bytes.len() < MAGIC.len() && last {
         // Made, and nothing was ever written to it.
-        let (_, segment) = create(dir, number)?;
-        return Ok((segment, HEADER));
+        return create(dir, number).map(|(_, segment)| segment);
     }
     if !bytes.starts_with(MAGIC) {
         let what = "it is no log of this version of sampan".to_owned();
         return Err(OpenError::Version { path, what });
     }
-    let mut segment = Segment { path, number, last_index: 0, bytes: bytes.len() as u64 };
-    let mut at = HEADER;
-    while let Some((record, next)) = record_at(&bytes, at) {
+    let mut segment = Segment {
+        path,
+        number,
+        last_index: 0,
+        bytes: HEADER,
+    };
+    while let Some((found, record, end)) = record_at(&bytes, segment.bytes) {
+        if next.is_some_and(|next| next != found) {
+            return Err(OpenError::Corrupt {
+                path: segment.path,
+                offset: segment.bytes,
+            });
+        }
         if let Some(entry) = record.entries.last() {
             segment.last_index = segment.last_index.max(entry.index);
         }
         each(record);
-        at = next;
+        (*next, segment.bytes) = (Some(found + 1), end);
     }
-    let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let at = segment.bytes;
+    let rest = usize::try_from(at)
+        .ok()
+        .and_then(|at| bytes.get(at..))
+        .unwrap_or_default();
     let torn = rest.iter().any(|byte| *byte != 0);
-    if torn && (!last || followed_by_a_record(&bytes, at)) {
-        return Err(OpenError::Corrupt { path: segment.path, offset: at });
+    if torn && (!last || followed_by_a_record(&bytes, at, next.unwrap_or(0))) {
+        return Err(OpenError::Corrupt {
+            path: segment.path,
+            offset: at,
+        });
     }
     if torn {
         tracing::warn!(path = %segment.path.display(), offset = at, "a torn record at the end of the log was cut");
     }
-    segment.bytes = at;
-    Ok((segment, at))
+    Ok(segment)
 }
 
-fn record_at(bytes: &[u8], at: u64) -> Option<(Persisted, u64)> {
+/// The record at a place: its number, and where it ends.
+fn record_at(bytes: &[u8], at: u64) -> Option<(u64, Persisted, u64)> {
     let rest = bytes.get(usize::try_from(at).ok()?..)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let length = u64::from(u32::from_le_bytes(*length));
+    let (number, rest) = rest.split_first_chunk::<8>()?;
+    let (length, number) = (u64::from(u32::from_le_bytes(*length)), u64::from_le_bytes(*number));
     if length == 0 || length > LARGEST {
         return None;
     }
     let payload = rest.get(..usize::try_from(length).ok()?)?;
-    if crc32fast::hash(payload).to_le_bytes() != *crc {
+    if checksum(number, payload).to_le_bytes() != *crc {
         return None;
     }
-    Some((Persisted::decode(payload).ok()?, at + aligned(8 + length)))
+    Some((number, Persisted::decode(payload).ok()?, at + aligned(FRAME + length)))
 }
 
-/// Whether a valid record stands anywhere after a place.
-fn followed_by_a_record(bytes: &[u8], at: u64) -> bool {
-    let mut place = at + 8;
-    while place + 8 < bytes.len() as u64 {
-        if record_at(bytes, place).is_some() {
+/// Whether a valid record stands anywhere after a place. Only where the number could be one of those that come is the
+/// checksum worth its time: a torn record may be large.
+fn followed_by_a_record(bytes: &[u8], at: u64, next: u64) -> bool {
+    let coming = next..next.saturating_add(1 << 32);
+    let mut place = usize::try_from(at).unwrap_or(usize::MAX).saturating_add(8);
+    while let Some((number, _)) = bytes.get(place + 8..).and_then(|rest| rest.split_first_chunk::<8>()) {
+        if coming.contains(&u64::from_le_bytes(*number)) && record_at(bytes, place as u64).is_some() {
             return true;
         }
         place += 8;
@@ -242,72 +382,4 @@ fn followed_by_a_record(bytes: &[u8], at: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sampan_state::eraftpb::Entry;
-
-    fn record(index: u64) -> Persisted {
-        let data = vec![7; 100 + usize::try_from(index).unwrap() % 50].into();
-        Persisted { entries: vec![Entry { index, term: 1, data, ..Entry::default() }], hard_state: None }
-    }
-
-    fn indexes(dir: &Path) -> Result<Vec<u64>, OpenError> {
-        let mut found = Vec::new();
-        Segments::open(dir, |record| found.extend(record.entries.iter().map(|entry| entry.index)))?;
-        Ok(found)
-    }
-
-    fn filled(dir: &Path, count: u64) -> PathBuf {
-        let mut log = Segments::open(dir, |_| {}).unwrap();
-        (1..=count).for_each(|index| log.append(&record(index)).unwrap());
-        log.current.path.clone()
-    }
-
-    #[test]
-    fn what_was_appended_is_there_again() {
-        let dir = tempfile::tempdir().unwrap();
-        filled(dir.path(), 100);
-        assert_eq!(indexes(dir.path()).unwrap(), (1..=100).collect::<Vec<_>>());
-        let mut log = Segments::open(dir.path(), |_| {}).unwrap();
-        log.append(&record(101)).unwrap();
-        assert_eq!(indexes(dir.path()).unwrap().len(), 101);
-    }
-
-    #[test]
-    fn a_torn_tail_is_cut() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = filled(dir.path(), 10);
-        let end = Segments::open(dir.path(), |_| {}).unwrap().end;
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        // The last record's payload is changed, and half a record follows.
-        file.write_all_at(&[9; 8], end - 16).unwrap();
-        file.write_all_at(&200_u32.to_le_bytes(), end).unwrap();
-        assert_eq!(indexes(dir.path()).unwrap(), (1..=9).collect::<Vec<_>>());
-        assert_eq!(indexes(dir.path()).unwrap().len(), 9, "and stays cut");
-    }
-
-    #[test]
-    fn damage_in_the_middle_refuses() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = filled(dir.path(), 10);
-        let file = OpenOptions::new().write(true).open(path).unwrap();
-        file.write_all_at(&[9; 8], 200).unwrap();
-        let error = indexes(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::Corrupt { offset, .. } if offset < 200), "{error}");
-    }
-
-    #[test]
-    fn segments_roll_and_old_ones_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut log = Segments::open(dir.path(), |_| {}).unwrap();
-        let large = |index| Persisted {
-            entries: vec![Entry { index, term: 1, data: vec![1; 6 << 20].into(), ..Entry::default() }],
-            hard_state: None,
-        };
-        (1..=8).for_each(|index| log.append(&large(index)).unwrap());
-        assert_eq!(log.ended.len(), 2);
-        log.forget(5);
-        assert_eq!(log.ended.len(), 1, "the entries of the second are not all in the checkpoint");
-        assert_eq!(indexes(dir.path()).unwrap().first(), Some(&4));
-    }
-}
+mod tests;

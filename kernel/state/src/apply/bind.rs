@@ -1,87 +1,108 @@
 //! Binding a pod to a node. This is the committer's check: whatever a policy said, what does not fit is refused here.
 use super::Draft;
-use crate::index::{is_finished, node_of, requests};
-use k8s_openapi::api::core::v1::{NodeSpec, NodeStatus, PodSpec, Taint, Toleration};
+use crate::{
+    index::counts,
+    view::{NodeView, PodView, is_finished},
+};
 use sampan_api::{
     ApiError, Key, Object, Reason,
     plan::{Binding, POLICY_ANNOTATION},
     quantity::Resources,
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
+use std::sync::Arc;
 
 impl Draft<'_> {
     pub(super) fn bind(&mut self, key: Key, mut pod: Object, binding: &Binding) -> Result<(), ApiError> {
-        let refuse = |why: String| Err(ApiError::new(Reason::Conflict, format!("cannot bind {key} to {}: {why}", binding.node)));
+        let refused = |why: String| ApiError::new(Reason::Conflict, format!("cannot bind {key} to {}: {why}", binding.node));
         if &*key.resource != "pods" {
-            return refuse("it is no pod".to_owned());
+            return Err(refused("it is no pod".to_owned()));
         }
-        let bound = node_of(&pod);
-        if !bound.is_empty() {
-            return refuse(format!("it is bound to {bound}"));
+        let view = PodView::of(&pod).map_err(|why| refused(format!("its spec cannot be read: {why}")))?;
+        if !view.node.is_empty() {
+            return Err(refused(format!("it is bound to {}", view.node)));
         }
         if pod.metadata.deletion_timestamp.is_some() || is_finished(&pod) {
-            return refuse("it is ending".to_owned());
+            return Err(refused("it is ending".to_owned()));
         }
-        let Some(node) = self.peek(&Key::new("nodes", "", &binding.node)) else {
-            return refuse("there is no such node".to_owned());
-        };
-        let asked = requests(&pod);
-        // Pods bound earlier in this plan count too.
-        let used = self.bound_here(&binding.node).plus(self.state.index.usage(&binding.node));
-        if let Some(why) = turns_down(&node, &pod, asked, used) {
-            return refuse(why);
+        let node = self.node(&binding.node).ok_or_else(|| refused("there is no such node".to_owned()))?;
+        if let Some(why) = turns_down(&node, &view, self.used(&binding.node)) {
+            return Err(refused(why));
         }
-        let mut spec = pod.field_value("spec");
-        spec["nodeName"] = Value::from(binding.node.as_str());
-        pod.set_field("spec", &spec);
+        let spec = with_node(&pod, &binding.node).ok_or_else(|| refused("its spec is no object".to_owned()))?;
+        pod.fields.insert("spec".to_owned(), spec);
         pod.metadata.annotations.insert(POLICY_ANNOTATION.to_owned(), binding.policy.clone());
-        let status = scheduled(pod.field_value("status"), &self.now.to_string());
+        let status = scheduled(super::field(&key, &pod, "status")?, &self.now.to_string());
         pod.set_field("status", &status);
-        self.put(key, pod);
-        Ok(())
+        self.put(key, pod)
     }
 
-    /// What the pods that this draft has bound to a node ask for.
-    fn bound_here(&self, node: &str) -> Resources {
-        let pods = self.changes.iter().filter(|(key, _)| &*key.resource == "pods");
-        let pods = pods.filter_map(|(_, pod)| pod.as_ref()).filter(|pod| node_of(pod) == node);
-        pods.fold(Resources::default(), |sum, pod| sum.plus(requests(pod)))
+    /// A node as the writes so far leave it.
+    fn node(&self, name: &str) -> Option<Arc<NodeView>> {
+        match self.changes.get(&Key::new("nodes", "", name)) {
+            Some(changed) => changed.as_ref().map(|node| Arc::new(NodeView::of(node))),
+            None => self.state.index.node(name),
+        }
+    }
+
+    /// What the pods on a node ask for as the writes so far leave it.
+    fn used(&self, node: &str) -> Resources {
+        let (mut more, mut less) = (Resources::default(), Resources::default());
+        for (key, pod) in self.changes.iter().filter(|(key, _)| &*key.resource == "pods") {
+            less = less.plus(self.state.index.counted(key, node));
+            let counts = pod.as_ref().and_then(counts).filter(|(on, _)| on == node);
+            more = more.plus(counts.map(|(_, amount)| amount).unwrap_or_default());
+        }
+        self.state.index.usage(node).plus(more).minus(less)
     }
 }
 
 /// Why a node does not take a pod.
-fn turns_down(node: &Object, pod: &Object, asked: Resources, used: Resources) -> Option<String> {
-    let spec: NodeSpec = node.field("spec").unwrap_or_default();
-    let status: NodeStatus = node.field("status").unwrap_or_default();
-    if spec.unschedulable == Some(true) {
+fn turns_down(node: &NodeView, pod: &PodView, used: Resources) -> Option<String> {
+    if node.cordoned {
         return Some("the node is cordoned".to_owned());
     }
-    let tolerations = pod.field::<PodSpec>("spec").unwrap_or_default().tolerations.unwrap_or_default();
-    for taint in spec.taints.iter().flatten().filter(|taint| taint.effect != "PreferNoSchedule") {
-        if !tolerations.iter().any(|toleration| tolerates(toleration, taint)) {
+    for taint in node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule") {
+        if !pod.tolerations.iter().any(|toleration| toleration.tolerates(taint)) {
             return Some(format!("the node has the taint {}:{}, which the pod does not tolerate", taint.key, taint.effect));
         }
     }
-    let amounts = status.allocatable.or(status.capacity).unwrap_or_default();
-    let all = Resources::from_quantities(amounts.iter().map(|(name, quantity)| (name.as_str(), quantity.0.as_str())));
-    let free = all.unwrap_or_default().minus(used);
-    (!asked.fits(free)).then(|| {
+    let free = node.has.minus(used);
+    (!pod.asks.fits(free)).then(|| {
         format!(
-            "the node is full: the pod asks for {} mCPU and {} bytes of memory, and {} mCPU, {} bytes and {} pods are free",
-            asked.milli_cpu, asked.memory, free.milli_cpu, free.memory, free.pods
+            "the node is full: the pod asks for {} mCPU, {} bytes of memory and {} of storage; free are {} mCPU, {} and {} \
+             bytes, and {} pods",
+            pod.asks.milli_cpu,
+            pod.asks.memory,
+            pod.asks.ephemeral_storage,
+            free.milli_cpu,
+            free.memory,
+            free.ephemeral_storage,
+            free.pods
         )
     })
 }
 
-/// Kubernetes' rule: an absent key matches all with `Exists`, an absent effect matches all.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    let key = text(&toleration.key);
-    let effect = text(&toleration.effect);
-    (effect.is_empty() || effect == taint.effect)
-        && (if key.is_empty() { exists } else { key == taint.key })
-        && (exists || text(&toleration.value) == text(&taint.value))
+/// The pod's spec with a node's name in it. Where it has no such field yet, which is the rule, the text is kept as it is.
+fn with_node(pod: &Object, node: &str) -> Option<Box<RawValue>> {
+    let text = pod.fields.get("spec").map_or("{}", |raw| raw.get());
+    let rest = text.strip_prefix('{').filter(|_| !text.contains("\"nodeName\""));
+    let text = match rest {
+        Some(rest) => {
+            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+            format!("{{\"nodeName\":{}{comma}{rest}", Value::from(node))
+        }
+        None => {
+            let mut spec: Value = serde_json::from_str(text).ok()?;
+            match &mut spec {
+                Value::Null => spec = json!({ "nodeName": node }),
+                Value::Object(fields) => drop(fields.insert("nodeName".to_owned(), node.into())),
+                _ => return None,
+            }
+            spec.to_string()
+        }
+    };
+    RawValue::from_string(text).ok()
 }
 
 /// The status of a pod that has a node now.

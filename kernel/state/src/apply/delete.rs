@@ -1,12 +1,11 @@
 //! Deletion: at once, after a pod's grace, or when the last finalizer is gone.
 use super::Draft;
-use crate::index::{is_finished, node_of};
+use crate::view::{PodView, is_finished};
 use sampan_api::{
     ApiError, Key, Object, Reason,
     plan::{Deletion, Propagation},
     time::Timestamp,
 };
-use serde::Deserialize;
 
 /// What Kubernetes gives a pod that says nothing.
 const DEFAULT_GRACE_SECONDS: u32 = 30;
@@ -36,27 +35,21 @@ impl Draft<'_> {
             self.changes.insert(key, None);
             return Ok(());
         }
-        let until = Timestamp::from_millis(self.now_ms.saturating_add(u64::from(grace) * 1000));
+        let until = Timestamp::from_millis(self.now.as_millis().saturating_add(u64::from(grace) * 1000));
         // Asked again, an end can come earlier, never later.
         if stored.metadata.deletion_timestamp.is_none_or(|known| until < known) {
             stored.metadata.deletion_timestamp = Some(until);
             stored.metadata.deletion_grace_period_seconds = Some(i64::from(grace));
         }
-        self.put(key, stored);
-        Ok(())
+        self.put(key, stored)
     }
 }
 
 /// Seconds a pod has to end; 0 if nothing of it can be running.
 fn pod_grace(pod: &Object, deletion: &Deletion) -> u32 {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Narrow {
-        termination_grace_period_seconds: Option<u32>,
-    }
-    if node_of(pod).is_empty() || is_finished(pod) {
+    let view = PodView::of(pod).unwrap_or_default();
+    if view.node.is_empty() || is_finished(pod) {
         return 0;
     }
-    let own = || pod.field::<Narrow>("spec").unwrap_or_default().termination_grace_period_seconds;
-    deletion.grace_period_seconds.or_else(own).unwrap_or(DEFAULT_GRACE_SECONDS)
+    deletion.grace_period_seconds.or(view.grace).unwrap_or(DEFAULT_GRACE_SECONDS)
 }

@@ -1,6 +1,6 @@
 //! Between a [`Controller`] and the generated contract: what `export_controller!` calls.
 use super::{
-    Controller, Key, Object, Operation, Plan, Query, Snapshot, Watch,
+    Controller, Key, Object, Operation, Plan, Query, Snapshot, Watch, read,
     bindings::sampan::controller::{reader, types},
 };
 
@@ -59,11 +59,11 @@ impl<C: Controller> Reconciler<C> {
 
 impl Snapshot for Host<'_> {
     fn get(&self, key: &Key) -> Option<Object> {
-        self.0.get(&guest_key(key)).map(object)
+        self.0.get(&guest_key(key)).map(|found| object(found, &[]))
     }
 
     fn list(&self, query: &Query) -> Vec<Object> {
-        self.0.list(&guest_query(query)).into_iter().map(object).collect()
+        self.0.list(&guest_query(query)).into_iter().map(|found| object(found, query.fields)).collect()
     }
 
     fn count(&self, query: &Query) -> usize {
@@ -71,14 +71,17 @@ impl Snapshot for Host<'_> {
     }
 }
 
-fn object(object: types::Object) -> Object {
+fn object(object: types::Object, fields: &[&str]) -> Object {
     let key = Key { resource: object.key.resource, namespace: object.key.namespace, name: object.key.name };
-    // The kernel's JSON is JSON.
-    Object::new(key, object.revision, serde_json::from_str(&object.json).unwrap_or_default())
+    Object::new(key, object.revision, read::parse(&object.json, fields))
 }
 
 fn guest_key(key: &Key) -> types::Key {
     types::Key { resource: key.resource.clone(), namespace: key.namespace.clone(), name: key.name.clone() }
+}
+
+fn label(key: &str, value: &str) -> types::Label {
+    types::Label { key: key.to_owned(), value: value.to_owned() }
 }
 
 fn guest_query(query: &Query) -> types::Query {
@@ -86,7 +89,7 @@ fn guest_query(query: &Query) -> types::Query {
         resource: query.resource.clone(),
         namespace: query.namespace.clone(),
         owner: query.owner.clone(),
-        labels: Vec::new(),
+        labels: query.labels.iter().map(|(key, value)| label(key, value)).collect(),
     }
 }
 

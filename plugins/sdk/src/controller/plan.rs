@@ -115,7 +115,7 @@ fn changes(value: &Value, patch: &Value) -> bool {
     match patch {
         Value::Object(fields) => fields.iter().any(|(name, patch)| match patch {
             Value::Null => !value[name].is_null(),
-            Value::Object(_) if value[name].is_object() => changes(&value[name], patch),
+            Value::Object(_) if value[name].is_object() || value[name].is_null() => changes(&value[name], patch),
             other => value[name] != *other,
         }),
         other => value != other,

@@ -69,7 +69,8 @@ pub fn untolerated_preferences(pod: &Pod, node: &Node) -> i64 {
 /// The share of CPU and memory in use with the pod on the node, in thousandths, the mean of both.
 pub fn used_share(pod: &Pod, node: &Node) -> i64 {
     let share = |asked: u64, used: u64, all: u64| {
-        if all == 0 { 1000 } else { (u128::from(used + asked) * 1000 / u128::from(all)).min(1000) }
+        // In 64 bits, since wider division is slow in Wasm; saturates beyond 16 PiB.
+        used.saturating_add(asked).saturating_mul(1000).checked_div(all).unwrap_or(1000).min(1000)
     };
     let cpu = share(pod.requests.milli_cpu, node.requested.milli_cpu, node.allocatable.milli_cpu);
     let memory = share(pod.requests.memory, node.requested.memory, node.allocatable.memory);

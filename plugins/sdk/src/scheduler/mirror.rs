@@ -22,9 +22,10 @@ pub(super) struct Mirror {
     journal: Vec<u32>,
     forgotten: usize,
     count: usize,
+    version: u32,
 }
 
-/// A node, and how often it changed.
+/// A node, and the change that made it what it is.
 pub(super) struct Slot {
     pub node: Node,
     pub version: u32,
@@ -55,8 +56,9 @@ impl Mirror {
     }
 
     fn touch(&mut self, id: u32) {
+        self.version = self.version.wrapping_add(1);
         if let Some(Some(slot)) = self.nodes.get_mut(id as usize) {
-            slot.version = slot.version.wrapping_add(1);
+            slot.version = self.version;
         }
         self.journal.push(id);
         // An index that is so far behind is cheaper built anew.
@@ -73,9 +75,8 @@ impl Mirror {
         if self.nodes.len() <= place {
             self.nodes.resize_with(place + 1, || None);
         }
-        let version = self.nodes[place].as_ref().map_or(0, |slot| slot.version);
         self.count += usize::from(self.nodes[place].is_none());
-        self.nodes[place] = Some(Slot { node, version });
+        self.nodes[place] = Some(Slot { node, version: 0 });
         self.touch(id);
     }
 

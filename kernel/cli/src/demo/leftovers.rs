@@ -1,0 +1,50 @@
+//! What is on this host of a cluster in a directory: the demo looks before and after, and nothing may remain.
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// Everything of the host that a node touches, by name.
+pub fn of(data: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    processes(data, &mut found);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    found.extend(mounts.filter(|point| Path::new(point).starts_with(data)).map(|point| format!("mount {point}")));
+    for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("sp") {
+            found.insert(format!("interface {name}"));
+        }
+    }
+    cgroups(Path::new("/sys/fs/cgroup"), 3, &mut found);
+    found
+}
+
+fn processes(data: &Path, found: &mut BTreeSet<String>) {
+    let own = std::process::id().to_string();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        if pid == own || !pid.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(&*data.to_string_lossy()) {
+            found.insert(format!("process {pid}: {}", command.chars().take(120).collect::<String>()));
+        }
+    }
+}
+
+/// Groups that hold pods, down to a depth that finds them on v1, v2 and hybrid hosts.
+fn cgroups(dir: &Path, depth: usize, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !path.is_dir() || path.is_symlink() {
+            continue;
+        }
+        if entry.file_name() == "sampan" {
+            let pods = fs::read_dir(&path).into_iter().flatten().flatten().filter(|pod| pod.path().is_dir());
+            found.extend(pods.map(|pod| format!("cgroup {}", pod.path().display())));
+        } else if depth > 1 {
+            cgroups(&path, depth - 1, found);
+        }
+    }
+}

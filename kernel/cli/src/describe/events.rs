@@ -1,0 +1,35 @@
+//! What happened to an object, oldest first.
+use super::page::Page;
+use crate::{
+    doc::Doc,
+    print::{
+        Moment,
+        columns::{count, first_seen, last_seen, source},
+    },
+};
+
+pub fn describe(events: &[Doc], now: Moment, page: &mut Page) {
+    if events.is_empty() {
+        page.field(0, "Events", "<none>");
+        return;
+    }
+    let mut events: Vec<&Doc> = events.iter().collect();
+    events.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
+    page.head(0, "Events");
+    let rows = events.into_iter().map(|event| {
+        let last = now.since(last_seen(&event.value));
+        let age = match count(&event.value) {
+            1 => last,
+            times => format!("{last} (x{times} over {})", now.since(first_seen(&event.value))),
+        };
+        let message = event.text("/message").trim().replace('\n', " ");
+        vec![
+            event.text("/type").to_owned(),
+            event.text("/reason").to_owned(),
+            age,
+            source(&event.value),
+            message,
+        ]
+    });
+    page.table(1, &["Type", "Reason", "Age", "From", "Message"], rows);
+}

@@ -1,0 +1,147 @@
+//! The pages of `describe`, against what kubectl prints for the same objects.
+use super::*;
+use serde_json::{Value, json};
+
+fn page(value: Value, related: &Related) -> String {
+    let now = Moment::parse("2026-03-01T12:00:00Z").unwrap();
+    describe(&Doc::new(value).unwrap(), related, now)
+}
+
+fn template_spec() -> Value {
+    json!({"containers": [{"name": "web", "image": "nginx:1", "ports": [{"containerPort": 80}],
+        "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "10m"}},
+        "env": [{"name": "MODE", "value": "fast"}, {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}},
+        "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": true}]}],
+        "volumes": [{"name": "data", "emptyDir": {}}]})
+}
+
+#[test]
+fn a_pod() {
+    let mut spec = template_spec();
+    spec["nodeName"] = "n1".into();
+    spec["tolerations"] = json!([{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": spec,
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"app": "web", "tier": "a"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web", "controller": true}]},
+        "status": {"phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.42.0.7", "podIPs": [{"ip": "10.42.0.7"}],
+            "startTime": "2026-03-01T11:58:00Z", "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "web", "ready": true, "restartCount": 1, "containerID": "sampan://1", "imageID": "sha256:ab",
+                "state": {"running": {"startedAt": "2026-03-01T11:59:00Z"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": "2026-03-01T11:58:00Z", "finishedAt": "2026-03-01T11:58:30Z"}}}]}});
+    let event = json!({"apiVersion": "v1", "kind": "Event", "type": "Normal", "reason": "Scheduled", "message": "bound to n1", "count": 3,
+        "firstTimestamp": "2026-03-01T11:58:00Z", "lastTimestamp": "2026-03-01T11:59:55Z", "source": {"component": "scheduler"}});
+    let related = Related {
+        events: Some(vec![Doc::new(event).unwrap()]),
+        ..Related::default()
+    };
+    assert_eq!(page(pod, &related), include_str!("../../tests/fixtures/pod.txt"));
+}
+
+#[test]
+fn a_deployment() {
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default", "creationTimestamp": "2026-03-01T11:00:00Z",
+            "annotations": {"deployment.kubernetes.io/revision": "2"}},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": template_spec()}},
+        "status": {"replicas": 3, "updatedReplicas": 3, "availableReplicas": 2, "unavailableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"}]}});
+    let set = |name: &str, revision: &str, replicas: i64| {
+        let value = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": {"replicas": replicas}, "status": {"replicas": replicas},
+            "metadata": {"name": name, "annotations": {"deployment.kubernetes.io/revision": revision}}});
+        Doc::new(value).unwrap()
+    };
+    let related = Related {
+        sets: vec![set("web-1", "1", 0), set("web-2", "2", 3)],
+        events: Some(vec![]),
+        ..Related::default()
+    };
+    assert_eq!(
+        page(deployment, &related),
+        include_str!("../../tests/fixtures/deployment.txt")
+    );
+}
+
+#[test]
+fn a_node_sums_up_its_pods() {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "creationTimestamp": "2026-03-01T11:00:00Z"},
+        "spec": {"taints": [{"key": "disk", "value": "old", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "110"}, "capacity": {"cpu": "2"},
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}], "nodeInfo": {"kernelVersion": "6.1"},
+            "conditions": [{"type": "Ready", "status": "True", "reason": "NodeReady", "message": "ready"}]}});
+    let pod = |name: &str, phase: &str| {
+        let value = json!({"apiVersion": "v1", "kind": "Pod", "status": {"phase": phase}, "spec": template_spec(),
+            "metadata": {"name": name, "namespace": "default", "creationTimestamp": "2026-03-01T11:59:00Z"}});
+        Doc::new(value).unwrap()
+    };
+    let related = Related {
+        pods: vec![pod("web-1", "Running"), pod("gone", "Succeeded")],
+        ..Related::default()
+    };
+    let text = page(node, &related);
+    assert!(text.contains("Non-terminated Pods:  (1 in total)\n"), "{text}");
+    assert!(
+        text.contains("default             web-1  10m (0%)      0 (0%)      64Mi (6%)        64Mi (6%)      60s\n"),
+        "{text}"
+    );
+    assert!(text.contains("Taints:             disk=old:NoSchedule\n"), "{text}");
+    assert!(text.contains("  memory    64Mi (6%)  64Mi (6%)\n"), "{text}");
+}
+
+#[test]
+fn secrets_keep_their_values() {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "data": {"password": "aHVudGVyMg=="}});
+    let text = page(secret, &Related::default());
+    assert!(
+        text.contains("password:  7 bytes\n") && !text.contains("aHVudGVyMg"),
+        "{text}"
+    );
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "default"}, "data": {"a": "one\ntwo"}});
+    let text = page(
+        map,
+        &Related {
+            events: Some(vec![]),
+            ..Related::default()
+        },
+    );
+    assert!(
+        text.contains("\nData\n====\na:\n----\none\ntwo\n\n") && text.ends_with("Events:  <none>\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_of_a_cluster_moves_the_cursor() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x\u{1b}[2J", "namespace": "default"}});
+    assert!(!page(pod, &Related::default()).contains('\u{1b}'));
+}
+
+#[test]
+fn a_plugin_with_figures() {
+    let plugin = json!({"apiVersion": "sampan.dev/v1", "kind": "Plugin", "metadata": {"name": "mine"},
+        "spec": {"world": "scheduler", "slot": "default-scheduler", "mode": "Shadow", "digest": "sha256:ab", "config": {"weight": 3}},
+        "status": {"phase": "Ready", "name": "mine", "version": "1.0", "summary": "places", "size": 2048}});
+    let figures = PluginFigures {
+        calls: 7,
+        compared: 10,
+        differed: 2,
+        p50_micros: 5,
+        ..PluginFigures::default()
+    };
+    let text = page(
+        plugin,
+        &Related {
+            figures: Some(figures),
+            ..Related::default()
+        },
+    );
+    for line in [
+        "Mode:               Shadow\n",
+        "  weight: 3\n",
+        "2 of 10 decisions differed\n",
+        "2.0KiB\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}

@@ -1,0 +1,146 @@
+//! `up`: a control plane and a node in this process, in the foreground, until a signal ends it.
+mod cluster;
+mod notify;
+mod place;
+
+pub use cluster::{Cluster, Settings};
+pub use place::install_shim;
+
+use crate::{
+    cli::Global,
+    contexts::{self, Contexts},
+    verbs::about::VERSION,
+};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where the server listens where nobody says.
+pub const LISTEN: &str = "127.0.0.1:7443";
+
+const EXAMPLES: &str = "Examples:
+  sudo sampan up
+  sampan up                                   # without root: Wasm workloads only
+  sudo sampan up --data-dir /srv/sampan --listen 127.0.0.1:7444 --cluster-name lab
+  sudo sampan up --insecure-registry 127.0.0.1:5000";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct UpArgs {
+    /// Where everything is kept [default: /var/lib/sampan as root, else ~/.local/share/sampan]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the server listens
+    #[arg(long, value_name = "ADDRESS", default_value = LISTEN)]
+    listen: SocketAddr,
+    /// The node's name [default: the host's]
+    #[arg(long)]
+    name: Option<String>,
+    /// The cluster's name, and that of its context
+    #[arg(long, default_value = "sampan")]
+    cluster_name: String,
+    /// The range of the pods' addresses
+    #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/24")]
+    pod_cidr: String,
+    /// A registry, HOST:PORT, that is spoken to without TLS
+    #[arg(long, value_name = "REGISTRY", value_delimiter = ',')]
+    insecure_registry: Vec<String>,
+    /// A file with authorities of registries, in PEM
+    #[arg(long, value_name = "FILE")]
+    registry_ca: Vec<PathBuf>,
+    /// A Docker config file with credentials for registries
+    #[arg(long, value_name = "FILE")]
+    registry_auth: Option<PathBuf>,
+    /// Do without root even if this is root
+    #[arg(long)]
+    rootless: bool,
+    /// The control plane alone, without a node
+    #[arg(long)]
+    no_agent: bool,
+    /// End the pods when this ends
+    #[arg(long)]
+    stop_pods: bool,
+}
+
+/// Where a cluster's data is where nobody says: as root `/var/lib/sampan`, else in the user's data directory.
+///
+/// # Errors
+/// If there is no home.
+pub fn data_dir(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(given) = given {
+        return std::path::absolute(given).with_context(|| format!("{} is no path", given.display()));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/sampan".into());
+    }
+    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| Path::new(data).is_absolute()) {
+        return Ok(Path::new(&data).join("sampan"));
+    }
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    Ok(home.context("no home directory is known: set HOME or --data-dir")?.join(".local/share/sampan"))
+}
+
+pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
+    let started = Instant::now();
+    place::raise_file_limit();
+    // Before anything is started: a signal that comes early is kept, and does not end this in the middle.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let config = contexts::path(global.config.as_deref())?;
+    // A file of contexts that is malformed is better said now than overwritten.
+    let mut contexts = Contexts::load(&config)?;
+    let stop_pods = args.stop_pods;
+    let cluster = Cluster::start(args.settings()?).await?;
+    let access = cluster.access();
+    contexts.put(&access);
+    contexts.save(&config)?;
+    println!(
+        "sampan {VERSION}: cluster \"{}\" is ready on {} after {:.0} ms{}",
+        access.context,
+        access.server,
+        started.elapsed().as_secs_f64() * 1000.0,
+        cluster.node_word(),
+    );
+    println!("context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`", access.context, config.display());
+    crate::terminal::flush();
+    notify::ready();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    notify::stopping();
+    match stop_pods {
+        true => println!("stopping, with the pods"),
+        false => println!("stopping; workloads run on, and the next `sampan up` finds them (--stop-pods ends them)"),
+    }
+    tokio::select! {
+        () = cluster.stop(stop_pods) => {}
+        // Whoever asks twice means at once. Nothing acknowledged is lost by it.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+impl UpArgs {
+    fn settings(self) -> Result<Settings> {
+        let name = self.name.unwrap_or_else(place::host_name);
+        Ok(Settings {
+            listen: self.listen,
+            name: place::node_name(&name)?,
+            cluster_name: place::node_name(&self.cluster_name)?,
+            pod_cidr: self.pod_cidr,
+            insecure_registries: self.insecure_registry,
+            registry_ca: self.registry_ca,
+            registry_auth: self.registry_auth,
+            rootless: self.rootless || !rustix::process::geteuid().is_root(),
+            agent: !self.no_agent,
+            ..Settings::new(data_dir(self.data_dir.as_deref())?)
+        })
+    }
+}

@@ -1,0 +1,22 @@
+//! The verbs: a module for each, with its arguments and what it does.
+pub mod about;
+pub mod apply;
+pub mod config;
+pub mod cordon;
+pub mod create;
+pub mod delete;
+pub mod describe;
+pub mod drain;
+pub mod edit;
+pub mod events;
+pub mod get;
+pub mod image;
+pub mod label;
+pub mod logs;
+pub mod outcome;
+pub mod patch;
+pub mod plugin;
+pub mod rollout;
+pub mod scale;
+pub mod wait;
+pub mod wasm;

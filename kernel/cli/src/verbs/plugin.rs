@@ -1,0 +1,379 @@
+//! `plugin`: policies, from looking at a file to taking one back.
+use super::outcome::Says;
+use crate::{
+    describe,
+    doc::Doc,
+    print::{Format, Moment, columns::short_digest, tabs},
+    progress::{self, size},
+    session::Session,
+    targets, terminal,
+};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use sampan_api::{
+    Key, plugin,
+    rpc::{self, InspectResponse, PluginChunk, PluginHeader},
+};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+const EXAMPLES: &str = "Examples:
+  sampan plugin inspect my-policy.wasm
+  sampan plugin load my-policy.wasm --name mine
+  sampan plugin shadow mine        # it decides beside the active one, and nothing of it is done
+  sampan plugin activate mine
+  sampan plugin rollback mine      # back to the last good one of its slot
+  sampan plugin list";
+
+/// The largest component that is sent. Bytes.
+const MAX_PLUGIN: u64 = 64 << 20;
+
+/// Pieces in which it is sent. Bytes.
+const CHUNK: usize = 256 << 10;
+
+/// What the server may take to compile one and try it out.
+const COMPILING: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PluginArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say what a component is and asks for, before anyone trusts it
+    #[command(after_help = "Example:\n  sampan plugin inspect my-policy.wasm")]
+    Inspect {
+        /// The component
+        file: PathBuf,
+        /// yaml, json, jsonpath=…
+        #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
+        output: Option<Format>,
+    },
+    /// Check, compile, try out and store a component
+    Load(LoadArgs),
+    /// List the plugins
+    #[command(visible_alias = "ls", after_help = "Example:\n  sampan plugin list -o wide")]
+    List {
+        /// wide, yaml, json, name, jsonpath=…, custom-columns=…
+        #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
+        output: Option<Format>,
+    },
+    /// Show a plugin in detail, with figures of its calls
+    #[command(after_help = "Example:\n  sampan plugin describe spread")]
+    Describe { name: String },
+    /// Make it the one that decides in its slot
+    #[command(after_help = "Example:\n  sampan plugin activate binpack")]
+    Activate(NameArgs),
+    /// Let it decide beside the active one, for comparison
+    #[command(after_help = "Example:\n  sampan plugin shadow mine")]
+    Shadow(NameArgs),
+    /// Go back to the last good plugin of its slot
+    #[command(after_help = "Example:\n  sampan plugin rollback mine")]
+    Rollback(NameArgs),
+    /// Take a plugin out of the cluster
+    #[command(visible_alias = "rm", after_help = "Example:\n  sampan plugin remove mine")]
+    Remove(NameArgs),
+}
+
+#[derive(Debug, Args)]
+struct NameArgs {
+    name: String,
+    /// How to print the object: name, yaml, json, jsonpath=…
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
+    output: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sampan plugin load my-policy.wasm --name mine --config '{\"weight\": 3}'
+  sampan plugin load my-controller.wasm --slot deployment --activate")]
+struct LoadArgs {
+    /// The component
+    file: PathBuf,
+    /// What it is called here [default: the file's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// What it decides [default: default-scheduler, or its own name for a controller]
+    #[arg(long)]
+    slot: Option<String>,
+    /// The contract it keeps [default: as its exports say]
+    #[arg(long, value_parser = ["scheduler", "controller"])]
+    world: Option<String>,
+    /// JSON for it, or @FILE
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+    /// What it may import beyond its world
+    #[arg(long, value_name = "IMPORT")]
+    grant: Vec<String>,
+    /// The sha256 that the file must have
+    #[arg(long)]
+    digest: Option<String>,
+    /// Replace a plugin of this name
+    #[arg(long)]
+    replace: bool,
+    /// Make it active at once
+    #[arg(long, conflicts_with = "shadow")]
+    activate: bool,
+    /// Make it a shadow at once
+    #[arg(long)]
+    shadow: bool,
+    /// How to print the object: name, yaml, json, jsonpath=…
+    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
+    output: Option<Format>,
+}
+
+pub async fn run(args: PluginArgs, session: &Session) -> Result<()> {
+    let session = &session.patient(COMPILING);
+    let mut client = session.plugins();
+    let request = |args: &NameArgs| rpc::PluginRequest {
+        name: args.name.clone(),
+    };
+    match args.verb {
+        Verb::Inspect { file, output } => return inspect(&file, output, session).await,
+        Verb::Load(args) => return load(args, session).await,
+        Verb::List { output } => return list(output, session).await,
+        Verb::Describe { name } => return describe(&name, session).await,
+        Verb::Activate(args) => say(
+            &args,
+            &session.once(client.activate(request(&args))).await?,
+            "activated",
+        ),
+        Verb::Shadow(args) => say(&args, &session.once(client.shadow(request(&args))).await?, "shadowing"),
+        Verb::Rollback(args) => say(
+            &args,
+            &session.once(client.rollback(request(&args))).await?,
+            "rolled back",
+        ),
+        Verb::Remove(args) => {
+            let removed = session.once(client.remove(request(&args))).await?;
+            // What is removed may not come back as an object.
+            if removed.json.is_empty() {
+                println!("plugin.sampan.dev/{} removed", args.name);
+                return Ok(());
+            }
+            say(&args, &removed, "removed")
+        }
+    }
+}
+
+fn say(args: &NameArgs, object: &rpc::Object, done: &str) -> Result<()> {
+    let doc = Doc::from_message(object)?;
+    let done = match doc.name() == args.name {
+        true => done.to_owned(),
+        // A rollback answers with the one that is active now.
+        false => format!("is active again, {} is {done}", args.name),
+    };
+    Says {
+        output: args.output.clone(),
+        ..Says::default()
+    }
+    .say(&doc, &done)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let what = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path)
+        .with_context(what)?
+        .take(MAX_PLUGIN + 1)
+        .read_to_end(&mut bytes)
+        .with_context(what)?;
+    if bytes.len() as u64 > MAX_PLUGIN {
+        bail!(
+            "{} is larger than {}, the limit for plugins",
+            path.display(),
+            size(MAX_PLUGIN)
+        );
+    }
+    Ok(bytes)
+}
+
+/// The header, then the bytes in pieces.
+fn chunks(header: PluginHeader, bytes: &[u8]) -> impl futures::Stream<Item = PluginChunk> + Send + 'static {
+    let first = PluginChunk {
+        header: Some(header),
+        data: Default::default(),
+    };
+    let rest = bytes.chunks(CHUNK).map(|data| PluginChunk {
+        header: None,
+        data: data.to_vec().into(),
+    });
+    futures::stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
+}
+
+async fn inspect(file: &Path, output: Option<Format>, session: &Session) -> Result<()> {
+    let bytes = read(file)?;
+    let mut client = session.plugins();
+    let found = session
+        .once(client.inspect(chunks(PluginHeader::default(), &bytes)))
+        .await?;
+    match output {
+        None => print!("{}", inspection(&found)),
+        Some(format) => print!("{}", value_text(&format, &inspection_value(&found))?),
+    }
+    if found.problems.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} could not be loaded", file.display())
+    }
+}
+
+/// A value that is no object, in a format for objects.
+fn value_text(format: &Format, value: &Value) -> Result<String> {
+    Ok(match format {
+        Format::Json => crate::print::format::pretty(value),
+        Format::JsonPath(template) => template.render(value),
+        Format::Yaml => crate::print::yaml::to_text(value)?,
+        _ => bail!("this is printed as yaml, json or jsonpath=… only"),
+    })
+}
+
+fn inspection_value(found: &InspectResponse) -> Value {
+    json!({"digest": found.digest, "world": found.world, "imports": found.imports, "exports": found.exports,
+        "size": found.size, "name": found.name, "version": found.version, "summary": found.summary, "problems": found.problems})
+}
+
+fn inspection(found: &InspectResponse) -> String {
+    let or_none = |text: &str| {
+        if text.is_empty() {
+            "<none>".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    let list = |items: &[String]| {
+        if items.is_empty() {
+            "<none>".to_owned()
+        } else {
+            items.join("\n\t")
+        }
+    };
+    let mut text = format!(
+        "Name:\t{}\nVersion:\t{}\nSummary:\t{}\n",
+        or_none(&found.name),
+        or_none(&found.version),
+        or_none(&found.summary)
+    );
+    text.push_str(&format!(
+        "World:\t{}\nDigest:\t{}\nSize:\t{}\n",
+        or_none(&found.world),
+        found.digest,
+        size(found.size)
+    ));
+    text.push_str(&format!(
+        "Imports:\t{}\nExports:\t{}\n",
+        list(&found.imports),
+        list(&found.exports)
+    ));
+    text.push_str(&format!("Problems:\t{}\n", list(&found.problems)));
+    tabs::align(&text, 2)
+}
+
+async fn load(args: LoadArgs, session: &Session) -> Result<()> {
+    let bytes = read(&args.file)?;
+    let stem = args
+        .file
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace('_', "-")
+        .to_lowercase();
+    let name = args.name.unwrap_or(stem);
+    if !sampan_api::validate::is_name(&name) {
+        bail!("\"{name}\" is no name: lower-case letters, digits, '-' and '.'; say one with --name");
+    }
+    let header = PluginHeader {
+        name: name.clone(),
+        config: args.config.as_deref().map(config).transpose()?.unwrap_or_default(),
+        world: args.world.unwrap_or_default(),
+        slot: args.slot.unwrap_or_default(),
+        grants: args.grant,
+        digest: args.digest.unwrap_or_default(),
+        replace: args.replace,
+    };
+    let spinner = progress::spinner(&format!("loading {name} ({})", size(bytes.len() as u64)));
+    let mut client = session.plugins();
+    let loaded = session.once(client.load(chunks(header, &bytes))).await;
+    spinner.finish_and_clear();
+    let mut object = loaded?;
+    let request = rpc::PluginRequest { name: name.clone() };
+    let mut done = "loaded";
+    if args.activate {
+        object = session
+            .once(client.activate(request))
+            .await
+            .context("it was loaded, and not activated")?;
+        done = "loaded and activated";
+    } else if args.shadow {
+        object = session
+            .once(client.shadow(request))
+            .await
+            .context("it was loaded, and does not shadow")?;
+        done = "loaded and shadowing";
+    }
+    let doc = Doc::from_message(&object)?;
+    let digest = short_digest(doc.text("/spec/digest"));
+    let done = format!(
+        "{done} ({}, slot {}, {digest})",
+        doc.text("/spec/world"),
+        doc.text("/spec/slot")
+    );
+    Says {
+        output: args.output,
+        ..Says::default()
+    }
+    .say(&doc, &done)
+}
+
+/// JSON of the command line, or of a file.
+fn config(text: &str) -> Result<String> {
+    let json = match text.strip_prefix('@') {
+        Some(path) => String::from_utf8(read(Path::new(path))?).with_context(|| format!("{path} is not UTF-8"))?,
+        None => text.to_owned(),
+    };
+    let value: Value = serde_json::from_str(&json).context("--config is not JSON")?;
+    Ok(value.to_string())
+}
+
+async fn list(output: Option<Format>, session: &Session) -> Result<()> {
+    let kind = targets::kind("plugins")?;
+    let docs = session
+        .list(&targets::Scope::default().selection(kind, session))
+        .await?
+        .objects;
+    let format = output.unwrap_or_default();
+    if !format.is_table() {
+        print!("{}", format.many(&docs, true)?);
+        return Ok(());
+    }
+    let dress = crate::print::table::Dress {
+        wide: format == Format::Wide,
+        colours: terminal::colours(),
+        ..Default::default()
+    };
+    print!("{}", super::get::listing(kind, &docs, &dress, Moment::now()));
+    Ok(())
+}
+
+async fn describe(name: &str, session: &Session) -> Result<()> {
+    let mut client = session.plugins();
+    let figures = session
+        .once(client.describe(rpc::PluginRequest { name: name.to_owned() }))
+        .await?;
+    let doc = match figures.object.as_ref().filter(|object| !object.json.is_empty()) {
+        Some(object) => Doc::from_message(object)?,
+        None => session.get(&Key::new(plugin::RESOURCE, "", name)).await?,
+    };
+    let mut related = describe::Related::of(&doc, true, session).await?;
+    related.figures = Some(figures);
+    print!("{}", describe::describe(&doc, &related, Moment::now()));
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Bad input gets a clear answer, and changes nothing.
+use crate::stage::{NGINX, Stage};
+
+#[test]
+fn manifests_that_are_wrong_say_where() {
+    let stage = Stage::new();
+    let refuse = |text: &str| {
+        let file = stage.file("bad.yaml", text);
+        let done = stage.run(&format!("apply -f {file}"));
+        assert_eq!(done.code, 1, "{text}: {done:?}");
+        done.err.replace(&file, "bad.yaml")
+    };
+    let broken = refuse(&NGINX.replace("      app: nginx\n  template", "     app: [nginx\n  template"));
+    assert!(broken.starts_with("error: bad.yaml:"), "{broken}");
+    let negative = refuse(&NGINX.replace("replicas: 3", "replicas: -3"));
+    assert!(negative.starts_with("Error from server (Invalid): "), "{negative}");
+    assert!(
+        negative.contains("bad.yaml:8:13: spec.replicas: -3 is negative"),
+        "{negative}"
+    );
+    let wrong = refuse(&NGINX.replace("replicas: 3", "replicas: three"));
+    assert!(wrong.contains("bad.yaml:8:13: spec.replicas: invalid type"), "{wrong}");
+    let nested = refuse(&NGINX.replace("image: nginx:1.14.2", "image: ''"));
+    assert!(
+        nested.contains("bad.yaml:19:16: spec.template.spec.containers[0].image: "),
+        "{nested}"
+    );
+    let unknown = refuse(&NGINX.replace("kind: Deployment", "kind: Deploymnet"));
+    assert!(
+        unknown.contains("bad.yaml:2:7: no kind \"Deploymnet\" is known: did you mean \"Deployment\"?"),
+        "{unknown}"
+    );
+    let nowhere = refuse(&NGINX.replace(
+        "metadata:\n  name: nginx-deployment",
+        "metadata:\n  namespace: nowhere\n  name: nginx-deployment",
+    ));
+    assert!(nowhere.contains("namespaces \"nowhere\" not found"), "{nowhere}");
+    assert_eq!(stage.ok("get all -A -o name"), "");
+}
+
+#[test]
+fn unknown_fields_warn_with_their_place() {
+    let stage = Stage::new();
+    let done = stage.feed(
+        "apply -f -",
+        &NGINX.replace("  replicas: 3", "  replicas: 3\n  replica: 3"),
+    );
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.err, "Warning: STDIN:9:12: unknown field \"spec.replica\"\n");
+}
+
+#[test]
+fn a_bad_third_document_stops_all() {
+    let stage = Stage::new();
+    let map = |name: &str| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+    let done = stage.feed("apply -f -", &format!("{}{}---\nkind: ConfigMap\n", map("a"), map("b")));
+    assert_eq!(
+        (done.code, done.err.as_str()),
+        (1, "error: STDIN:10:1: apiVersion is not set\n"),
+        "{done:?}"
+    );
+    assert_eq!(stage.ok("get cm -o name"), "");
+}
+
+#[test]
+fn stale_revisions_and_other_namespaces() {
+    let stage = Stage::new();
+    stage.ok("create configmap m --from-literal=a=1");
+    let old = stage.ok("get cm m -o yaml");
+    stage.ok("label cm m x=1");
+    let done = stage.feed("replace -f -", &old);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(
+        done.err.starts_with("Error from server (Conflict): ") && done.err.contains("has been modified"),
+        "{done:?}"
+    );
+    let done = stage.feed("apply -n team -f -", &old);
+    assert!(done.err.contains("--namespace=default"), "{done:?}");
+    assert!(stage.refused("get pdos").contains("did you mean"));
+    assert!(stage.refused("get pods -l a!!b").contains("label selector"));
+    assert!(stage.refused("apply -f /nonexistent").contains("does not exist"));
+}

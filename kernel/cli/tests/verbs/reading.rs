@@ -1,0 +1,167 @@
+//! Verbs that read.
+use crate::stage::{NGINX, PATIENCE, Stage, sampan};
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+#[test]
+fn get_in_all_forms() {
+    let stage = Stage::new();
+    let empty = stage.run("get pods");
+    assert_eq!(
+        (empty.code, empty.err.as_str()),
+        (0, "No resources found in default namespace.\n"),
+        "{empty:?}"
+    );
+    stage.feed("apply -f -", NGINX);
+    stage.until("get pods -o name", |out| out.lines().count() == 3);
+    let pods = stage.ok("get po");
+    assert!(
+        pods.starts_with("NAME ") && pods.contains("   READY   STATUS    RESTARTS   AGE\n"),
+        "{pods}"
+    );
+    assert_eq!(pods.matches("   0/1     Pending   0          ").count(), 3, "{pods}");
+    let all = stage.ok("get all");
+    for part in [
+        "pod/nginx-deployment-",
+        "\n\nNAME ",
+        "deployment.apps/nginx-deployment ",
+        "replicaset.apps/nginx-deployment-",
+    ] {
+        assert!(all.contains(part), "{all}");
+    }
+    let wide = stage.ok("get deploy -A -o wide --show-labels");
+    assert!(
+        wide.starts_with("NAMESPACE   NAME ") && wide.contains("nginx:1.14.2   app=nginx   app=nginx\n"),
+        "{wide}"
+    );
+    let yaml = stage.ok("get deploy/nginx-deployment -o yaml");
+    assert!(
+        yaml.starts_with("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n"),
+        "{yaml}"
+    );
+    assert!(
+        yaml.contains("      containers:\n      - image: nginx:1.14.2\n"),
+        "{yaml}"
+    );
+    assert_eq!(
+        stage.ok("get deploy -o jsonpath={.items[0].metadata.labels.app}"),
+        "nginx"
+    );
+    let columns = stage.ok("get deploy -o custom-columns=NAME:.metadata.name,WANTED:.spec.replicas");
+    assert_eq!(columns, "NAME               WANTED\nnginx-deployment   3\n");
+    assert_eq!(stage.ok("get pods -l app=other -o name"), "");
+    assert_eq!(stage.ok("get pods --field-selector status.phase=Running -o name"), "");
+    let both = stage.run("get deploy nginx-deployment nothing");
+    assert_eq!(both.code, 1, "{both:?}");
+    assert!(
+        both.out.contains("nginx-deployment")
+            && both.err == "Error from server (NotFound): deployments.apps \"nothing\" not found\n",
+        "{both:?}"
+    );
+}
+
+#[test]
+fn a_watch_shows_what_changes() {
+    let stage = Stage::new();
+    stage.ok("create configmap first --from-literal=a=1");
+    let mut child = sampan(stage.dir.path())
+        .args(["get", "cm", "-w", "--output-watch-events"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, lines) = std::sync::mpsc::channel();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let mut next = || lines.recv_timeout(PATIENCE).expect("the watch says something");
+    assert!(next().starts_with("EVENT   NAME    DATA   AGE"));
+    assert!(next().starts_with("ADDED   first   1      "));
+    stage.ok("create configmap other --from-literal=a=1");
+    assert!(next().starts_with("ADDED   other   1      "));
+    stage.ok("delete cm first");
+    assert!(next().starts_with("DELETED   first   1      "));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn describe_and_events_tell_the_story() {
+    let stage = Stage::new();
+    stage.feed("apply -f -", NGINX);
+    stage.until("get pods -o name", |out| out.lines().count() == 3);
+    let page = stage.ok("describe deploy nginx");
+    assert!(
+        page.starts_with("Name:                   nginx-deployment\nNamespace:              default\n"),
+        "{page}"
+    );
+    assert!(page.contains("NewReplicaSet:   nginx-deployment-"), "{page}");
+    stage.until("events", |out| {
+        out.contains("deployment/nginx-deployment") || out.contains("pod/nginx-deployment-")
+    });
+    stage.until("describe pods -l app=nginx", |out| out.contains("FailedScheduling"));
+    assert!(stage.ok("events --types=Warning").contains("FailedScheduling"));
+    let refused = stage.refused("describe deploy nothing");
+    assert_eq!(
+        refused,
+        "Error from server (NotFound): deployments.apps \"nothing\" not found\n"
+    );
+}
+
+#[test]
+fn wait_knows_conditions_paths_and_time() {
+    let stage = Stage::new();
+    stage.feed("apply -f -", NGINX);
+    assert_eq!(
+        stage.ok("wait --for=jsonpath={.status.replicas}=3 deploy/nginx-deployment"),
+        "deployment.apps/nginx-deployment condition met\n"
+    );
+    let refused = stage.refused("wait --for=condition=Ready pod -l app=nginx --timeout=300ms");
+    assert!(
+        refused.contains("error: timed out waiting for the condition on pods/nginx-deployment-"),
+        "{refused}"
+    );
+    assert_eq!(
+        stage.refused("wait --for=condition=Ready pod/none"),
+        "Error from server (NotFound): pods \"none\" not found\n"
+    );
+    assert!(
+        stage
+            .refused("wait --for=condition=Ready jobs --all")
+            .contains("no matching resources found")
+    );
+}
+
+#[test]
+fn plugins_and_the_cluster_itself() {
+    let stage = Stage::new();
+    let list = stage.ok("plugin list");
+    assert!(
+        list.starts_with("NAME ") && list.contains("spread") && list.contains("binpack"),
+        "{list}"
+    );
+    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
+    assert!(
+        stage
+            .ok("plugin activate binpack")
+            .starts_with("plugin.sampan.dev/binpack activated")
+    );
+    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "LastGood");
+    stage.ok("plugin rollback binpack");
+    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
+    let page = stage.ok("plugin describe spread");
+    assert!(page.contains("World:") && page.contains("Figures:"), "{page}");
+    let file = stage.file("no.wasm", "this is no component");
+    let refused = stage.refused(&format!("plugin load {file} --name no"));
+    assert!(
+        refused.contains("no component") || refused.contains("not a component") || refused.contains("Wasm"),
+        "{refused}"
+    );
+    let status = stage.ok("status");
+    assert!(
+        status.contains("Cluster:") && status.contains("0 of 0 ready"),
+        "{status}"
+    );
+    assert!(stage.ok("version").contains("Server Version: v"));
+    assert_eq!(stage.ok("config current-context"), "sampan\n");
+}

@@ -1,0 +1,205 @@
+//! The agent: all of the node's parts put together, started and ended.
+mod act;
+mod adopt;
+mod node;
+mod record;
+mod sandbox;
+mod start;
+mod table;
+mod view;
+pub mod wasm;
+
+pub use node::Node;
+pub use view::{ContainerView, View};
+
+use crate::{
+    config::AgentConfig,
+    control::{ControlPlane, Identity, Writer, follow, keep_registered},
+    host::{self, Clock},
+    images::Images,
+    net::{self, AddressPool},
+    serve,
+};
+use sampan_api::rpc;
+use sampan_container::{ImageError, Store};
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use table::{Input, Table};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("another agent has {}", .0.display())]
+    Busy(PathBuf),
+    #[error("{0}")]
+    Config(String),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the node's image store: {0}")]
+    Images(#[from] ImageError),
+    #[error("the connection to the control plane: {0}")]
+    ControlPlane(#[from] tonic::transport::Error),
+}
+
+/// A running agent.
+pub struct Agent {
+    node: Arc<Node>,
+    serves: SocketAddr,
+    registered: watch::Receiver<bool>,
+    tasks: Vec<JoinHandle<()>>,
+    table: JoinHandle<()>,
+    /// Held while the agent lives.
+    _lock: fs::File,
+}
+
+impl Agent {
+    /// Starts an agent: finds its pods again, serves, and from then on does what the control plane says, as soon as that
+    /// can be reached. Call within a tokio runtime that a TLS provider was installed for.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
+        let cidr = config.cidr().map_err(StartError::Config)?;
+        for dir in [&config.data, &config.pods_dir(), &config.cache] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|source| StartError::Io { path: dir.clone(), source })?;
+        }
+        let lock = lock(&config.data)?;
+        let images_dir = config.data.join("images");
+        let store = tokio::task::spawn_blocking(move || Store::open(images_dir));
+        let store = store.await.map_err(|error| StartError::Config(error.to_string()))??;
+        let address = config.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let serves = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        let plane = ControlPlane::new(&config)?;
+        let identity = Identity::look(&config, serves);
+        let (inputs, receiver) = mpsc::unbounded_channel();
+        let io_error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StartError::Io { path, source }
+        };
+        let node = Arc::new(Node {
+            images: Images::new(store, &config),
+            addresses: parking_lot::Mutex::new(AddressPool::new((!config.rootless).then_some(cidr))),
+            writer: Writer::start(plane.clone(), &config.name, host::unix_millis()),
+            records: record::Records::start().map_err(io_error(&config.data))?,
+            views: view::Views::default(),
+            clock: Clock::new(),
+            mtu: net::mtu(),
+            gateway: if config.rootless { Ipv4Addr::LOCALHOST } else { cidr.gateway() },
+            kept: parking_lot::Mutex::default(),
+            plane: plane.clone(),
+            identity: identity.clone(),
+            inputs: inputs.clone(),
+            config,
+        });
+        let pods = adopt::adopt(&node).await;
+        let table = tokio::spawn(Table::new(node.clone(), receiver, pods).run());
+        let (ready, registered) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
+            tokio::spawn(keep_registered(plane, identity, ready)),
+            tokio::spawn(serve::serve(node.clone(), listener)?),
+        ];
+        Ok(Agent { node, serves, registered, tasks, table, _lock: lock })
+    }
+
+    /// Waits until the control plane has the node's object. For ever, if it cannot be reached.
+    pub async fn registered(&self) {
+        let mut registered = self.registered.clone();
+        // An error says that the agent is being ended.
+        let _ = registered.wait_for(|registered| *registered).await;
+    }
+
+    /// Where it serves logs and images.
+    pub fn serves(&self) -> SocketAddr {
+        self.serves
+    }
+
+    /// The node's images.
+    pub fn images(&self) -> &Store {
+        &self.node.images.store
+    }
+
+    /// Ends the agent. With `stop_pods` all pods are ended first, and nothing of them is left on the machine; their
+    /// objects stay, and they are started again by the next agent. Without, they run on and the next agent finds them.
+    pub async fn shutdown(self, stop_pods: bool) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if stop_pods {
+            let grace = self.node.config.shutdown_grace;
+            let (done, wait) = oneshot::channel();
+            let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            let _ = self.node.inputs.send(Input::LetGo { grace: millis, done });
+            if tokio::time::timeout(grace + Duration::from_secs(30), wait).await.is_err() {
+                tracing::warn!("some pods did not end in time; the next agent clears them away");
+            }
+        }
+        self.node.writer.flush(Duration::from_millis(500)).await;
+        self.node.records.barrier().await;
+        self.table.abort();
+        let _ = self.table.await;
+        if stop_pods {
+            clear(&self.node.config);
+        }
+    }
+}
+
+async fn follow_pods(plane: ControlPlane, node: String, inputs: mpsc::UnboundedSender<Input>) {
+    let (changes, mut receiver) = mpsc::channel(64);
+    let selection = rpc::Selection {
+        resource: "pods".to_owned(),
+        field_selector: format!("spec.nodeName={node}"),
+        ..rpc::Selection::default()
+    };
+    let pass_on = async {
+        while let Some(change) = receiver.recv().await {
+            if inputs.send(Input::Change(change)).is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(follow(plane, selection, changes), pass_on);
+}
+
+fn lock(data: &Path) -> Result<fs::File, StartError> {
+    let path = data.join("lock");
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open.map_err(|source| StartError::Io { path, source })?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Busy(data.to_owned())),
+        Err(error) => Err(StartError::Io { path: data.to_owned(), source: error.into() }),
+    }
+}
+
+/// What no pod needs any more, where there is none: empty directories and empty cgroups.
+fn clear(config: &AgentConfig) {
+    for entry in fs::read_dir(config.pods_dir()).into_iter().flatten().flatten() {
+        // Emptied by now, or about to be by the task that forgets the pod.
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    if config.rootless {
+        return;
+    }
+    let root = Path::new("/sys/fs/cgroup");
+    let _ = fs::remove_dir(root.join(&config.cgroup));
+    for hierarchy in fs::read_dir(root).into_iter().flatten().flatten() {
+        // The kernel lets go of empty ones only.
+        let _ = fs::remove_dir(hierarchy.path().join(&config.cgroup));
+    }
+}

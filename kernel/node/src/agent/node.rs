@@ -1,0 +1,155 @@
+//! What all parts of the agent share: the node, its stores and where things are.
+use super::{record::Records, table::Input, view::Views};
+use crate::{
+    config::AgentConfig,
+    control::{ControlPlane, Identity, Writer},
+    host::Clock,
+    images::Images,
+    net::{AddressPool, Wire},
+    pod::{Facts, Sources, sources::Wanted},
+    reconcile::{NodeFacts, Report},
+};
+use parking_lot::Mutex;
+use sampan_api::{ApiError, Key, Object};
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    path::PathBuf,
+};
+use tokio::sync::mpsc;
+
+/// Objects kept for when the control plane is away.
+const MAX_KEPT: usize = 1024;
+
+/// The node.
+pub struct Node {
+    pub config: AgentConfig,
+    pub plane: ControlPlane,
+    pub identity: Identity,
+    pub images: Images,
+    pub addresses: Mutex<AddressPool>,
+    pub writer: Writer,
+    pub records: Records,
+    pub views: Views,
+    pub clock: Clock,
+    pub mtu: u32,
+    /// The node's address towards its pods.
+    pub gateway: Ipv4Addr,
+    pub inputs: mpsc::UnboundedSender<Input>,
+    /// The config maps and secrets that pods were given last.
+    pub kept: Mutex<HashMap<Key, Object>>,
+}
+
+impl Node {
+    /// A pod's directory: its record, its logs, its volumes, its shim's own directory.
+    pub fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.config.pods_dir().join(uid)
+    }
+
+    pub fn shim_dir(&self, uid: &str) -> PathBuf {
+        self.pod_dir(uid).join("shim")
+    }
+
+    pub fn volumes_dir(&self, uid: &str) -> PathBuf {
+        self.pod_dir(uid).join("volumes")
+    }
+
+    /// What containers wrote over their images.
+    pub fn rootfs_dir(&self, uid: &str) -> PathBuf {
+        self.pod_dir(uid).join("rootfs")
+    }
+
+    /// `hosts`, `hostname`, `resolv.conf`.
+    pub fn etc_dir(&self, uid: &str) -> PathBuf {
+        self.pod_dir(uid).join("etc")
+    }
+
+    /// The newest log file of a run; older ones are beside it with `.1`, `.2` …
+    pub fn log_path(&self, uid: &str, container: &str, attempt: u32) -> PathBuf {
+        self.pod_dir(uid).join("logs").join(container).join(format!("{attempt}.log"))
+    }
+
+    /// The pod's cgroup, below every controller's mount.
+    pub fn cgroup(&self, uid: &str) -> String {
+        format!("{}/{uid}", self.config.cgroup)
+    }
+
+    /// Whose interfaces are whose.
+    pub fn wire_owner(&self) -> String {
+        self.config.data.to_string_lossy().into_owned()
+    }
+
+    pub fn wire(&self, uid: &str, address: Ipv4Addr) -> Wire {
+        Wire { owner: self.wire_owner(), uid: uid.to_owned(), address, node: self.gateway, mtu: self.mtu }
+    }
+
+    pub fn facts(&self, pod_ip: &str) -> Facts {
+        Facts {
+            pod_ip: pod_ip.to_owned(),
+            host_ip: self.config.node_address().to_string(),
+            node_milli_cpu: self.identity.milli_cpu,
+            node_memory: self.identity.memory,
+        }
+    }
+
+    pub fn status_facts(&self) -> NodeFacts {
+        NodeFacts { address: self.config.node_address().to_string() }
+    }
+
+    pub fn report(&self, uid: &str, report: Report) {
+        let _ = self.inputs.send(Input::Report { uid: uid.to_owned(), report });
+    }
+
+    /// Fetches what a pod names. While the control plane is away, what was fetched last does.
+    ///
+    /// # Errors
+    /// The control plane is away and an object was never fetched.
+    pub async fn sources(&self, namespace: &str, wanted: &Wanted) -> Result<Sources, ApiError> {
+        let mut sources = Sources { namespace: namespace.to_owned(), ..Sources::default() };
+        if wanted.is_empty() {
+            return Ok(sources);
+        }
+        let keys = |resource: &'static str, names: &std::collections::BTreeSet<String>| {
+            names.iter().map(|name| Key::new(resource, namespace, name)).collect::<Vec<_>>()
+        };
+        let config_maps = keys("configmaps", &wanted.config_maps);
+        let secrets = keys("secrets", &wanted.secrets);
+        let (config_maps, secrets) =
+            futures::try_join!(self.fetch_all(config_maps), self.fetch_all(secrets))?;
+        for object in config_maps {
+            sources.config_maps.insert(object.metadata.name.clone(), object.typed()?);
+        }
+        for object in secrets {
+            sources.secrets.insert(object.metadata.name.clone(), object.typed()?);
+        }
+        Ok(sources)
+    }
+
+    async fn fetch_all(&self, keys: Vec<Key>) -> Result<Vec<Object>, ApiError> {
+        let all = futures::future::try_join_all(keys.into_iter().map(|key| self.fetch(key))).await?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    async fn fetch(&self, key: Key) -> Result<Option<Object>, ApiError> {
+        match self.plane.get(&key).await {
+            Ok(Some(object)) => {
+                let mut kept = self.kept.lock();
+                if kept.len() >= MAX_KEPT {
+                    kept.clear();
+                }
+                kept.insert(key, object.clone());
+                Ok(Some(object))
+            }
+            Ok(None) => {
+                self.kept.lock().remove(&key);
+                Ok(None)
+            }
+            Err(error) => self.kept.lock().get(&key).cloned().map(Some).ok_or(error),
+        }
+    }
+}
+
+/// Whether a uid can name a directory.
+pub fn is_uid(uid: &str) -> bool {
+    !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

@@ -1,0 +1,27 @@
+//! Floor 3: the node agent: pods, runtimes, networks of pods, volumes, logs.
+//!
+//! [`reconcile`] decides, and does nothing: what is wanted, what is there and the time go in, actions come out. Around it
+//! are drivers: `agent` holds the table of pods and has the actions done, `runtime` talks with the pods' shims, `net`
+//! wires them up, `images` fetches what they run, `pod` works out what their specs mean, `control` speaks with the control
+//! plane, `serve` answers for logs and images.
+//!
+//! Invariants:
+//! - a pod's directory is made before anything else of the pod and removed after everything else: what is left of a pod
+//!   after a crash is found by it;
+//! - an action that was begun is noted, and is not begun again before its report;
+//! - no workload ends because the agent ends.
+mod agent;
+mod config;
+mod control;
+mod host;
+mod images;
+mod logs;
+pub mod net;
+mod pod;
+mod probing;
+pub mod reconcile;
+mod runtime;
+mod serve;
+
+pub use agent::{Agent, StartError};
+pub use config::AgentConfig;

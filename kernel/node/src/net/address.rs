@@ -1,0 +1,187 @@
+//! Which pod has which address. What a pod has is kept with the pod; the pool is filled again from there at each start.
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    net::Ipv4Addr,
+    str::FromStr,
+};
+
+/// The addresses of a node's pods: `10.42.0.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodCidr {
+    base: u32,
+    prefix: u8,
+}
+
+impl PodCidr {
+    /// The node's own address towards its pods: the first of the range.
+    pub fn gateway(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.base + 1)
+    }
+
+    fn size(self) -> u32 {
+        1 << (32 - u32::from(self.prefix))
+    }
+}
+
+impl FromStr for PodCidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("the pod CIDR \"{text}\" is none: expected an IPv4 range of /8 to /29, as in 10.42.0.0/24");
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().ok().filter(|prefix| (8..=29).contains(prefix)).ok_or_else(wrong)?;
+        let base = u32::from(address);
+        if base & (u32::MAX >> prefix) != 0 {
+            let base = Ipv4Addr::from(base & !(u32::MAX >> prefix));
+            return Err(format!("the pod CIDR \"{text}\" has bits after its prefix: did you mean {base}/{prefix}?"));
+        }
+        Ok(PodCidr { base, prefix })
+    }
+}
+
+impl std::fmt::Display for PodCidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", Ipv4Addr::from(self.base), self.prefix)
+    }
+}
+
+/// All addresses are taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no address is free in {0}: remove pods, or give the node a larger pod CIDR")]
+pub struct NoAddress(String);
+
+/// Gives addresses to pods.
+#[derive(Debug)]
+pub struct AddressPool {
+    /// None: the loopback.
+    cidr: Option<PodCidr>,
+    /// Where to look next: an address comes round again as late as can be.
+    next: u32,
+    by_pod: HashMap<String, Ipv4Addr>,
+    used: HashMap<Ipv4Addr, String>,
+}
+
+impl AddressPool {
+    /// From a range, or from the loopback where there is none.
+    pub fn new(cidr: Option<PodCidr>) -> Self {
+        AddressPool { cidr, next: 0, by_pod: HashMap::new(), used: HashMap::new() }
+    }
+
+    /// The pod's address: the one it has, else a free one.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn claim(&mut self, uid: &str) -> Result<Ipv4Addr, NoAddress> {
+        if let Some(address) = self.by_pod.get(uid) {
+            return Ok(*address);
+        }
+        let address = match self.cidr {
+            Some(cidr) => self.free(cidr),
+            None => self.free_loopback(uid),
+        };
+        let range = self.cidr.map_or_else(|| "127.0.0.0/8".to_owned(), |cidr| cidr.to_string());
+        let address = address.ok_or(NoAddress(range))?;
+        self.keep(uid, address);
+        Ok(address)
+    }
+
+    /// Notes the address a pod has from before.
+    pub fn keep(&mut self, uid: &str, address: Ipv4Addr) {
+        self.release(uid);
+        self.by_pod.insert(uid.to_owned(), address);
+        self.used.insert(address, uid.to_owned());
+        if let Some(cidr) = self.cidr {
+            self.next = self.next.max(u32::from(address).wrapping_sub(cidr.base)).min(cidr.size());
+        }
+    }
+
+    /// The pod does not need one any more.
+    pub fn release(&mut self, uid: &str) {
+        if let Some(address) = self.by_pod.remove(uid) {
+            self.used.remove(&address);
+        }
+    }
+
+    /// After the last given, round and round. Not the first (the range's own), the second (the node's) or the last.
+    fn free(&mut self, cidr: PodCidr) -> Option<Ipv4Addr> {
+        let usable = cidr.size() - 3;
+        for step in 0..usable {
+            let offset = 2 + (self.next.saturating_sub(1) + step) % usable;
+            let address = Ipv4Addr::from(cidr.base + offset);
+            if !self.used.contains_key(&address) {
+                self.next = if offset + 1 >= cidr.size() - 1 { 0 } else { offset };
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    /// Somewhere in 127.0.0.0/8 but where others may be: not 127.0.x.y. The same pod is given the same if it can be.
+    fn free_loopback(&self, uid: &str) -> Option<Ipv4Addr> {
+        (0..1000_u32).find_map(|salt| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            (uid, salt).hash(&mut hasher);
+            let [a, b, c, ..] = hasher.finish().to_be_bytes();
+            let address = Ipv4Addr::new(127, 1 + a % 254, b, 1 + c % 254);
+            (!self.used.contains_key(&address)).then_some(address)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(cidr: &str) -> AddressPool {
+        AddressPool::new(Some(cidr.parse().unwrap()))
+    }
+
+    #[test]
+    fn each_pod_has_its_own_until_released_and_none_comes_back_at_once() {
+        let mut pool = pool("10.42.0.0/29");
+        let first: Vec<String> = (0..5).map(|n| pool.claim(&n.to_string()).unwrap().to_string()).collect();
+        assert_eq!(first, ["10.42.0.2", "10.42.0.3", "10.42.0.4", "10.42.0.5", "10.42.0.6"]);
+        assert_eq!(pool.claim("3").unwrap().to_string(), "10.42.0.5");
+        assert!(pool.claim("x").unwrap_err().to_string().contains("10.42.0.0/29"));
+        pool.release("1");
+        assert_eq!(pool.claim("x").unwrap().to_string(), "10.42.0.3");
+    }
+
+    #[test]
+    fn the_last_given_is_the_last_to_be_given_again() {
+        let mut pool = pool("10.42.0.0/24");
+        let a = pool.claim("a").unwrap();
+        pool.release("a");
+        assert_ne!(pool.claim("b").unwrap(), a);
+    }
+
+    #[test]
+    fn what_is_kept_is_not_given() {
+        let mut pool = pool("10.42.0.0/24");
+        pool.keep("old", Ipv4Addr::new(10, 42, 0, 2));
+        assert_ne!(pool.claim("new").unwrap(), Ipv4Addr::new(10, 42, 0, 2));
+        assert_eq!(pool.claim("old").unwrap(), Ipv4Addr::new(10, 42, 0, 2));
+    }
+
+    #[test]
+    fn loopback_addresses_are_stable_and_apart() {
+        let mut pool = AddressPool::new(None);
+        let a = pool.claim("a").unwrap();
+        assert!(a.is_loopback() && a.octets()[1] != 0);
+        assert_eq!(AddressPool::new(None).claim("a").unwrap(), a);
+        let many: std::collections::HashSet<_> = (0..500).map(|n| pool.claim(&n.to_string()).unwrap()).collect();
+        assert_eq!(many.len(), 500);
+    }
+
+    #[test]
+    fn a_wrong_range_says_what_is_right() {
+        assert!("10.42.0.1/24".parse::<PodCidr>().unwrap_err().contains("did you mean 10.42.0.0/24?"));
+        for wrong in ["10.42.0.0", "10.42.0.0/31", "fd00::/64", "x/24", ""] {
+            assert!(wrong.parse::<PodCidr>().unwrap_err().contains("as in 10.42.0.0/24"), "{wrong}");
+        }
+        let cidr: PodCidr = "10.42.0.0/16".parse().unwrap();
+        assert_eq!((cidr.gateway().to_string(), cidr.to_string()), ("10.42.0.1".into(), "10.42.0.0/16".into()));
+    }
+}

@@ -1,0 +1,14 @@
+//! The network of pods: an address for each, and a wire to it.
+//!
+//! There is no bridge. Each pod has a pair of virtual interfaces: `eth0` inside, `sp…` on the node, with a route to the
+//! pod's one address. Inside, everything goes to a gateway that exists in no network but as a fixed neighbour, so no
+//! pod ever waits for an answer to ARP. Where there is no root there are no interfaces, and pods live on addresses of the
+//! loopback.
+mod address;
+mod files;
+mod netlink;
+mod wire;
+
+pub use address::{AddressPool, NoAddress, PodCidr};
+pub use files::{hostname, write_files};
+pub use wire::{Wire, WireError, mtu, sweep};

@@ -1,0 +1,181 @@
+//! Asking the kernel about interfaces, addresses and routes, one question at a time. Blocks, for microseconds.
+use rtnetlink::{
+    packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressMessage, AddressScope},
+        link::{LinkAttribute, LinkFlags, LinkMessage},
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+        route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    },
+    sys::{Socket, protocols::NETLINK_ROUTE},
+};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// Make it, and fail if it is there.
+pub(super) const CREATE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
+/// Make it, or make it so.
+pub(super) const REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
+
+/// A socket to the network namespace that the thread was in when it was opened.
+pub(super) struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        Ok(Netlink { socket, sequence: 0 })
+    }
+
+    /// Sends a request and waits until it is done.
+    pub(super) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.exchange(message, NLM_F_ACK | flags).map(drop)
+    }
+
+    /// Sends a request; the answers, when it is done.
+    fn exchange(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.sequence += 1;
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        let mut answers = Vec::new();
+        while !self.receive(&mut answers)? {}
+        Ok(answers)
+    }
+
+    /// Reads one datagram; whether it was the last of the answer.
+    fn receive(&mut self, answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
+        let (datagram, _) = self.socket.recv_from_full()?;
+        let mut rest = datagram.as_slice();
+        while !rest.is_empty() {
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+            rest = rest.get(length.max(16)..).unwrap_or_default();
+            if answer.header.sequence_number != self.sequence {
+                continue;
+            }
+            match answer.payload {
+                NetlinkPayload::Done(_) => return Ok(true),
+                NetlinkPayload::Error(error) => return if error.code.is_none() { Ok(true) } else { Err(error.to_io()) },
+                NetlinkPayload::InnerMessage(message) => answers.push(message),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// The number of an interface.
+    pub(super) fn index_of(&mut self, name: &str) -> io::Result<u32> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let answers = self.exchange(RouteNetlinkMessage::GetLink(link), NLM_F_ACK)?;
+        let index = answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
+            _ => None,
+        });
+        index.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {name}")))
+    }
+
+    /// All interfaces, as number and alias.
+    pub(super) fn aliases(&mut self) -> io::Result<Vec<(u32, String)>> {
+        let answers = self.exchange(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+        let alias = |link: LinkMessage| {
+            let alias = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfAlias(alias) => Some(alias.clone()),
+                _ => None,
+            });
+            alias.map(|alias| (link.header.index, alias))
+        };
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => alias(link),
+                _ => None,
+            })
+            .collect())
+    }
+
+    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags = LinkFlags::Up;
+        link.header.change_mask = LinkFlags::Up;
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    pub(super) fn set_alias(&mut self, index: u32, alias: &str) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    pub(super) fn delete_link(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        self.request(RouteNetlinkMessage::DelLink(link), 0)
+    }
+
+    /// Gives an interface this one address.
+    pub(super) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 32;
+        message.header.index = index;
+        message.header.scope = AddressScope::Universe;
+        message.attributes.push(AddressAttribute::Address(IpAddr::V4(address)));
+        message.attributes.push(AddressAttribute::Local(IpAddr::V4(address)));
+        self.request(RouteNetlinkMessage::NewAddress(message), REPLACE)
+    }
+
+    /// Says once and for all where a neighbour is.
+    pub(super) fn add_neighbour(&mut self, index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> io::Result<()> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = index;
+        message.header.state = NeighbourState::Permanent;
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
+        self.request(RouteNetlinkMessage::NewNeighbour(message), REPLACE)
+    }
+
+    /// A route to one address straight through an interface; packets of the node's own come from `source`.
+    pub(super) fn add_route(&mut self, index: u32, to: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
+        let mut message = route(index, RouteScope::Link);
+        message.header.destination_prefix_length = 32;
+        message.attributes.push(RouteAttribute::Destination(IpAddr::V4(to).into()));
+        message.attributes.push(RouteAttribute::PrefSource(IpAddr::V4(source).into()));
+        self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
+    }
+
+    /// All that has no better route goes to `gateway`, which need not be in any network of the interface.
+    pub(super) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+        let mut message = route(index, RouteScope::Universe);
+        message.header.flags = RouteFlags::Onlink;
+        message.attributes.push(RouteAttribute::Gateway(IpAddr::V4(gateway).into()));
+        self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
+    }
+}
+
+fn route(index: u32, scope: RouteScope) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = scope;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Oif(index));
+    message
+}

@@ -1,0 +1,300 @@
+//! The wire between the node and a pod: a veth pair, put up in about a millisecond.
+use super::netlink::{CREATE, Netlink};
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use std::{
+    fs::{self, File},
+    hash::{Hash, Hasher},
+    io,
+    net::Ipv4Addr,
+    os::fd::{AsFd, AsRawFd},
+};
+
+/// The gateway that pods see. It is in no network: they know it as a fixed neighbour.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// A step that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the network of the pod: cannot {step}: {source}")]
+pub struct WireError {
+    step: &'static str,
+    source: io::Error,
+}
+
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, WireError>;
+}
+
+impl<T> Step<T> for io::Result<T> {
+    fn step(self, step: &'static str) -> Result<T, WireError> {
+        self.map_err(|source| WireError { step, source })
+    }
+}
+
+/// A pod's wire.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// Whose it is: the node's directory, so that several nodes on one machine leave each other's alone.
+    pub owner: String,
+    pub uid: String,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+    /// The node's address towards it.
+    pub node: Ipv4Addr,
+    pub mtu: u32,
+}
+
+impl Wire {
+    fn hash(&self, salt: &str) -> [u8; 8] {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (&self.owner, &self.uid, salt).hash(&mut hasher);
+        hasher.finish().to_be_bytes()
+    }
+
+    /// The name of the node's end: `sp` and a hash.
+    pub fn name(&self) -> String {
+        let hex: String = self.hash("name").iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("sp{hex}")
+    }
+
+    /// A locally administered address.
+    fn hardware(&self, end: &str) -> [u8; 6] {
+        let [a, b, c, d, e, ..] = self.hash(end);
+        [0x02, a, b, c, d, e]
+    }
+
+    fn alias(&self) -> String {
+        format!("{}{}", alias_prefix(&self.owner), self.uid)
+    }
+
+    /// Puts it up, into the network namespace that `namespace` is a handle of.
+    ///
+    /// # Errors
+    /// Names the step that was refused. Nothing is left in that case but what goes with the namespace.
+    pub async fn connect(self, namespace: File) -> Result<(), WireError> {
+        let (done, wait) = tokio::sync::oneshot::channel();
+        // A thread that changes its namespace is of no use for anything else, so it is one of its own.
+        let thread = std::thread::Builder::new().name("wire".to_owned());
+        let spawned = thread.spawn(move || {
+            let _ = done.send(self.connect_here(&namespace));
+        });
+        spawned.step("start a thread")?;
+        wait.await.map_err(io::Error::other).step("finish")?
+    }
+
+    fn connect_here(&self, namespace: &File) -> Result<(), WireError> {
+        let mut node = Netlink::open().step("open a netlink socket")?;
+        let name = self.name();
+        if let Ok(index) = node.index_of(&name) {
+            // Left over by a pod sandbox that was not taken down in order.
+            node.delete_link(index).step("remove a stale interface")?;
+        }
+        node.request(RouteNetlinkMessage::NewLink(self.pair(&name, namespace)), CREATE).step("create its interfaces")?;
+        self.node_end(&mut node, &name)?;
+        rustix::thread::move_into_link_name_space(
+            namespace.as_fd(),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .map_err(io::Error::from)
+        .step("enter its namespace")?;
+        self.pod_end()
+    }
+
+    fn node_end(&self, node: &mut Netlink, name: &str) -> Result<(), WireError> {
+        let index = node.index_of(name).step("find its interface")?;
+        node.set_alias(index, &self.alias()).step("mark its interface")?;
+        node.add_address(index, self.node).step("set the node's address")?;
+        node.add_neighbour(index, self.address, self.hardware("pod")).step("set its neighbour")?;
+        node.add_route(index, self.address, self.node).step("set its route")?;
+        // Packets from the pod may go on to others, whatever the node does elsewhere.
+        fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "1").step("let it forward")
+    }
+
+    fn pod_end(&self) -> Result<(), WireError> {
+        let mut pod = Netlink::open().step("open a netlink socket inside")?;
+        let loopback = pod.index_of("lo").step("find the loopback")?;
+        pod.set_up(loopback).step("set the loopback up")?;
+        let index = pod.index_of("eth0").step("find eth0")?;
+        pod.set_up(index).step("set eth0 up")?;
+        pod.add_address(index, self.address).step("set its address")?;
+        pod.add_neighbour(index, GATEWAY, self.hardware("node")).step("set its gateway's neighbour")?;
+        pod.add_default_route(index, GATEWAY).step("set its default route")
+    }
+
+    /// The request that makes both ends, each in its place.
+    fn pair(&self, name: &str, namespace: &File) -> LinkMessage {
+        let end = |name: &str, hardware: [u8; 6]| {
+            let mut link = LinkMessage::default();
+            link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+            link.attributes.push(LinkAttribute::Address(hardware.to_vec()));
+            link.attributes.push(LinkAttribute::Mtu(self.mtu));
+            link
+        };
+        let mut pod = end("eth0", self.hardware("pod"));
+        pod.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+        let mut node = end(name, self.hardware("node"));
+        // The other end cannot be up before it has its peer.
+        node.header.flags = LinkFlags::Up;
+        node.header.change_mask = LinkFlags::Up;
+        let data = InfoData::Veth(InfoVeth::Peer(pod));
+        node.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
+        node
+    }
+
+    /// Takes it down, if it is there. Blocks.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn disconnect(&self) -> Result<(), WireError> {
+        let mut node = Netlink::open().step("open a netlink socket")?;
+        match node.index_of(&self.name()) {
+            Ok(index) => match node.delete_link(index) {
+                // It went with the pod's namespace meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+                result => result.step("remove its interface"),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn alias_prefix(owner: &str) -> String {
+    // The kernel keeps 255 bytes.
+    let tail: String = owner.chars().rev().take(180).collect::<Vec<_>>().into_iter().rev().collect();
+    format!("sampan:{tail}:")
+}
+
+/// Takes down the wires of `owner` whose pod is not in `keep`. Blocks.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn sweep(owner: &str, keep: impl Fn(&str) -> bool) -> Result<usize, WireError> {
+    let mut node = Netlink::open().step("open a netlink socket")?;
+    let prefix = alias_prefix(owner);
+    let mut swept = 0;
+    for (index, alias) in node.aliases().step("list interfaces")? {
+        if alias.strip_prefix(&prefix).is_some_and(|uid| !keep(uid)) && node.delete_link(index).is_ok() {
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// The MTU of the node's way out, 1500 where it has none.
+pub fn mtu() -> u32 {
+    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let uplink = routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (name, destination) = (fields.next()?, fields.next()?);
+        (destination == "00000000").then(|| name.to_owned())
+    });
+    let of_link = |name: String| fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok();
+    uplink.and_then(of_link).unwrap_or(1500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{net::UdpSocket, os::unix::process::CommandExt, process::Command, time::Instant};
+
+    /// A process in a network namespace of its own, ended with the test.
+    struct Namespace(std::process::Child);
+
+    impl Namespace {
+        fn new() -> Option<Self> {
+            if !rustix::process::geteuid().is_root() {
+                eprintln!("SKIPPED: needs root");
+                return None;
+            }
+            let mut command = Command::new("sleep");
+            command.arg("60");
+            #[allow(unsafe_code)]
+            // SAFETY: between fork and exec only the system call is made.
+            unsafe {
+                command.pre_exec(|| match libc::unshare(libc::CLONE_NEWNET) {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                });
+            }
+            Some(Namespace(command.spawn().unwrap()))
+        }
+
+        fn handle(&self) -> File {
+            File::open(format!("/proc/{}/ns/net", self.0.id())).unwrap()
+        }
+
+        /// Runs something inside.
+        fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+            let handle = self.handle();
+            let thread = std::thread::spawn(move || {
+                let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+                rustix::thread::move_into_link_name_space(handle.as_fd(), kind).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        }
+    }
+
+    impl Drop for Namespace {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn wire(uid: &str, last: u8) -> Wire {
+        let owner = format!("/test/{}", std::process::id());
+        let node = Ipv4Addr::new(10, 201, 7, 1);
+        Wire { owner, uid: uid.into(), address: Ipv4Addr::new(10, 201, 7, last), node, mtu: 1400 }
+    }
+
+    fn links() -> String {
+        fs::read_to_string("/proc/net/dev").unwrap()
+    }
+
+    #[tokio::test]
+    async fn pods_reach_each_other_and_the_node() {
+        let Some(a) = Namespace::new() else { return };
+        let b = Namespace::new().unwrap();
+        let (wire_a, wire_b) = (wire("a", 2), wire("b", 3));
+        let begun = Instant::now();
+        wire_a.clone().connect(a.handle()).await.unwrap();
+        eprintln!("first wire up in {:?}", begun.elapsed());
+        let begun = Instant::now();
+        wire_b.clone().connect(b.handle()).await.unwrap();
+        eprintln!("second wire up in {:?}", begun.elapsed());
+
+        let receive = |socket: &UdpSocket| {
+            socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+            let mut buffer = [0; 16];
+            let (length, from) = socket.recv_from(&mut buffer).unwrap();
+            (buffer[..length].to_vec(), from.ip().to_string())
+        };
+        let at_b = b.inside(|| UdpSocket::bind("10.201.7.3:7001").unwrap());
+        a.inside(|| UdpSocket::bind("10.201.7.2:0").unwrap().send_to(b"from a", "10.201.7.3:7001").unwrap());
+        assert_eq!(receive(&at_b), (b"from a".to_vec(), "10.201.7.2".to_owned()));
+        UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"node", "10.201.7.3:7001").unwrap();
+        assert_eq!(receive(&at_b), (b"node".to_vec(), "10.201.7.1".to_owned()));
+        let at_node = UdpSocket::bind("10.201.7.1:0").unwrap();
+        let port = at_node.local_addr().unwrap().port();
+        b.inside(move || UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"up", ("10.201.7.1", port)).unwrap());
+        assert_eq!(receive(&at_node).1, "10.201.7.3");
+
+        assert!(links().contains(&wire_a.name()));
+        assert_eq!(sweep(&wire_a.owner, |uid| uid == "a").unwrap(), 1);
+        assert!(links().contains(&wire_a.name()) && !links().contains(&wire_b.name()));
+        wire_a.disconnect().unwrap();
+        wire_a.disconnect().unwrap();
+        assert!(!links().contains(&wire_a.name()));
+    }
+
+    #[test]
+    fn names_fit_and_differ() {
+        assert_eq!(wire("a", 2).name().len(), 14);
+        assert_ne!(wire("a", 2).name(), wire("b", 2).name());
+        assert_ne!(wire("a", 2).hardware("pod"), wire("a", 2).hardware("node"));
+        assert!(mtu() >= 576);
+    }
+}

@@ -1,0 +1,83 @@
+//! What the node does for those who ask: logs and images, over gRPC, for the control plane and administrators alone.
+mod images;
+mod logs;
+mod rights;
+
+use crate::agent::{Node, StartError};
+use sampan_api::rpc::{self, runtime_server::RuntimeServer};
+use std::{pin::Pin, sync::Arc};
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Serves for as long as the future is polled.
+///
+/// # Errors
+/// If the node's certificates make no sense.
+pub fn serve(node: Arc<Node>, listener: TcpListener) -> Result<impl Future<Output = ()> + Send + use<>, StartError> {
+    let config = &node.config;
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&config.cert_pem, &config.key_pem))
+        .client_ca_root(Certificate::from_pem(&config.ca_pem));
+    let router = Server::builder()
+        .tls_config(tls)?
+        .tcp_nodelay(true)
+        .add_service(RuntimeServer::new(Service { node: node.clone() }));
+    Ok(async move {
+        if let Err(error) = router.serve_with_incoming(TcpListenerStream::new(listener)).await {
+            tracing::error!(%error, "the node does not serve logs and images any more");
+        }
+    })
+}
+
+struct Service {
+    node: Arc<Node>,
+}
+
+#[tonic::async_trait]
+impl rpc::runtime_server::Runtime for Service {
+    type LogsStream = Answers<rpc::LogsResponse>;
+    type PullImageStream = Answers<rpc::ImageProgress>;
+
+    async fn logs(&self, request: Request<rpc::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        rights::check(&request)?;
+        logs::logs(self.node.clone(), request.into_inner()).map(Response::new).map_err(Status::from)
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<rpc::PullImageRequest>,
+    ) -> Result<Response<Self::PullImageStream>, Status> {
+        rights::check(&request)?;
+        images::pull(self.node.clone(), request.into_inner()).map(Response::new).map_err(Status::from)
+    }
+
+    async fn load_image(
+        &self,
+        request: Request<Streaming<rpc::LoadImageRequest>>,
+    ) -> Result<Response<rpc::LoadImageResponse>, Status> {
+        rights::check(&request)?;
+        images::load(&self.node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_images(
+        &self,
+        request: Request<rpc::ListImagesRequest>,
+    ) -> Result<Response<rpc::ListImagesResponse>, Status> {
+        rights::check(&request)?;
+        Ok(Response::new(images::list(&self.node)))
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<rpc::RemoveImageRequest>,
+    ) -> Result<Response<rpc::RemoveImageResponse>, Status> {
+        rights::check(&request)?;
+        images::remove(&self.node, &request.into_inner().image).await.map(Response::new).map_err(Status::from)
+    }
+}

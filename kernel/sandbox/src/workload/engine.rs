@@ -1,0 +1,166 @@
+//! The workloads' engine: WASI 0.2, waiting without a thread, and room for many instances set aside.
+use super::{error::WorkloadError, program::Program};
+use crate::{
+    cache::{compile, digest_of, kept},
+    ticker::Ticker,
+};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
+
+/// A component's file at the most. Bytes.
+const MOST_BYTES: u64 = 512 << 20;
+
+/// Of one component at the most; compilers make one memory and a few tables.
+const MEMORIES: u32 = 8;
+const TABLES: u32 = 16;
+
+/// Memory that an instance leaves behind for the next one, cleared instead of given back: cheaper than a page fault.
+const KEPT_BYTES: usize = 128 << 10;
+
+/// How many instances there can be at a time. Only addresses are set aside for them, no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool(u32);
+
+impl Pool {
+    /// Room for so many; 0 for the default of 32.
+    pub fn of(instances: u32) -> Self {
+        Pool(if instances == 0 { 32 } else { instances.min(1000) })
+    }
+
+    pub fn instances(self) -> usize {
+        self.0 as usize
+    }
+
+    fn config(self) -> PoolingAllocationConfig {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(self.0)
+            .total_core_instances(self.0 * 32)
+            .total_stacks(self.0 + 1)
+            .total_memories(self.0 + MEMORIES)
+            .total_tables(self.0 * 4 + TABLES)
+            .max_memories_per_component(MEMORIES)
+            .max_tables_per_component(TABLES)
+            .max_unused_warm_slots(self.0.min(8))
+            .linear_memory_keep_resident(KEPT_BYTES)
+            .table_keep_resident(16 << 10);
+        pool
+    }
+}
+
+/// Compiles and runs workloads.
+pub struct WorkloadEngine {
+    engine: Engine,
+    ticker: Ticker,
+    cache: Option<PathBuf>,
+    pool: Pool,
+}
+
+impl WorkloadEngine {
+    /// An engine; compiled workloads are kept in `cache`.
+    ///
+    /// # Errors
+    /// If this machine cannot run Wasmtime.
+    pub fn new(cache: Option<PathBuf>, pool: Pool) -> Result<Arc<Self>, WorkloadError> {
+        let mut config = Config::new();
+        // The sizes of the pool are no part of what a compiled component depends on; all else is the same everywhere.
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool.config()));
+        config.epoch_interruption(true);
+        config.concurrency_support(false);
+        let engine = Engine::new(&config).map_err(|error| WorkloadError::Engine(format!("{error:#}")))?;
+        let ticker = Ticker::start(&engine).map_err(WorkloadError::System)?;
+        Ok(Arc::new(WorkloadEngine {
+            engine,
+            ticker,
+            cache,
+            pool,
+        }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.ticker
+    }
+
+    pub(crate) fn pool(&self) -> Pool {
+        self.pool
+    }
+
+    /// Whether it has a component compiled already.
+    pub fn has(&self, digest: &str) -> bool {
+        self.cache
+            .as_deref()
+            .is_some_and(|dir| kept(&self.engine, digest, dir).is_some())
+    }
+
+    /// A workload from its file, whose digest may be known.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    pub fn load(self: &Arc<Self>, module: &Path, digest: Option<&str>) -> Result<Program, WorkloadError> {
+        let compiled = digest
+            .zip(self.cache.as_deref())
+            .and_then(|(digest, dir)| kept(&self.engine, digest, dir));
+        match compiled {
+            Some(component) => Program::new(self, &component),
+            None => self.load_checked(&read(module)?, digest),
+        }
+    }
+
+    /// A workload from its bytes.
+    ///
+    /// # Errors
+    /// Why it cannot be run.
+    pub fn load_bytes(self: &Arc<Self>, bytes: &[u8]) -> Result<Program, WorkloadError> {
+        self.load_checked(bytes, None)
+    }
+
+    fn load_checked(self: &Arc<Self>, bytes: &[u8], wanted: Option<&str>) -> Result<Program, WorkloadError> {
+        match bytes {
+            [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Err(WorkloadError::CoreModule),
+            [b'\0', b'a', b's', b'm', ..] => (),
+            _ => return Err(WorkloadError::NotWasm),
+        }
+        let found = digest_of(bytes);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
+            return Err(WorkloadError::Digest {
+                found,
+                wanted: wanted.to_owned(),
+            });
+        }
+        let component = match self.cache.as_deref() {
+            None => Component::new(&self.engine, bytes),
+            Some(dir) => match kept(&self.engine, &found, dir) {
+                Some(component) => Ok(component),
+                None => compile(&self.engine, bytes, &found, dir),
+            },
+        };
+        Program::new(
+            self,
+            &component.map_err(|error| WorkloadError::Compile(format!("{error:#}")))?,
+        )
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, WorkloadError> {
+    let file = File::open(path).map_err(WorkloadError::Read)?;
+    let size = file.metadata().map_err(WorkloadError::Read)?.len();
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(WorkloadError::Read)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(WorkloadError::TooLarge {
+            size: size.max(MOST_BYTES + 1),
+            limit: MOST_BYTES,
+        });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,118 @@
+//! What an instance of a workload is given: WASI, within its limits.
+use super::{egress::Egress, engine::WorkloadEngine, error::WorkloadError, spec::Mount};
+use crate::{limiter::Limiter, ticker::Ticker};
+use std::time::{Duration, Instant};
+use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Where a workload's words go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stdio {
+    /// The process's own.
+    #[default]
+    Inherited,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// What each instance of a workload is given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// For all that an instance does.
+    pub deadline: Option<Duration>,
+    pub stdio: Stdio,
+}
+
+/// An instance's side of the house.
+pub(crate) struct Host {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    egress: Egress,
+    pub limiter: Limiter,
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.egress,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+impl Settings {
+    /// A store for one instance, which has until `until`.
+    ///
+    /// # Errors
+    /// If a mount cannot be opened.
+    pub fn store(&self, engine: &WorkloadEngine, until: Option<Instant>) -> Result<Store<Host>, WorkloadError> {
+        let host = Host {
+            table: ResourceTable::new(),
+            wasi: self.wasi()?,
+            http: WasiHttpCtx::new(),
+            egress: Egress,
+            limiter: Limiter::new(self.memory),
+        };
+        let mut store = Store::new(engine.engine(), host);
+        store.limiter(|host| &mut host.limiter);
+        // Each tick it makes way for others that run on this thread.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            let late = until.is_some_and(|until| Instant::now() >= until);
+            Ok(if late {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Yield(1)
+            })
+        });
+        Ok(store)
+    }
+
+    fn wasi(&self) -> Result<WasiCtx, WorkloadError> {
+        let mut wasi = WasiCtx::builder();
+        // The network is the pod's: its namespace is the fence.
+        wasi.args(&self.args)
+            .envs(&self.env)
+            .inherit_network()
+            .allow_ip_name_lookup(true);
+        if self.stdio == Stdio::Inherited {
+            wasi.inherit_stdio();
+        }
+        for mount in &self.mounts {
+            let may = if mount.readonly {
+                FsPerms::ReadOnly
+            } else {
+                FsPerms::ReadWrite
+            };
+            wasi.preopened_dir(&mount.host, &mount.guest, may)
+                .map_err(|error| WorkloadError::Mount {
+                    host: mount.host.clone(),
+                    guest: mount.guest.clone(),
+                    reason: format!("{error:#}"),
+                })?;
+        }
+        Ok(wasi.build())
+    }
+}
+
+/// A deadline is looked at once a tick, so what waits for it outside is a little more patient.
+pub(crate) fn patience(deadline: Duration) -> Duration {
+    deadline + 4 * Ticker::TICK
+}

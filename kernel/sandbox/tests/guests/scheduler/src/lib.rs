@@ -1,0 +1,94 @@
+//! A scheduler that behaves as its configuration says.
+wit_bindgen::generate!({
+    path: ["../../../../../wit/lifecycle", "../../../../../wit/scheduler"],
+    world: "sampan:scheduler/scheduler",
+    generate_all,
+});
+
+use exports::sampan::{lifecycle::lifecycle, scheduler::policy};
+use sampan::scheduler::types::{Assignment, Delta, Outcome, Pod, Refusal};
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static CONFIG: RefCell<String> = const { RefCell::new(String::new()) };
+    static REVISION: Cell<u64> = const { Cell::new(0) };
+}
+
+fn is(word: &str) -> bool {
+    CONFIG.with_borrow(|config| config.contains(word))
+}
+
+struct Guest;
+
+impl lifecycle::Guest for Guest {
+    fn describe() -> lifecycle::Description {
+        let summary = if is("long") { "x".repeat(100_000) } else { "does as\nit is told".to_owned() };
+        lifecycle::Description { name: "guest".to_owned(), version: "0.1.0".to_owned(), summary }
+    }
+
+    fn configure(config: String) -> Result<(), String> {
+        if config.contains("refuse") {
+            return Err("it does not like \"refuse\"".to_owned());
+        }
+        if config.contains("trap-at-start") {
+            panic!("at start");
+        }
+        CONFIG.set(config);
+        Ok(())
+    }
+}
+
+impl policy::Guest for Guest {
+    fn sync(base: u64, next: u64, _: Vec<Delta>) -> Result<(), String> {
+        if base != 0 && base != REVISION.get() {
+            return Err(format!("the mirror is at {}, not {base}", REVISION.get()));
+        }
+        REVISION.set(next);
+        Ok(())
+    }
+
+    fn place(pods: Vec<Pod>) -> Vec<Assignment> {
+        let assign = |pod: u32| Assignment { pod, outcome: Outcome::Bind(0) };
+        if is("loop") {
+            let mut n = 0_u64;
+            loop {
+                n = std::hint::black_box(n + 1);
+            }
+        }
+        if is("trap") {
+            panic!("in place");
+        }
+        if is("recurse") {
+            return vec![assign(deep(1))];
+        }
+        if is("memory") {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+            }
+        }
+        if is("flood") {
+            return (0..10_000_000).map(assign).collect();
+        }
+        if is("twice") {
+            return vec![assign(pods[0].id); pods.len()];
+        }
+        if is("unknown") {
+            return pods.iter().map(|pod| assign(pod.id + 1_000)).collect();
+        }
+        if is("backwards") {
+            return pods.iter().rev().map(|pod| assign(pod.id)).collect();
+        }
+        let refusal = Refusal { cordoned: 1, not_ready: 0, tainted: 0, selector: 0, cpu: 0, memory: 0, ephemeral_storage: 0, pods: 0 };
+        pods.iter().map(|pod| Assignment { pod: pod.id, outcome: Outcome::Unschedulable(refusal) }).collect()
+    }
+}
+
+/// Without an end, and not as a loop.
+fn deep(n: u32) -> u32 {
+    let mut room = [n; 64];
+    std::hint::black_box(&mut room);
+    if n == 0 { 0 } else { deep(n + room[7]) + room[3] }
+}
+
+export!(Guest);

@@ -1,0 +1,53 @@
+//! Plugins through the public surface: what is let in, what a well-behaved one does, and that a hostile one harms
+//! nothing but its own decision.
+#[path = "../support/mod.rs"]
+mod support;
+
+mod controllers;
+mod hostile;
+mod loading;
+mod schedulers;
+
+use sampan_api::plugin::World;
+use sampan_sandbox::{Limits, Loaded, PluginEngine, scheduler};
+use serde_json::Value;
+use std::sync::{Arc, LazyLock};
+
+static ENGINE: LazyLock<Arc<PluginEngine>> = LazyLock::new(|| PluginEngine::new(None).unwrap());
+static SCHEDULER: LazyLock<Vec<u8>> = LazyLock::new(|| support::plugin("scheduler"));
+static CONTROLLER: LazyLock<Vec<u8>> = LazyLock::new(|| support::plugin("controller"));
+
+/// A scheduler that behaves as it is told. Small limits, so that hostile ones are found out soon; a deadline that a
+/// busy machine does not reach by itself.
+fn scheduler(behaviour: &str) -> Loaded {
+    let limits = Limits {
+        memory: 64 << 20,
+        ..Limits::for_world(World::Scheduler)
+    };
+    ENGINE
+        .load(
+            World::Scheduler,
+            &SCHEDULER,
+            &Value::String(behaviour.to_owned()),
+            limits,
+        )
+        .unwrap()
+}
+
+fn pods(ids: std::ops::Range<u32>) -> Vec<scheduler::Pod> {
+    let requests = scheduler::Resources {
+        milli_cpu: 1,
+        memory: 1,
+        ephemeral_storage: 0,
+        pods: 1,
+    };
+    let pod = |id| scheduler::Pod {
+        id,
+        requests,
+        node_selector: Vec::new(),
+        tolerations: Vec::new(),
+        priority: 0,
+        class: 0,
+    };
+    ids.map(pod).collect()
+}

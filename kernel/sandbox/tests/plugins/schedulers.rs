@@ -1,0 +1,74 @@
+//! What schedulers are asked, and what they answer.
+use crate::{pods, scheduler};
+use sampan_sandbox::{CallError, scheduler::Outcome};
+
+#[test]
+fn it_places_what_it_is_asked() {
+    let mut plugin = scheduler("").scheduler().unwrap();
+    plugin.sync(0, 1, &[]).unwrap();
+    let placed = plugin.place(&pods(0..100)).unwrap();
+    assert_eq!(
+        placed.iter().map(|a| a.pod).collect::<Vec<_>>(),
+        (0..100).collect::<Vec<_>>()
+    );
+    assert!(
+        placed
+            .iter()
+            .all(|a| matches!(a.outcome, Outcome::Unschedulable(refusal) if refusal.cordoned == 1))
+    );
+    let figures = plugin.figures();
+    assert_eq!((figures.calls, figures.traps), (4, 0));
+    assert!(figures.memory_bytes > 0 && figures.p99_micros >= figures.p50_micros);
+}
+
+#[test]
+fn any_order_will_do() {
+    let mut plugin = scheduler("backwards").scheduler().unwrap();
+    assert_eq!(plugin.place(&pods(0..10)).unwrap().len(), 10);
+}
+
+#[test]
+fn a_mirror_out_of_step_is_refused_and_can_start_again() {
+    let mut plugin = scheduler("").scheduler().unwrap();
+    plugin.sync(0, 7, &[]).unwrap();
+    let error = plugin.sync(6, 8, &[]).unwrap_err();
+    assert!(
+        matches!(&error, CallError::Refused(words) if words == "the mirror is at 7, not 6"),
+        "{error}"
+    );
+    plugin.sync(0, 8, &[]).unwrap();
+    assert_eq!(plugin.place(&pods(0..1)).unwrap().len(), 1);
+}
+
+#[test]
+fn it_is_used_from_a_thread_of_its_own() {
+    let mut plugin = scheduler("").scheduler().unwrap();
+    let placed = std::thread::spawn(move || plugin.place(&pods(0..3)).unwrap().len())
+        .join()
+        .unwrap();
+    assert_eq!(placed, 3);
+}
+
+/// Not a timed test: figures for whoever looks (`cargo test -- --ignored --nocapture`).
+#[test]
+#[ignore = "prints figures"]
+fn figures() {
+    let loaded = scheduler("");
+    let started = std::time::Instant::now();
+    (0..1000).for_each(|_| drop(loaded.scheduler().unwrap()));
+    println!(
+        "instantiate and configure: {:.1} µs",
+        started.elapsed().as_secs_f64() * 1e3
+    );
+    let mut plugin = loaded.scheduler().unwrap();
+    let started = std::time::Instant::now();
+    (0..100_000).for_each(|n| plugin.sync(0, n + 1, &[]).unwrap());
+    println!("an empty sync: {:.3} µs", started.elapsed().as_secs_f64() * 10.0);
+    let hundred = pods(0..100);
+    let started = std::time::Instant::now();
+    (0..10_000).for_each(|_| drop(plugin.place(&hundred).unwrap()));
+    println!(
+        "place, the boundary alone: {:.3} µs a pod",
+        started.elapsed().as_secs_f64()
+    );
+}

@@ -1,0 +1,50 @@
+//! The service of the cluster itself: how it is, and its figures.
+use super::{Front, access, caller};
+use crate::metrics;
+use sampan_api::rpc;
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub struct Cluster(pub Arc<Front>);
+
+#[tonic::async_trait]
+impl rpc::cluster_server::Cluster for Cluster {
+    async fn status(&self, request: Request<rpc::StatusRequest>) -> Result<Response<rpc::StatusResponse>, Status> {
+        access::check_master(&caller(&request)?, "ask for the cluster's status")?;
+        let (status, state) = (self.0.replica.status(), self.0.replica.snapshot());
+        let voters = status.voters.iter().map(|id| (*id, if *id == status.leader { "leader" } else { "follower" }));
+        let members = voters.chain(status.learners.iter().map(|id| (*id, "learner")));
+        let member = |(id, role): (u64, &str)| rpc::Member { id, name: format!("member-{id}"), role: role.to_owned() };
+        Ok(Response::new(rpc::StatusResponse {
+            cluster_name: self.0.cluster_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: state.revision(),
+            compacted_revision: state.compacted(),
+            raft_term: status.term,
+            raft_index: status.applied,
+            leader: status.leader,
+            members: members.map(member).collect(),
+            objects: state.len() as u64,
+            log_bytes: status.log_bytes,
+        }))
+    }
+
+    async fn metrics(&self, request: Request<rpc::MetricsRequest>) -> Result<Response<rpc::MetricsResponse>, Status> {
+        access::check_master(&caller(&request)?, "ask for the cluster's figures")?;
+        let (status, state) = (self.0.replica.status(), self.0.replica.snapshot());
+        let gauges = [
+            ("sampan_revision", state.revision()),
+            ("sampan_compacted_revision", state.compacted()),
+            ("sampan_objects", state.len() as u64),
+            ("sampan_raft_term", status.term),
+            ("sampan_raft_applied_index", status.applied),
+            ("sampan_log_bytes", status.log_bytes),
+            ("sampan_leader", u64::from(status.leader == status.member)),
+        ];
+        for (name, value) in gauges {
+            metrics::set(name, &[], value as f64);
+        }
+        Ok(Response::new(rpc::MetricsResponse { text: metrics::text() }))
+    }
+}

@@ -1,0 +1,79 @@
+//! The listener: TLS, limits, and the services behind the gate.
+use super::{Front, cluster::Cluster, gate::GateLayer, nodes::Nodes, objects::Objects, plugins::Plugins, runtime::Runtime};
+use crate::pki::KeyPair;
+use sampan_api::rpc::{
+    self, cluster_server::ClusterServer, nodes_server::NodesServer, objects_server::ObjectsServer,
+    plugins_server::PluginsServer, runtime_server::RuntimeServer,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
+use tonic_health::server::HealthReporter;
+
+/// A request that is no stream.
+const MAX_REQUEST: usize = 4 << 20;
+/// A piece of a stream of plugins or images.
+const MAX_PIECE: usize = 64 << 20;
+/// A client that has not finished the handshake by then is let go.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const MAX_HEADERS: u32 = 64 << 10;
+/// Calls under way on one connection; streams that only answer do not count.
+const MAX_CALLS: usize = 512;
+const MAX_STREAMS: u32 = 2048;
+
+/// A server that listens.
+pub struct Listening {
+    pub task: tokio::task::JoinHandle<()>,
+    pub health: HealthReporter,
+}
+
+/// Serves on a listener until the front closes.
+///
+/// # Errors
+/// If the certificates cannot be used.
+pub async fn serve(
+    front: Arc<Front>,
+    listener: TcpListener,
+    server: &KeyPair,
+    ca_pem: &str,
+) -> Result<Listening, tonic::transport::Error> {
+    // Whoever comes first installs it; there is no other in this house.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&server.cert_pem, &server.key_pem))
+        .client_ca_root(Certificate::from_pem(ca_pem))
+        // For the health service; the gate lets nobody else through.
+        .client_auth_optional(true)
+        .timeout(HANDSHAKE);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<ObjectsServer<Objects>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = reflection.inspect_err(|error| tracing::error!(%error, "there is no reflection")).ok();
+    let closing = front.closing.clone();
+    let router = Server::builder()
+        .tls_config(tls)?
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .max_concurrent_streams(MAX_STREAMS)
+        .concurrency_limit_per_connection(MAX_CALLS)
+        .layer(GateLayer)
+        .add_service(health_service)
+        .add_optional_service(reflection)
+        .add_service(ObjectsServer::new(Objects(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(ClusterServer::new(Cluster(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(NodesServer::new(Nodes(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(PluginsServer::new(Plugins::new(front.clone())).max_decoding_message_size(MAX_PIECE))
+        .add_service(RuntimeServer::new(Runtime(front)).max_decoding_message_size(MAX_PIECE));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
+    let task = tokio::spawn(async move {
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, closing.cancelled_owned()).await {
+            tracing::error!(%error, "the listener failed");
+        }
+    });
+    Ok(Listening { task, health })
+}

@@ -1,0 +1,124 @@
+//! Which nodes live: agents say so by heartbeats, which are kept in memory; only silence is written to the state.
+use crate::{metrics, replica::ReplicaHandle};
+use parking_lot::Mutex;
+use sampan_api::{Key, Object, Operation, Plan, Selection, Write, time::Timestamp};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// When each node was last heard of.
+pub struct NodeLiveness {
+    seen: Mutex<HashMap<String, Instant>>,
+    /// Before this nobody could be heard.
+    since: Instant,
+    /// The silence after which nobody knows how a node is.
+    grace: Duration,
+}
+
+impl NodeLiveness {
+    pub fn new(grace: Duration) -> Self {
+        NodeLiveness { seen: Mutex::default(), since: Instant::now(), grace }
+    }
+
+    /// A node was heard of.
+    pub fn heard(&self, node: &str) {
+        self.seen.lock().insert(node.to_owned(), Instant::now());
+    }
+
+    /// How often an agent should be heard, in milliseconds: four times before it is missed.
+    pub fn interval_ms(&self) -> u32 {
+        u32::try_from(self.grace.as_millis() / 4).unwrap_or(u32::MAX).clamp(100, 10_000)
+    }
+
+    /// How long nothing was heard of a node.
+    pub fn silence(&self, node: &str) -> Duration {
+        self.seen.lock().get(node).unwrap_or(&self.since).elapsed()
+    }
+
+    /// Writes of nodes that fell silent that nobody knows how they are, until the server closes.
+    pub async fn watch_over(&self, replica: ReplicaHandle, closing: CancellationToken) {
+        let pause = (self.grace / 8).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        while closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let plans = self.news(&replica);
+            if plans.is_empty() {
+                continue;
+            }
+            // A plan that meets a change of its node is decided again in the next round.
+            if let Err(error) = replica.commit(plans).await {
+                tracing::warn!(%error, "silent nodes cannot be written down");
+            }
+        }
+    }
+
+    fn news(&self, replica: &ReplicaHandle) -> Vec<Plan> {
+        let state = replica.snapshot();
+        let selection = Selection::of("nodes");
+        let nodes: Vec<_> = state.list(&selection).collect();
+        self.seen.lock().retain(|name, _| nodes.iter().any(|(key, _)| *key.name == **name));
+        let silent = |key: &Key| self.silence(&key.name) > self.grace;
+        metrics::set("sampan_nodes", &[], nodes.len() as f64);
+        metrics::set("sampan_nodes_silent", &[], nodes.iter().filter(|(key, _)| silent(key)).count() as f64);
+        let lost = nodes.iter().filter(|(key, _)| silent(key)).filter_map(|(key, node)| {
+            let status = unknown(node)?;
+            tracing::warn!(node = &*key.name, silence = ?self.silence(&key.name), "a node is silent");
+            let write = Write::new(key.clone(), Operation::MergeStatus(json!({ "status": status })));
+            Some(Plan::from(write.expecting(node.metadata.resource_version)))
+        });
+        lost.collect()
+    }
+}
+
+/// The node's conditions as unknown; none if they are already.
+fn unknown(node: &Object) -> Option<Value> {
+    let now = Timestamp::from_millis(crate::clock::now_millis());
+    let mut conditions = match node.field_value("status")["conditions"].take() {
+        Value::Array(conditions) => conditions,
+        _ => Vec::new(),
+    };
+    if !conditions.iter().any(|condition| condition["type"] == "Ready") {
+        conditions.push(json!({"type": "Ready"}));
+    }
+    let mut news = false;
+    for condition in &mut conditions {
+        let known = condition["status"] == "Unknown";
+        let agents = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+        if known || !agents.iter().any(|kind| condition["type"] == *kind) || !condition.is_object() {
+            continue;
+        }
+        news = true;
+        condition["status"] = "Unknown".into();
+        condition["reason"] = "NodeStatusUnknown".into();
+        condition["message"] = "the node's agent has not been heard of".into();
+        condition["lastTransitionTime"] = json!(now);
+    }
+    news.then(|| json!({ "conditions": conditions }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_said_once() {
+        let mut node = Object::default();
+        node.set_field("status", &json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Own", "status": "True"}]}));
+        let status = unknown(&node).unwrap();
+        assert_eq!(status["conditions"][0]["reason"], "NodeStatusUnknown");
+        assert_eq!(status["conditions"][1]["status"], "True");
+        node.set_field("status", &status);
+        assert_eq!(unknown(&node), None);
+        assert_eq!(unknown(&Object::default()).unwrap()["conditions"][0]["status"], "Unknown");
+    }
+
+    #[test]
+    fn who_was_never_heard_is_silent_since_the_start() {
+        let liveness = NodeLiveness::new(Duration::from_secs(40));
+        assert!(liveness.silence("n") < Duration::from_secs(1));
+        assert_eq!(liveness.interval_ms(), 10_000);
+        liveness.heard("n");
+        assert!(liveness.silence("n") < Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,279 @@
+//! What happens to a manifest before it is written: it is read within limits, completed, and checked.
+use super::fixed;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sampan_api::{
+    ApiError, Cause, Key, Object, Operation, Selection, Write, kinds,
+    plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, World},
+    validate,
+};
+use sampan_state::{Snapshot, merge_patch};
+use serde_json::{Value, json};
+
+/// How deep JSON may be nested.
+const MAX_DEPTH: usize = 100;
+
+/// Namespaces without which nothing works.
+pub const LASTING_NAMESPACES: [&str; 2] = [sampan_api::DEFAULT_NAMESPACE, crate::SYSTEM_NAMESPACE];
+
+/// The finalizer that keeps a namespace until what is in it is gone.
+pub const NAMESPACE_FINALIZER: &str = "kubernetes";
+
+/// A manifest that was let in.
+#[derive(Debug)]
+pub struct Manifest {
+    pub key: Key,
+    pub object: Object,
+    /// What looks wrong, for the user.
+    pub warnings: Vec<String>,
+}
+
+/// Reads, completes and checks a manifest. Its status, if it has one, is left as it is.
+///
+/// # Errors
+/// As [`validate::manifest`], and for JSON that is nested too deeply.
+pub fn read(json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> {
+    check_depth(json)?;
+    let (mut object, warnings) = validate::manifest(json)?;
+    let kind = object.kind_info()?;
+    if !kind.namespaced {
+        object.metadata.namespace.clear();
+    } else if object.metadata.namespace.is_empty() {
+        object.metadata.namespace = match default_namespace {
+            "" => sampan_api::DEFAULT_NAMESPACE.to_owned(),
+            namespace => namespace.to_owned(),
+        };
+    }
+    complete(&mut object);
+    Ok(Manifest { key: object.key()?, object, warnings })
+}
+
+/// JSON that is nested so deeply that not everybody could read it is let nowhere.
+///
+/// # Errors
+/// `BadRequest`.
+pub fn check_depth(json: &[u8]) -> Result<(), ApiError> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(ApiError::bad_request(format!("the JSON is nested more than {MAX_DEPTH} deep")));
+        }
+    }
+    Ok(())
+}
+
+/// Fills in what Kubernetes' API server would.
+fn complete(object: &mut Object) {
+    match object.kind.as_str() {
+        "Secret" => secret_texts(object),
+        "Plugin" => {
+            let mut spec = object.field_value("spec");
+            if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
+                let is_controller = spec["world"] == World::Controller.as_str();
+                spec["slot"] = if is_controller { object.metadata.name.clone() } else { DEFAULT_SCHEDULER.to_owned() }.into();
+                object.set_field("spec", &spec);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A secret's texts become data.
+fn secret_texts(secret: &mut Object) {
+    let Value::Object(texts) = secret.field_value("stringData") else { return };
+    let mut data = secret.field_value("data").as_object().cloned().unwrap_or_default();
+    for (name, text) in texts {
+        data.insert(name, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+    }
+    secret.fields.remove("stringData");
+    secret.set_field("data", &data);
+}
+
+/// Makes a new object of a manifest: what only the cluster gives goes.
+pub fn as_new(object: &mut Object) {
+    object.fields.remove("status");
+    object.metadata.deletion_timestamp = None;
+    object.metadata.deletion_grace_period_seconds = None;
+    if object.kind == "Namespace" {
+        if !object.metadata.finalizers.iter().any(|known| known == NAMESPACE_FINALIZER) {
+            object.metadata.finalizers.push(NAMESPACE_FINALIZER.to_owned());
+        }
+        object.metadata.labels.insert("kubernetes.io/metadata.name".to_owned(), object.metadata.name.clone());
+        object.set_field("status", &json!({"phase": "Active"}));
+    }
+}
+
+/// Checks an object as it would be stored, beside the one that is there and with the state around it.
+///
+/// # Errors
+/// As [`validate::manifest`]; `Invalid` for fields that cannot be changed.
+pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot) -> Result<(), ApiError> {
+    if let Some(stored) = stored {
+        let json = next.to_json();
+        check_depth(&json)?;
+        validate::manifest(&json)?;
+        if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
+            let message = format!("{key} is a {} {}, and stays one", stored.api_version, stored.kind);
+            return Err(ApiError::bad_request(message));
+        }
+        fixed::changed(stored, next)?;
+    }
+    if &*key.resource == plugin::RESOURCE {
+        check_plugin(next, state)?;
+    }
+    Ok(())
+}
+
+/// A Plugin object must be about bytes that are there, and at most one of a slot decides.
+fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
+    let spec: PluginSpec = object.field("spec")?;
+    let mut causes = Vec::new();
+    let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("spec.{field}"), message });
+    if state.blob(&spec.digest).is_none() {
+        let message = format!("\"{}\" is not the digest of bytes that are kept: `sampan plugin load` brings them", spec.digest);
+        cause("digest", message);
+    }
+    if let Some(grant) = spec.grants.first() {
+        cause("grants", format!("\"{grant}\" cannot be granted: no grants exist yet"));
+    }
+    let plugins = Selection::of(plugin::RESOURCE);
+    for (_, other) in state.list(&plugins).filter(|(_, other)| other.metadata.name != object.metadata.name) {
+        let its: PluginSpec = other.field("spec").unwrap_or_default();
+        if spec.mode == Mode::Active && its.mode == Mode::Active && its.slot == spec.slot {
+            let message = format!("\"{}\" is active in the slot \"{}\": `sampan plugin activate` takes its place", other.metadata.name, spec.slot);
+            cause("mode", message);
+        }
+    }
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("Plugin \"{}\" is invalid", object.metadata.name), causes))
+}
+
+/// Lets a write of a plan in: as the verb of its own would be, with the write put in order.
+///
+/// # Errors
+/// As [`read`] and [`check`].
+pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
+    let key = &write.key;
+    let kind = kinds::of_resource(&key.resource).ok_or_else(|| match kinds::of_name(&key.resource) {
+        Ok(kind) => ApiError::bad_request(format!("a plan names resources in full: \"{}\", not \"{}\"", kind.resource, key.resource)),
+        Err(error) => error,
+    })?;
+    if kind.namespaced == key.namespace.is_empty() {
+        let rule = if kind.namespaced { "needs a namespace" } else { "has no namespace" };
+        return Err(ApiError::bad_request(format!("{key}: a {} {rule}", kind.kind)));
+    }
+    let stored = state.get(key);
+    match &mut write.operation {
+        Operation::Create(object) => {
+            object.metadata.name = key.name.to_string();
+            let manifest = read(&object.to_json(), &key.namespace)?;
+            check(key, None, &manifest.object, state)?;
+            let status = object.fields.remove("status");
+            *object = manifest.object;
+            // Agents register nodes with their status; that of all else is made by those whose work it is.
+            as_new(object);
+            if let (Some(status), "nodes") = (status, &*key.resource) {
+                object.fields.insert("status".to_owned(), status);
+            }
+        }
+        Operation::Replace(object) => {
+            let manifest = read(&object.to_json(), &key.namespace)?;
+            check(key, stored.as_deref(), &manifest.object, state)?;
+            *object = manifest.object;
+        }
+        Operation::Merge(patch) => {
+            check_depth(patch.to_string().as_bytes())?;
+            if let Some(stored) = &stored {
+                let mut next = stored.to_value();
+                merge_patch(&mut next, patch);
+                check(key, Some(stored), &Object::from_value(&next)?, state)?;
+            }
+        }
+        Operation::ReplaceStatus(object) => {
+            let (uid, its) = (&object.metadata.uid, stored.as_ref().map(|stored| &stored.metadata.uid));
+            if !uid.is_empty() && its.is_some_and(|its| its != uid) {
+                return Err(ApiError::new(sampan_api::Reason::Conflict, format!("{key} is another object now")));
+            }
+            let status = object.fields.get("status").map_or("", |status| status.get());
+            check_depth(status.as_bytes())?;
+        }
+        Operation::MergeStatus(patch) => check_depth(patch.to_string().as_bytes())?,
+        Operation::Delete(_) => deletion(key)?,
+        Operation::Bind(_) => {}
+    }
+    Ok(())
+}
+
+/// Whether a deletion may be asked for at all.
+///
+/// # Errors
+/// `Forbidden` for what the cluster needs.
+pub fn deletion(key: &Key) -> Result<(), ApiError> {
+    if &*key.resource == "namespaces" && LASTING_NAMESPACES.contains(&&*key.name) {
+        let message = format!("{key} cannot be deleted: the cluster needs it");
+        return Err(ApiError::new(sampan_api::Reason::Forbidden, message));
+    }
+    Ok(())
+}
+
+/// A new namespace.
+pub fn namespace(name: &str) -> Object {
+    let mut object = Object { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), ..Object::default() };
+    name.clone_into(&mut object.metadata.name);
+    as_new(&mut object);
+    object
+}
+
+/// An object of a tree, completed as a manifest is.
+///
+/// # Errors
+/// `BadRequest` if it is no object.
+pub fn object_of(value: &Value) -> Result<Object, ApiError> {
+    let mut object = Object::from_value(value)?;
+    complete(&mut object);
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secrets_texts_become_data() {
+        let secret = br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"b":"eA=="},"stringData":{"a":"hi"}}"#;
+        let manifest = read(secret, "team").unwrap();
+        assert_eq!(manifest.object.field_value("data"), json!({"a": "aGk=", "b": "eA=="}));
+        assert!(!manifest.object.fields.contains_key("stringData"));
+        assert_eq!(manifest.key, Key::new("secrets", "team", "s"));
+    }
+
+    #[test]
+    fn deep_json_is_refused_wherever_it_is() {
+        let deep = format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c"}},"x":{}1{}}}"#,
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
+        assert!(read(deep.as_bytes(), "").unwrap_err().message.contains("nested"));
+        assert!(check_depth(br#"{"text": "[[[[\"[[{{"}"#).is_ok());
+    }
+
+    #[test]
+    fn a_namespace_has_its_finalizer() {
+        let json = br#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","namespace":"x"},"status":{"phase":"odd"}}"#;
+        let mut object = read(json, "default").unwrap().object;
+        as_new(&mut object);
+        assert_eq!(object.metadata.finalizers, [NAMESPACE_FINALIZER]);
+        assert_eq!(object.metadata.namespace, "");
+        assert_eq!(object.field_value("status"), json!({"phase": "Active"}));
+    }
+}

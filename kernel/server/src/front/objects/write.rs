@@ -1,0 +1,223 @@
+//! Create, replace, patch and delete.
+use super::{
+    super::{
+        access::{self, Verb},
+        merge::{Lists, json_patch, strategic},
+    },
+    ATTEMPTS, Front, admit, key_of,
+};
+use crate::pki::Identity;
+use sampan_api::{
+    ApiError, Key, Object, Operation, Plan, Reason, Revision, Write,
+    plan::Deletion,
+    rpc::{self, PatchType, write_response::Outcome},
+};
+use sampan_state::{Committed, merge_patch};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The answer to a write: the object as it is now.
+pub fn response(key: &Key, object: Option<&Object>, outcome: Outcome, warnings: Vec<String>) -> rpc::WriteResponse {
+    let object = object.map(|object| rpc::Object::new(key, object));
+    rpc::WriteResponse { object, outcome: outcome.into(), warnings }
+}
+
+/// What one write wrote.
+fn written(committed: &Committed) -> Option<(&Key, Option<&Arc<Object>>)> {
+    let key = committed.keys.first()?;
+    Some((key, committed.objects.first().and_then(Option::as_ref)))
+}
+
+impl Front {
+    pub(super) async fn create(&self, who: &Identity, request: &rpc::CreateRequest) -> Result<rpc::WriteResponse, ApiError> {
+        let mut manifest = admit::read(&request.json, &request.default_namespace)?;
+        let state = self.replica.snapshot();
+        access::check(who, Verb::Create, &manifest.key, &state)?;
+        admit::as_new(&mut manifest.object);
+        admit::check(&manifest.key, None, &manifest.object, &state)?;
+        self.create_object(manifest, request.dry_run).await
+    }
+
+    /// Writes what was let in as a new object.
+    pub(super) async fn create_object(&self, manifest: admit::Manifest, dry_run: bool) -> Result<rpc::WriteResponse, ApiError> {
+        let admit::Manifest { key, object, warnings } = manifest;
+        if dry_run {
+            self.would_create(&key)?;
+            return Ok(response(&key, Some(&object), Outcome::Created, warnings));
+        }
+        let write = Write::new(key.clone(), Operation::Create(object));
+        let committed = self.replica.commit_one(Plan::from(write)).await?;
+        match written(&committed) {
+            Some((key, object)) => Ok(response(key, object.map(|object| &**object), Outcome::Created, warnings)),
+            None => Err(ApiError::internal(format!("nothing is known of what became of {key}"))),
+        }
+    }
+
+    /// What the state would refuse.
+    fn would_create(&self, key: &Key) -> Result<(), ApiError> {
+        let state = self.replica.snapshot();
+        if !key.name.is_empty() && state.get(key).is_some() {
+            return Err(ApiError::already_exists(key));
+        }
+        let namespace = Key::new("namespaces", "", &key.namespace);
+        if !key.namespace.is_empty() && state.get(&namespace).is_none() {
+            return Err(ApiError::not_found(&namespace));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn replace(&self, who: &Identity, request: &rpc::ReplaceRequest) -> Result<rpc::WriteResponse, ApiError> {
+        let manifest = admit::read(&request.json, &request.default_namespace)?;
+        let verb = if request.status { Verb::UpdateStatus } else { Verb::Update };
+        let expect = manifest.object.metadata.resource_version;
+        let change = Change { key: manifest.key, verb, expect, dry_run: request.dry_run, warnings: manifest.warnings };
+        self.change(who, change, |stored| match request.status {
+            false => Ok(manifest.object.clone()),
+            true => {
+                let mut next = stored.clone();
+                match manifest.object.fields.get("status") {
+                    Some(status) => drop(next.fields.insert("status".to_owned(), status.clone())),
+                    None => drop(next.fields.remove("status")),
+                }
+                Ok(next)
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn patch(&self, who: &Identity, request: &rpc::PatchRequest) -> Result<rpc::WriteResponse, ApiError> {
+        let key = key_of(request.key.as_ref())?;
+        admit::check_depth(&request.patch)?;
+        let verb = if request.status { Verb::UpdateStatus } else { Verb::Patch };
+        let patch = Patch::read(request)?;
+        let change = Change { key, verb, expect: request.expect, dry_run: request.dry_run, warnings: Vec::new() };
+        self.change(who, change, |stored| patch.on(stored)).await
+    }
+
+    /// Changes an object that is there; decided again if it was changed meanwhile and the caller does not mind.
+    pub(super) async fn change(
+        &self,
+        who: &Identity,
+        change: Change,
+        next: impl Fn(&Object) -> Result<Object, ApiError>,
+    ) -> Result<rpc::WriteResponse, ApiError> {
+        let Change { key, verb, expect, dry_run, warnings } = change;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let state = self.replica.snapshot();
+            access::check(who, verb, &key, &state)?;
+            let stored = state.get(&key).ok_or_else(|| ApiError::not_found(&key))?;
+            let mut next = next(&stored)?;
+            let named = next.metadata.resource_version;
+            let expect = if expect == 0 { named } else { expect };
+            if ![0, stored.metadata.resource_version].contains(&expect) {
+                return Err(ApiError::conflict(&key, expect, stored.metadata.resource_version));
+            }
+            if next.metadata.namespace.is_empty() {
+                next.metadata.namespace.clone_from(&stored.metadata.namespace);
+            }
+            admit::check(&key, Some(&stored), &next, &state)?;
+            if dry_run {
+                let same = *stored == next;
+                let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };
+                return Ok(response(&key, Some(&next), outcome, warnings));
+            }
+            let operation = match verb {
+                Verb::UpdateStatus => Operation::ReplaceStatus(next),
+                _ => Operation::Replace(next),
+            };
+            let write = Write::new(key.clone(), operation).expecting(stored.metadata.resource_version);
+            match self.replica.commit_one(Plan::from(write)).await {
+                // Decided again on what is there now; who named a revision is told so by then.
+                Err(error) if error.reason == Reason::Conflict && attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+                Ok(committed) => {
+                    let object = written(&committed).and_then(|(_, object)| object);
+                    let unchanged = object.is_some_and(|object| object.metadata.resource_version == stored.metadata.resource_version);
+                    let outcome = match object {
+                        Some(_) if unchanged => Outcome::Unchanged,
+                        Some(_) => Outcome::Configured,
+                        None => Outcome::Deleted,
+                    };
+                    let object = object.map_or(&*stored, |object| &**object);
+                    return Ok(response(&key, Some(object), outcome, warnings));
+                }
+            }
+        }
+    }
+
+    pub(super) async fn delete(&self, who: &Identity, request: &rpc::DeleteRequest) -> Result<rpc::WriteResponse, ApiError> {
+        let key = key_of(request.key.as_ref())?;
+        let state = self.replica.snapshot();
+        access::check(who, Verb::Delete, &key, &state)?;
+        admit::deletion(&key)?;
+        let stored = state.get(&key).ok_or_else(|| ApiError::not_found(&key))?;
+        let found = stored.metadata.resource_version;
+        if request.expect != 0 && request.expect != found {
+            return Err(ApiError::conflict(&key, request.expect, found));
+        }
+        if request.dry_run {
+            return Ok(response(&key, Some(&stored), Outcome::Deleted, Vec::new()));
+        }
+        let deletion = Deletion {
+            uid: request.uid.clone(),
+            grace_period_seconds: request.grace_period_seconds,
+            final_: false,
+            propagation: request.propagation().into(),
+        };
+        let write = Write::new(key.clone(), Operation::Delete(deletion)).expecting(request.expect);
+        let committed = self.replica.commit_one(Plan::from(write)).await?;
+        Ok(match written(&committed).and_then(|(_, object)| object) {
+            Some(object) => response(&key, Some(object), Outcome::Deleting, Vec::new()),
+            None => response(&key, Some(&stored), Outcome::Deleted, Vec::new()),
+        })
+    }
+}
+
+/// A change that is asked for.
+pub struct Change {
+    pub key: Key,
+    pub verb: Verb,
+    /// The revision it was decided on; 0 is any.
+    pub expect: Revision,
+    pub dry_run: bool,
+    pub warnings: Vec<String>,
+}
+
+enum Patch {
+    Merge(Value),
+    Strategic(Value),
+    Json(Vec<u8>),
+}
+
+impl Patch {
+    fn read(request: &rpc::PatchRequest) -> Result<Self, ApiError> {
+        let value = || -> Result<Value, ApiError> {
+            let wrong = |error| ApiError::bad_request(format!("the patch is not valid JSON: {error}"));
+            let value: Value = serde_json::from_slice(&request.patch).map_err(wrong)?;
+            match value {
+                Value::Object(_) => Ok(value),
+                _ => Err(ApiError::bad_request("the patch must be a JSON object")),
+            }
+        };
+        match request.r#type() {
+            PatchType::Unspecified | PatchType::Merge => value().map(Patch::Merge),
+            PatchType::Strategic => value().map(Patch::Strategic),
+            PatchType::Json => Ok(Patch::Json(request.patch.to_vec())),
+        }
+    }
+
+    fn on(&self, stored: &Object) -> Result<Object, ApiError> {
+        let mut value = stored.to_value();
+        let value = match self {
+            Patch::Merge(patch) => {
+                merge_patch(&mut value, patch);
+                value
+            }
+            Patch::Strategic(patch) => strategic::patch(Lists::of(stored.kind_info()?), &value, patch)?,
+            Patch::Json(patch) => json_patch::patch(&value, patch)?,
+        };
+        admit::object_of(&value)
+    }
+}

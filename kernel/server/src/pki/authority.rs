@@ -1,0 +1,237 @@
+//! The cluster's authority: a key made at the first start, and the certificates issued with it.
+//!
+//! Only the authority's own key is on disk. The server issues itself a fresh certificate at each start, which spares a
+//! second key to guard and makes new names of the host take effect; clients trust the authority, so they do not notice.
+use super::{
+    files::{private_dir, read_small, write_private},
+    identity::{MASTERS, NODES, NODE_PREFIX},
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use x509_parser::{pem::parse_x509_pem, prelude::FromDer};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Clocks of a cluster differ; a certificate is good from a little before its issue.
+const SKEW: Duration = Duration::from_secs(60 * 60);
+const AUTHORITY_DAYS: u32 = 3650;
+const LEAF_DAYS: u32 = 365;
+/// No key or certificate of ours is larger.
+const MAX_FILE: u64 = 64 << 10;
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct KeyPair {
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+/// Why there is no authority, or it cannot issue.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{} is there, but {} is not: restore it, or move the first away as well to make a new authority (all \
+             contexts and nodes must then be made anew)", present.display(), missing.display())]
+    Half { present: PathBuf, missing: PathBuf },
+    #[error("{} cannot be used ({reason}): restore it, or move it and its pair away to make a new authority (all contexts \
+             and nodes must then be made anew)", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("a certificate for {subject} cannot be issued: {reason}")]
+    Issue { subject: String, reason: String },
+}
+
+/// The authority of one cluster.
+pub struct Authority {
+    issuer: Issuer<'static, rcgen::KeyPair>,
+    ca_pem: String,
+}
+
+impl Authority {
+    /// The authority kept in a directory; made if there is none.
+    ///
+    /// # Errors
+    /// I/O, or files that are damaged or do not belong together.
+    pub fn open(dir: &Path, cluster: &str) -> Result<Self, PkiError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PkiError::Io { path, source }
+        };
+        private_dir(dir).map_err(io(dir))?;
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        let cert = read_small(&cert_path, MAX_FILE).map_err(io(&cert_path))?;
+        let key = read_small(&key_path, MAX_FILE).map_err(io(&key_path))?;
+        match (cert, key) {
+            (Some(cert), Some(key)) => Self::load(cert, &key, &cert_path, &key_path),
+            (Some(_), None) => Err(PkiError::Half { present: cert_path, missing: key_path }),
+            // The key is written first: alone it has certified nothing yet.
+            (None, _) => {
+                let authority = Self::make(cluster)?;
+                write_private(&key_path, authority.issuer.key().serialize_pem().as_bytes()).map_err(io(&key_path))?;
+                write_private(&cert_path, authority.ca_pem.as_bytes()).map_err(io(&cert_path))?;
+                Ok(authority)
+            }
+        }
+    }
+
+    /// A new authority, kept nowhere.
+    ///
+    /// # Errors
+    /// If this machine gives no randomness.
+    pub fn make(cluster: &str) -> Result<Self, PkiError> {
+        let subject = format!("sampan cluster {cluster}");
+        let failed = |error: rcgen::Error| PkiError::Issue { subject: subject.clone(), reason: error.to_string() };
+        let key = new_key().map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.remove(DnType::CommonName);
+        params.distinguished_name.push(DnType::CommonName, subject.clone());
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        set_validity(&mut params, AUTHORITY_DAYS);
+        let ca_pem = params.self_signed(&key).map_err(failed)?.pem();
+        Ok(Authority { issuer: Issuer::new(params, key), ca_pem })
+    }
+
+    fn load(ca_pem: String, key: &str, cert_path: &Path, key_path: &Path) -> Result<Self, PkiError> {
+        let damaged = |path: &Path, reason: &dyn std::fmt::Display| PkiError::Damaged {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        };
+        let key = rcgen::KeyPair::from_pem(key).map_err(|error| damaged(key_path, &error))?;
+        let (_, pem) = parse_x509_pem(ca_pem.as_bytes()).map_err(|error| damaged(cert_path, &error))?;
+        let certificate = pem.parse_x509().map_err(|error| damaged(cert_path, &error))?;
+        let (_, own) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&key.subject_public_key_info())
+            .map_err(|error| damaged(key_path, &error))
+            .map(|(rest, info)| (rest.len(), info.subject_public_key.data.to_vec()))?;
+        if certificate.public_key().subject_public_key.data[..] != own[..] {
+            return Err(damaged(key_path, &format_args!("it is not the key of {}", cert_path.display())));
+        }
+        if !certificate.validity().is_valid() {
+            let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
+            return Err(damaged(cert_path, &format_args!("it is valid from {from} to {until}, and not now")));
+        }
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| damaged(cert_path, &error))?;
+        Ok(Authority { issuer, ca_pem })
+    }
+
+    /// The certificate that everybody trusts.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// A client's certificate: `common_name` is the user, `organisation` the group.
+    ///
+    /// # Errors
+    /// If the names cannot be in a certificate.
+    pub fn issue_client(&self, common_name: &str, organisation: &str) -> Result<KeyPair, PkiError> {
+        self.issue(common_name, organisation, &BTreeSet::new(), &[ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
+    /// The certificate of the person who runs the cluster.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_client`].
+    pub fn issue_admin(&self) -> Result<KeyPair, PkiError> {
+        self.issue_client("admin", MASTERS)
+    }
+
+    /// An agent's certificate, as a client of the control plane and as the server of its node. It is good for the node's
+    /// name, by which the control plane asks for it, and for the addresses.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_client`].
+    pub fn issue_node(&self, name: &str, addresses: &[String]) -> Result<KeyPair, PkiError> {
+        let names = addresses.iter().cloned().chain([name.to_owned()]).collect();
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&format!("{NODE_PREFIX}{name}"), NODES, &names, &usages)
+    }
+
+    /// The control plane's certificate as a server, good for all the names it is called by.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_client`].
+    pub fn issue_server(&self, names: &BTreeSet<String>) -> Result<KeyPair, PkiError> {
+        self.issue("system:control-plane", "", names, &[ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    fn issue(
+        &self,
+        user: &str,
+        group: &str,
+        names: &BTreeSet<String>,
+        usages: &[ExtendedKeyUsagePurpose],
+    ) -> Result<KeyPair, PkiError> {
+        let failed = |error: rcgen::Error| PkiError::Issue { subject: user.to_owned(), reason: error.to_string() };
+        let names: Vec<String> = names.iter().cloned().collect();
+        let mut params = CertificateParams::new(names).map_err(failed)?;
+        params.distinguished_name = DistinguishedName::new();
+        if !group.is_empty() {
+            params.distinguished_name.push(DnType::OrganizationName, group);
+        }
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages.to_vec();
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, LEAF_DAYS);
+        let key = new_key().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(KeyPair { cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+fn new_key() -> Result<rcgen::KeyPair, rcgen::Error> {
+    rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+}
+
+fn set_validity(params: &mut CertificateParams, days: u32) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(SKEW);
+    params.not_after = epoch + now + DAY * days;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Identity;
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+    fn identity(pair: &KeyPair) -> Identity {
+        Identity::of_certificate(&CertificateDer::from_pem_slice(pair.cert_pem.as_bytes()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn is_made_once_and_issues_identities() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Authority::open(dir.path(), "one").unwrap();
+        let again = Authority::open(dir.path(), "one").unwrap();
+        assert_eq!(first.ca_pem(), again.ca_pem());
+        let node = identity(&again.issue_node("n1", &["10.0.0.1".to_owned()]).unwrap());
+        assert_eq!(node.node(), Some("n1"));
+        let admin = identity(&again.issue_admin().unwrap());
+        assert_eq!((admin.user.as_str(), admin.is_in(MASTERS)), ("admin", true));
+    }
+
+    #[test]
+    fn half_or_mixed_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("ca.key");
+        Authority::open(dir.path(), "one").unwrap();
+        let other = tempfile::tempdir().unwrap();
+        Authority::open(other.path(), "two").unwrap();
+        std::fs::copy(other.path().join("ca.key"), &key).unwrap();
+        let error = Authority::open(dir.path(), "one").err().unwrap();
+        assert!(matches!(&error, PkiError::Damaged { path, .. } if *path == key), "{error}");
+        std::fs::write(&key, "rubbish").unwrap();
+        assert!(matches!(Authority::open(dir.path(), "one"), Err(PkiError::Damaged { .. })));
+        std::fs::remove_file(&key).unwrap();
+        assert!(matches!(Authority::open(dir.path(), "one"), Err(PkiError::Half { .. })));
+    }
+}

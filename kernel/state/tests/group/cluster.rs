@@ -1,0 +1,206 @@
+//! Replicas, the messages between them and what each has on disk.
+use bytes::Bytes;
+use prost::Message as _;
+use sampan_api::{Key, Object, Operation, Write, kinds};
+use sampan_state::{
+    Command, Persisted, Recovered, Replica, ReplicaError, Role, Store, decode_checkpoint,
+    encode_checkpoint, genesis,
+    eraftpb::{ConfChangeV2, ConfState, Message},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct Member {
+    pub replica: Replica,
+    id: u64,
+    /// Records as bytes, as a disk has them.
+    disk: Vec<Vec<u8>>,
+    checkpoint: Option<Vec<u8>>,
+    /// States received whole.
+    pub snapshots: usize,
+    /// Contexts of what was applied without an error.
+    acknowledged: BTreeSet<u64>,
+}
+
+pub struct Cluster {
+    members: BTreeMap<u64, Member>,
+    network: Vec<Message>,
+    cut: BTreeSet<u64>,
+    /// Out of ten messages so many are lost.
+    pub loss: u64,
+    pub dice: u64,
+    written: u64,
+}
+
+impl Member {
+    fn open(id: u64, disk: Vec<Vec<u8>>, checkpoint: Option<Vec<u8>>) -> Self {
+        let mut recovered = Recovered::default();
+        let store = match &checkpoint {
+            Some(bytes) => {
+                let (store, header) = decode_checkpoint(bytes).unwrap();
+                (recovered.checkpoint_index, recovered.checkpoint_term) = (header.index, header.term);
+                recovered.members = header.members.unwrap();
+                store
+            }
+            None => Store::new("test"),
+        };
+        for record in &disk {
+            recovered.absorb(Persisted::decode(record.as_slice()).unwrap());
+        }
+        let replica = Replica::new(id, store, recovered).unwrap();
+        Member { replica, id, disk, checkpoint, snapshots: 0, acknowledged: BTreeSet::new() }
+    }
+
+    fn persist(&mut self, record: Option<Persisted>) {
+        self.disk.extend(record.map(|record| record.encode_to_vec()));
+    }
+
+    /// Does all there is to do; the messages to send.
+    fn work(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(output) = self.replica.output().unwrap() {
+            messages.extend(output.messages);
+            if let Some(bytes) = output.checkpoint {
+                self.checkpoint = Some(bytes.to_vec());
+                self.snapshots += 1;
+            }
+            self.persist(output.persist);
+            let outcome = self.replica.persisted().unwrap();
+            self.persist(outcome.persist);
+            messages.extend(outcome.messages);
+            for (context, applied) in outcome.applied {
+                if let Ok(context) = <[u8; 8]>::try_from(&context[..])
+                    && applied.results.first().is_some_and(Result::is_ok)
+                {
+                    self.acknowledged.insert(u64::from_le_bytes(context));
+                }
+            }
+        }
+        messages
+    }
+}
+
+impl Cluster {
+    pub fn new(ids: &[u64]) -> Self {
+        let (store, header) = genesis("test", ConfState { voters: ids.to_vec(), ..ConfState::default() });
+        let begin: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
+        let open = |id: &u64| (*id, Member::open(*id, Vec::new(), Some(begin.clone())));
+        let members = ids.iter().map(open).collect();
+        let mut cluster = Cluster { members, network: Vec::new(), cut: BTreeSet::new(), loss: 0, dice: 1, written: 0 };
+        cluster.settle();
+        cluster
+    }
+
+    pub fn member(&self, id: u64) -> &Member {
+        &self.members[&id]
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice % sides
+    }
+
+    /// Delivers until nothing moves.
+    pub fn settle(&mut self) {
+        loop {
+            for member in self.members.values_mut() {
+                self.network.extend(member.work());
+            }
+            if self.network.is_empty() {
+                return;
+            }
+            for message in std::mem::take(&mut self.network) {
+                let lost = self.roll(10) < self.loss || self.cut.contains(&message.from) || self.cut.contains(&message.to);
+                if let Some(member) = self.members.get_mut(&message.to).filter(|_| !lost) {
+                    let _ = member.replica.step(message);
+                }
+            }
+        }
+    }
+
+    /// So many ticks, and what follows from each.
+    pub fn steps(&mut self, count: u64) {
+        for _ in 0..count {
+            self.members.values_mut().for_each(|member| member.replica.tick());
+            self.settle();
+        }
+    }
+
+    /// Goes on until there is a leader whom most follow.
+    pub fn elect(&mut self) -> u64 {
+        for _ in 0..1000 {
+            let leads = |m: &&Member| m.replica.role() == Role::Leader && !self.cut.contains(&m.id);
+            if let Some(leader) = self.members.values().filter(leads).max_by_key(|m| m.replica.term()) {
+                return leader.id;
+            }
+            self.steps(1);
+        }
+        panic!("no leader after 1000 ticks");
+    }
+
+    /// Proposes a new namespace with a name of its own.
+    pub fn write(&mut self, on: u64) -> Result<(), ReplicaError> {
+        let name = format!("ns{}", self.written);
+        let object = Object::new(kinds::of_manifest("v1", "Namespace").unwrap(), "", &name);
+        let write = Write::new(Key::new("namespaces", "", &name), Operation::Create(object));
+        let command = Command { now_ms: 1000 * self.written, plans: vec![write.into()], ..Command::default() };
+        let context = Bytes::copy_from_slice(&self.written.to_le_bytes());
+        self.written += 1;
+        self.members.get_mut(&on).unwrap().replica.propose(context, &command)
+    }
+
+    pub fn change(&mut self, on: u64, changes: &str) {
+        let changes = raft_proto::parse_conf_change(changes).unwrap();
+        let change = ConfChangeV2 { changes, ..ConfChangeV2::default() };
+        self.members.get_mut(&on).unwrap().replica.propose_members(Bytes::new(), change).unwrap();
+        self.settle();
+    }
+
+    /// A member that knows nothing yet; the others tell it.
+    pub fn join(&mut self, id: u64) {
+        self.members.insert(id, Member::open(id, Vec::new(), None));
+    }
+
+    /// Only what is on disk is left of a member.
+    pub fn crash_and_restart(&mut self, id: u64) {
+        let member = self.members.remove(&id).unwrap();
+        let mut again = Member::open(id, member.disk, member.checkpoint);
+        again.acknowledged = member.acknowledged;
+        self.members.insert(id, again);
+        self.network.retain(|message| message.to != id);
+    }
+
+    pub fn cut(&mut self, id: u64) {
+        self.cut.insert(id);
+    }
+
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// A checkpoint of a member, and its log let go of.
+    pub fn checkpoint(&mut self, id: u64) {
+        let member = self.members.get_mut(&id).unwrap();
+        let header = member.replica.header();
+        member.checkpoint = Some(encode_checkpoint(&header, member.replica.store()).flatten().collect());
+        member.replica.checkpointed(header.index);
+    }
+
+    pub fn assert_agreement(&self) {
+        let digests: BTreeSet<_> = self.members.values().map(|m| m.replica.store().digest()).collect();
+        assert_eq!(digests.len(), 1, "the members' states differ");
+    }
+
+    /// All that anybody was told was written is in everybody's state.
+    pub fn assert_nothing_lost(&self) {
+        let acknowledged: BTreeSet<_> = self.members.values().flat_map(|m| m.acknowledged.iter().copied()).collect();
+        assert!(!acknowledged.is_empty());
+        for member in self.members.values() {
+            let snapshot = member.replica.store().snapshot();
+            for number in &acknowledged {
+                assert!(snapshot.get(&Key::new("namespaces", "", &format!("ns{number}"))).is_some(), "ns{number} is lost");
+            }
+        }
+    }
+}

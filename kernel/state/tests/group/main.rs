@@ -1,0 +1,102 @@
+//! A group of replicas in one process: messages, disks and crashes are the test's, so every seed repeats.
+mod cluster;
+
+use cluster::Cluster;
+use sampan_state::Role;
+
+#[test]
+fn a_group_of_one_leads_at_once_and_goes_on_after_a_crash() {
+    let mut cluster = Cluster::new(&[1]);
+    assert_eq!(cluster.member(1).replica.role(), Role::Leader, "without waiting for a tick");
+    for _ in 0..20 {
+        cluster.write(1).unwrap();
+        cluster.settle();
+    }
+    let digest = cluster.member(1).replica.store().digest();
+    cluster.crash_and_restart(1);
+    cluster.settle();
+    assert_eq!(cluster.member(1).replica.store().digest(), digest);
+    assert_eq!(cluster.member(1).replica.role(), Role::Leader);
+}
+
+#[test]
+fn what_is_committed_survives_any_one_member() {
+    for seed in 1..=10 {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.loss = seed % 4;
+        cluster.dice = seed * 7919;
+        cluster.elect();
+        for round in 0..60 {
+            let leader = cluster.elect();
+            let _ = cluster.write(leader);
+            cluster.steps(3);
+            if round % 9 == 5 {
+                let victim = 1 + cluster.roll(3);
+                cluster.crash_and_restart(victim);
+            }
+        }
+        cluster.loss = 0;
+        cluster.elect();
+        cluster.steps(60);
+        cluster.assert_agreement();
+        cluster.assert_nothing_lost();
+    }
+}
+
+#[test]
+fn a_member_far_behind_gets_the_state_itself() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.elect();
+    let away = if leader == 3 { 2 } else { 3 };
+    cluster.cut(away);
+    for _ in 0..5000 {
+        cluster.write(leader).unwrap();
+        cluster.settle();
+    }
+    cluster.checkpoint(leader);
+    cluster.heal();
+    cluster.steps(100);
+    assert!(cluster.member(away).snapshots > 0, "it came as a snapshot");
+    cluster.assert_agreement();
+    // And again, after the log went on beyond the snapshot that was made for it.
+    cluster.cut(away);
+    let leader = cluster.elect();
+    for _ in 0..5000 {
+        cluster.write(leader).unwrap();
+        cluster.settle();
+    }
+    cluster.checkpoint(leader);
+    cluster.heal();
+    cluster.steps(100);
+    cluster.assert_agreement();
+    cluster.crash_and_restart(away);
+    cluster.steps(50);
+    cluster.assert_agreement();
+}
+
+#[test]
+fn members_are_added_and_removed() {
+    let mut cluster = Cluster::new(&[1]);
+    cluster.write(1).unwrap();
+    cluster.settle();
+    cluster.join(2);
+    cluster.change(1, "v2");
+    cluster.steps(30);
+    cluster.join(3);
+    cluster.change(1, "v3");
+    cluster.steps(30);
+    assert_eq!(cluster.member(3).replica.members().voters, [1, 2, 3]);
+    cluster.write(1).unwrap();
+    cluster.steps(30);
+    cluster.assert_agreement();
+    // Alone and just restarted, the first one must not take itself for the whole group.
+    cluster.cut(1);
+    cluster.crash_and_restart(1);
+    cluster.steps(60);
+    assert_ne!(cluster.member(1).replica.role(), Role::Leader);
+    cluster.heal();
+    let leader = cluster.elect();
+    cluster.change(leader, "r2");
+    cluster.steps(30);
+    assert_eq!(cluster.member(leader).replica.members().voters, [1, 3]);
+}
