@@ -1,4 +1,4 @@
-//! What the machine says: its clock, which boot this is, which processes live.
+//! What the machine says: its clock, and which boot this is.
 use std::{fs, time::Instant};
 
 /// Milliseconds of Unix time, of the machine's clock.
@@ -36,27 +36,12 @@ impl Default for Clock {
     }
 }
 
-/// When a process was started, in ticks since boot: with its number, what names it. None if there is none.
-pub fn process_start(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is a name in parentheses that may hold anything.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // A zombie is dead.
-    if fields.first() == Some(&"Z") {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn processes_are_told_apart() {
-        let own = process_start(std::process::id()).unwrap();
-        assert_eq!(process_start(std::process::id()), Some(own));
-        assert_eq!(process_start(u32::MAX), None);
+    fn clocks_and_boots() {
         assert!(!boot_id().is_empty());
         assert!(Clock::new().now() >= unix_millis() - 5);
     }

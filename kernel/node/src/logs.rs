@@ -5,7 +5,7 @@ use sampan_api::ApiError;
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufRead, BufReader, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -216,19 +216,6 @@ pub fn send(
     Ok(())
 }
 
-/// The last bytes of a file, for a message about how a container ended.
-///
-/// # Errors
-/// If the disk refuses.
-pub fn end_of(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
-    let mut end = Vec::new();
-    file.take(bytes).read_to_end(&mut end)?;
-    Ok(end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,7 +255,7 @@ mod tests {
         fs::write(&path, line(1, "F", "one")).unwrap();
         let mut all = Vec::new();
         let mut reader = Reader::new(path.clone(), Wanted::default());
-        let mut more = |reader: &mut Reader, all: &mut Vec<u8>| {
+        let more = |reader: &mut Reader, all: &mut Vec<u8>| {
             reader.read_more(&mut |chunk| { all.extend_from_slice(&chunk); true }).unwrap()
         };
         reader.read_all(&mut |chunk| { all.extend_from_slice(&chunk); true }).unwrap();

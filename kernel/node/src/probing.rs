@@ -98,10 +98,12 @@ async fn http_get(get: &HTTPGetAction, container: &Container, address: &str) -> 
             Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
         }
     };
+    let mut exchange = std::pin::pin!(exchange);
     tokio::select! {
-        result = exchange => result,
-        // The connection ends before the answer only with an error.
-        result = connection => Err(failed(&result.err().map_or_else(|| "closed".to_owned(), |error| error.to_string()))),
+        biased;
+        result = &mut exchange => result,
+        // The server closed: what it said before is there.
+        _ = connection => exchange.await,
     }
 }
 

@@ -4,7 +4,10 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 /// The change of one member.
 pub fn new_conf_change_single(node_id: u64, change_type: ConfChangeType) -> ConfChangeSingle {
-    ConfChangeSingle { change_type: change_type.into(), node_id }
+    ConfChangeSingle {
+        change_type: change_type.into(),
+        node_id,
+    }
 }
 
 /// Reads `v1 l2 r3`: make 1 a voter and 2 a learner, remove 3.
@@ -50,7 +53,11 @@ pub trait ConfChangeI {
 impl ConfChangeI for ConfChange {
     fn into_v2(self) -> ConfChangeV2 {
         let change = new_conf_change_single(self.node_id, self.change_type());
-        ConfChangeV2 { changes: vec![change], context: self.context, ..ConfChangeV2::default() }
+        ConfChangeV2 {
+            changes: vec![change],
+            context: self.context,
+            ..ConfChangeV2::default()
+        }
     }
 
     fn as_v2(&self) -> Cow<'_, ConfChangeV2> {
@@ -98,7 +105,13 @@ impl ConfChangeV2 {
 pub fn conf_state_eq(a: &ConfState, b: &ConfState) -> bool {
     let set = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<_>>();
     let sets = |state: &ConfState| {
-        [&state.voters, &state.learners, &state.voters_outgoing, &state.learners_next].map(|ids| set(ids))
+        [
+            &state.voters,
+            &state.learners,
+            &state.voters_outgoing,
+            &state.learners_next,
+        ]
+        .map(|ids| set(ids))
     };
     a.auto_leave == b.auto_leave && sets(a) == sets(b)
 }
@@ -118,7 +131,10 @@ mod tests {
 
     #[test]
     fn joint_where_more_than_one_changes() {
-        let mut change = ConfChangeV2 { changes: parse_conf_change("v1").unwrap(), ..ConfChangeV2::default() };
+        let mut change = ConfChangeV2 {
+            changes: parse_conf_change("v1").unwrap(),
+            ..ConfChangeV2::default()
+        };
         assert_eq!(change.enter_joint(), None);
         change.changes = parse_conf_change("v1 r2").unwrap();
         assert_eq!(change.enter_joint(), Some(true));

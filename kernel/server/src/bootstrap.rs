@@ -27,7 +27,10 @@ pub struct BuiltinPlugin {
 /// Why it cannot be written.
 pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig) -> Result<(), ApiError> {
     let digests = futures::future::try_join_all(
-        config.builtin_plugins.iter().map(|plugin| replica.put_blob(Bytes::from_static(plugin.bytes))),
+        config
+            .builtin_plugins
+            .iter()
+            .map(|plugin| replica.put_blob(Bytes::from_static(plugin.bytes))),
     );
     let digests = digests.await?;
     let state = replica.snapshot();
@@ -41,7 +44,10 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig) -> Result
     for (builtin, digest) in config.builtin_plugins.iter().zip(digests) {
         let key = Key::new(plugin::RESOURCE, "", builtin.name);
         match state.get(&key) {
-            None => plans.push(Plan::from(Write::new(key, Operation::Create(new_plugin(builtin, &digest)?)))),
+            None => plans.push(Plan::from(Write::new(
+                key,
+                Operation::Create(new_plugin(builtin, &digest)?),
+            ))),
             Some(stored) => plans.extend(newer(&key, &stored, builtin, &digest)),
         }
     }
@@ -75,8 +81,13 @@ fn new_plugin(builtin: &BuiltinPlugin, digest: &str) -> Result<Object, ApiError>
         mode: builtin.mode,
         ..PluginSpec::default()
     };
-    let mut object = Object::new(kind, "", builtin.name).with_field("spec", &spec).with_field("status", &status(builtin));
-    object.metadata.annotations.insert(BUILTIN.to_owned(), digest.to_owned());
+    let mut object = Object::new(kind, "", builtin.name)
+        .with_field("spec", &spec)
+        .with_field("status", &status(builtin));
+    object
+        .metadata
+        .annotations
+        .insert(BUILTIN.to_owned(), digest.to_owned());
     Ok(object)
 }
 
@@ -89,6 +100,11 @@ fn newer(key: &Key, stored: &Object, builtin: &BuiltinPlugin, digest: &str) -> O
     }
     let patch = json!({"metadata": {"annotations": {BUILTIN: digest}}, "spec": {"digest": digest}});
     let write = Write::new(key.clone(), Operation::Merge(patch)).expecting(stored.metadata.resource_version);
-    let status = Write::new(key.clone(), Operation::MergeStatus(json!({ "status": status(builtin) })));
-    Some(Plan { writes: vec![write, status] })
+    let status = Write::new(
+        key.clone(),
+        Operation::MergeStatus(json!({ "status": status(builtin) })),
+    );
+    Some(Plan {
+        writes: vec![write, status],
+    })
 }

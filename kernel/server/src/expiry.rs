@@ -25,8 +25,13 @@ async fn forget(replica: &ReplicaHandle, keep: Duration) -> Result<(), sampan_ap
         let selection = Selection::of("events");
         let old = state.list(&selection).filter(|(_, event)| last_told(event) < before);
         old.map(|(key, event)| {
-            let deletion = Deletion { final_: true, ..Deletion::default() };
-            Write::new(key, Operation::Delete(deletion)).expecting(event.metadata.resource_version).into()
+            let deletion = Deletion {
+                final_: true,
+                ..Deletion::default()
+            };
+            Write::new(key, Operation::Delete(deletion))
+                .expecting(event.metadata.resource_version)
+                .into()
         })
         .collect()
     };

@@ -7,7 +7,6 @@ mod expiry;
 pub mod front;
 pub mod metrics;
 pub mod pki;
-#[path = "seam.rs"]
 pub mod policies;
 pub mod replica;
 mod server;

@@ -8,13 +8,19 @@ use std::{collections::BTreeMap, fmt::Write as _};
 const MAX_SERIES: usize = 4096;
 
 /// Upper bounds of the histograms' buckets, in seconds.
-const BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
+const BUCKETS: [f64; 12] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
 
 #[derive(Clone, Copy)]
 enum Series {
     Counter(f64),
     Gauge(f64),
-    Histogram { counts: [u64; BUCKETS.len()], count: u64, sum: f64 },
+    Histogram {
+        counts: [u64; BUCKETS.len()],
+        count: u64,
+        sum: f64,
+    },
 }
 
 static SERIES: Mutex<BTreeMap<(&'static str, String), Series>> = Mutex::new(BTreeMap::new());
@@ -30,7 +36,10 @@ fn change(name: &'static str, labels: &[(&str, &str)], empty: Series, change: im
 
 fn label_text(labels: &[(&str, &str)]) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", escape(value)))
+        .collect();
     pairs.join(",")
 }
 
@@ -54,7 +63,11 @@ pub fn set(name: &'static str, labels: &[(&str, &str)], now: f64) {
 
 /// Adds an observation, in seconds, to a histogram.
 pub fn observe(name: &'static str, labels: &[(&str, &str)], seconds: f64) {
-    let empty = Series::Histogram { counts: [0; BUCKETS.len()], count: 0, sum: 0.0 };
+    let empty = Series::Histogram {
+        counts: [0; BUCKETS.len()],
+        count: 0,
+        sum: 0.0,
+    };
     change(name, labels, empty, |series| {
         if let Series::Histogram { counts, count, sum } = series {
             for (bucket, bound) in counts.iter_mut().zip(BUCKETS) {
@@ -84,7 +97,11 @@ pub fn text() -> String {
         }
         match series {
             Series::Counter(value) | Series::Gauge(value) => {
-                let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+                let braces = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!("{{{labels}}}")
+                };
                 let _ = writeln!(text, "{name}{braces} {value}");
             }
             Series::Histogram { counts, count, sum } => {
@@ -93,7 +110,11 @@ pub fn text() -> String {
                     let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {bucket}");
                 }
                 let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
-                let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+                let braces = if labels.is_empty() {
+                    String::new()
+                } else {
+                    format!("{{{labels}}}")
+                };
                 let _ = writeln!(text, "{name}_sum{braces} {sum}\n{name}_count{braces} {count}");
             }
         }
@@ -110,9 +131,15 @@ mod tests {
         super::set("t_level", &[], 7.0);
         super::observe("t_seconds", &[], 0.002);
         let text = super::text();
-        assert!(text.contains("# TYPE t_things_total counter\nt_things_total{what=\"a\\\"b\"} 3\n"), "{text}");
+        assert!(
+            text.contains("# TYPE t_things_total counter\nt_things_total{what=\"a\\\"b\"} 3\n"),
+            "{text}"
+        );
         assert!(text.contains("t_level 7\n"), "{text}");
-        assert!(text.contains("t_seconds_bucket{le=\"0.001\"} 0\nt_seconds_bucket{le=\"0.0025\"} 1\n"), "{text}");
+        assert!(
+            text.contains("t_seconds_bucket{le=\"0.001\"} 0\nt_seconds_bucket{le=\"0.0025\"} 1\n"),
+            "{text}"
+        );
         assert!(text.contains("t_seconds_count 1\n"), "{text}");
     }
 }

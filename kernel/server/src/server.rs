@@ -74,8 +74,15 @@ impl Server {
     /// What stands in the way, and what to do about it.
     pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
         private_dir(&config.data).map_err(|source| match cannot_write(&source) {
-            true => StartError::NotWritable { path: config.data.clone(), source },
-            false => PkiError::Io { path: config.data.clone(), source }.into(),
+            true => StartError::NotWritable {
+                path: config.data.clone(),
+                source,
+            },
+            false => PkiError::Io {
+                path: config.data.clone(),
+                source,
+            }
+            .into(),
         })?;
         // Whoever has the lock of the directory may write in it: the replica comes first.
         let replica = ReplicaHandle::open(&ReplicaConfig {
@@ -93,16 +100,25 @@ impl Server {
     }
 
     async fn start_on(config: ServerConfig, replica: ReplicaHandle) -> Result<Self, StartError> {
-        let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
-            _ => StartError::Listen { address: config.listen, source },
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
+                _ => StartError::Listen {
+                    address: config.listen,
+                    source,
+                },
+            })?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
         })?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let authority = Authority::open(&config.data, &config.cluster_name)?;
         let certificate = authority.issue_server(&names(&config, address))?;
         let own = authority.issue_client("system:control-plane", MASTERS)?;
         bootstrap(&replica, &config).await.map_err(StartError::Bootstrap)?;
-        let engine = PluginEngine::new(Some(config.cache.join("wasm"))).map_err(|error| StartError::Engine(format!("{error:#}")))?;
+        let engine = PluginEngine::new(Some(config.cache.join("wasm")))
+            .map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let policies = Arc::new(Policies::start(replica.clone(), engine.clone()));
         let closing = CancellationToken::new();
         let front = Arc::new(Front {
@@ -130,7 +146,13 @@ impl Server {
             tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)),
         ];
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");
-        Ok(Server { address, authority, front, listening, tasks })
+        Ok(Server {
+            address,
+            authority,
+            front,
+            listening,
+            tasks,
+        })
     }
 
     /// Where it listens.
@@ -149,8 +171,16 @@ impl Server {
 
     /// Says good-bye to clients, lets the policies finish what they decide, and closes the log.
     pub async fn shutdown(self) {
-        let Server { front, listening, tasks, .. } = self;
-        listening.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        let Server {
+            front,
+            listening,
+            tasks,
+            ..
+        } = self;
+        listening
+            .health
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
         front.closing.cancel();
         for task in tasks {
             let _ = task.await;
@@ -173,8 +203,15 @@ async fn stop_policies(policies: &Arc<Policies>) {
 fn cluster_id(dir: &Path, name: &str) -> Result<String, StartError> {
     let path = dir.join("cluster");
     let failed = |source: io::Error| match cannot_write(&source) {
-        true => StartError::NotWritable { path: path.clone(), source },
-        false => PkiError::Io { path: path.clone(), source }.into(),
+        true => StartError::NotWritable {
+            path: path.clone(),
+            source,
+        },
+        false => PkiError::Io {
+            path: path.clone(),
+            source,
+        }
+        .into(),
     };
     match read_small(&path, 4096).map_err(failed)? {
         Some(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),

@@ -52,9 +52,19 @@ pub struct Launched {
 /// # Errors
 /// Where `shim.log` cannot be opened.
 pub fn command(shim: &Path, dir: &Path) -> io::Result<Command> {
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("shim.log"))?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(dir.join("shim.log"))?;
     let mut command = Command::new(shim);
-    command.args(["run", "--pod"]).arg(dir).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    command
+        .args(["run", "--pod"])
+        .arg(dir)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
     Ok(command)
 }
 
@@ -66,7 +76,10 @@ pub fn parse_ready(line: &str) -> Result<ShimInfo, ClientError> {
     serde_json::from_str(line).map_err(|_| {
         let said: Option<serde_json::Value> = serde_json::from_str(line).ok();
         let why = said.as_ref().and_then(|said| said["error"].as_str());
-        ClientError::Launch(why.unwrap_or("it ended at once; see shim.log in the pod's directory").to_owned())
+        ClientError::Launch(
+            why.unwrap_or("it ended at once; see shim.log in the pod's directory")
+                .to_owned(),
+        )
     })
 }
 
@@ -76,7 +89,9 @@ pub fn parse_ready(line: &str) -> Result<ShimInfo, ClientError> {
 /// Where the files cannot be written, the program cannot be run, or the shim says why it cannot hold the pod.
 pub fn launch(shim: &Path, dir: &Path, pod: &PodSpec) -> Result<Launched, ClientError> {
     files::write_json(&dir.join("pod.json"), pod, true)?;
-    let mut child = command(shim, dir)?.spawn().map_err(|e| ClientError::Launch(format!("{}: {e}", shim.display())))?;
+    let mut child = command(shim, dir)?
+        .spawn()
+        .map_err(|e| ClientError::Launch(format!("{}: {e}", shim.display())))?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         // A shim that hangs before it is ready has opened nothing that could hang; its death closes the pipe.
@@ -119,7 +134,12 @@ impl Client {
     /// Where no shim listens.
     pub fn connect(dir: &Path) -> Result<Client, ClientError> {
         let stream = BufReader::new(connect(dir)?);
-        Ok(Client { stream, last: 0, events: VecDeque::new(), begun: Vec::new() })
+        Ok(Client {
+            stream,
+            last: 0,
+            events: VecDeque::new(),
+            begun: Vec::new(),
+        })
     }
 
     /// Asks, and waits for the answer, at most a minute.
@@ -165,7 +185,9 @@ impl Client {
     }
 
     fn receive(&mut self, timeout: Duration) -> Result<Option<Message>, ClientError> {
-        self.stream.get_ref().set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
         let room = (MAX_LINE - self.begun.len().min(MAX_LINE)) as u64;
         match (&mut self.stream).take(room).read_until(b'\n', &mut self.begun) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -175,6 +197,8 @@ impl Client {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection").into());
         }
         let line = std::mem::take(&mut self.begun);
-        serde_json::from_slice(&line).map(Some).map_err(|error| ClientError::Unexpected(error.to_string()))
+        serde_json::from_slice(&line)
+            .map(Some)
+            .map_err(|error| ClientError::Unexpected(error.to_string()))
     }
 }

@@ -7,7 +7,7 @@ pub use start::{Context, start};
 use crate::{
     cgroup::Cgroup,
     files,
-    log::{LogFile, Lines, now},
+    log::{Lines, LogFile, now},
     protocol::{ContainerSpec, ContainerState, Phase, Reason, Rootfs, START_ERROR_CODE},
     sys,
 };
@@ -95,7 +95,9 @@ impl Container {
 
     /// Moves what a stream has into the log.
     pub fn pump(&mut self, stream: usize) -> Flow {
-        let Some(open) = &mut self.streams[stream] else { return Flow::Ended };
+        let Some(open) = &mut self.streams[stream] else {
+            return Flow::Ended;
+        };
         let mut chunk = [0; CHUNK];
         let mut out = Vec::new();
         let flow = match read(&open.pipe, &mut chunk) {
@@ -122,7 +124,9 @@ impl Container {
         for stream in 0..self.streams.len() {
             let mut taken = 0;
             while taken < LAST_WORDS
-                && self.streams[stream].as_ref().is_some_and(|stream| readable(&stream.pipe))
+                && self.streams[stream]
+                    .as_ref()
+                    .is_some_and(|stream| readable(&stream.pipe))
                 && self.pump(stream) == Flow::Open
             {
                 taken += CHUNK;
@@ -171,7 +175,11 @@ impl Container {
         state.phase = Phase::Exited;
         state.finished_at = Some(now());
         state.signal = signal.filter(|_| started);
-        state.exit_code = Some(if started { code.unwrap_or(128 + signal.unwrap_or(0)) } else { START_ERROR_CODE });
+        state.exit_code = Some(if started {
+            code.unwrap_or(128 + signal.unwrap_or(0))
+        } else {
+            START_ERROR_CODE
+        });
         state.reason = Some(match state.exit_code {
             _ if !started => Reason::StartError,
             Some(0) => Reason::Completed,
@@ -184,7 +192,8 @@ impl Container {
     /// Leaves the end on disk, where it is found even if this process is gone.
     pub fn save(&mut self, dir: &Path) {
         let own = dir.join(&self.state.name);
-        let saved = fs::create_dir_all(&own).and_then(|()| files::write_json(&own.join("exit.json"), &self.state, false));
+        let saved =
+            fs::create_dir_all(&own).and_then(|()| files::write_json(&own.join("exit.json"), &self.state, false));
         if let Err(error) = saved {
             eprintln!("cannot write {}/exit.json: {error}", own.display());
         }

@@ -30,10 +30,18 @@ const SHM_SIZE: u64 = 64 << 20;
 
 /// Mounts `/dev` and what is below it on a place.
 pub fn mount(place: BorrowedFd<'_>, privileged: bool, shm_size: u64) -> Result<(), SetupError> {
-    let nodev = if privileged { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV };
+    let nodev = if privileged {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_NODEV
+    };
     let own = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let options = [("mode", "755"), ("size", "65536k")];
-    let dev = mounted(&Filesystem { kind: "tmpfs", options: &options, flags: own | nodev })?;
+    let dev = mounted(&Filesystem {
+        kind: "tmpfs",
+        options: &options,
+        flags: own | nodev,
+    })?;
     attach(&dev, place).doing(|| "cannot mount /dev".to_owned())?;
     let dev = dev.as_fd();
 
@@ -49,10 +57,22 @@ pub fn mount(place: BorrowedFd<'_>, privileged: bool, shm_size: u64) -> Result<(
     }
     let size = if shm_size == 0 { SHM_SIZE } else { shm_size }.to_string();
     let safe = own | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let shm = Filesystem { kind: "tmpfs", options: &[("mode", "1777"), ("size", &size)], flags: safe };
+    let shm = Filesystem {
+        kind: "tmpfs",
+        options: &[("mode", "1777"), ("size", &size)],
+        flags: safe,
+    };
     let pts = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
-    let pts = Filesystem { kind: "devpts", options: &pts, flags: own };
-    let queues = Filesystem { kind: "mqueue", options: &[], flags: safe };
+    let pts = Filesystem {
+        kind: "devpts",
+        options: &pts,
+        flags: own,
+    };
+    let queues = Filesystem {
+        kind: "mqueue",
+        options: &[],
+        flags: safe,
+    };
     for (name, filesystem, needed) in [("shm", shm, true), ("pts", pts, true), ("mqueue", queues, false)] {
         let below = paths::create(dev, name, true).doing(|| format!("cannot make /dev/{name}"))?;
         match mounted(&filesystem) {
@@ -76,7 +96,9 @@ fn bind(dev: BorrowedFd<'_>, name: &str) -> Result<(), SetupError> {
 fn all_devices() -> Vec<String> {
     let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
     let devices = entries.filter(|entry| {
-        entry.file_type().is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
+        entry
+            .file_type()
+            .is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
     });
     let names = devices.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| name != "ptmx" && name != "console").collect()

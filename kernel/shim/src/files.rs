@@ -17,7 +17,12 @@ const MAX_FILE: u64 = 4 << 20;
 /// what a reboot makes worthless anyway.
 pub fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> io::Result<()> {
     let aside = path.with_extension("tmp");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&aside)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     if durable {
         file.sync_data()?;
@@ -34,7 +39,10 @@ pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Opti
     let mut text = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut text)?;
     serde_json::from_slice(&text).map(Some).map_err(|error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{} is not what is expected there: {error}", path.display()))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is not what is expected there: {error}", path.display()),
+        )
     })
 }
 

@@ -18,7 +18,9 @@ const MAX_FILES: u32 = 5;
 
 /// Now, in nanoseconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// A container's log, the file in use and the older ones.
@@ -67,7 +69,13 @@ impl LogFile {
         let mut note = Vec::new();
         if self.lost > 0 {
             stamp(now(), &mut note);
-            note.extend(format!(" stderr F [{} bytes of the log were lost: the disk was full]\n", self.lost).bytes());
+            note.extend(
+                format!(
+                    " stderr F [{} bytes of the log were lost: the disk was full]\n",
+                    self.lost
+                )
+                .bytes(),
+            );
         }
         let whole = (note.len() + lines.len()) as u64;
         if file.write_all(&note).and_then(|()| file.write_all(lines)).is_ok() {
@@ -96,7 +104,11 @@ impl LogFile {
             let _ = fs::rename(&self.path, numbered(1));
         }
         self.file = open(&self.path).ok();
-        self.size = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        self.size = self
+            .file
+            .as_ref()
+            .and_then(|file| file.metadata().ok())
+            .map_or(0, |metadata| metadata.len());
     }
 }
 
@@ -114,7 +126,10 @@ pub struct Lines {
 impl Lines {
     /// `stdout` or `stderr`.
     pub fn new(stream: &'static str) -> Lines {
-        Lines { stream, begun: Vec::new() }
+        Lines {
+            stream,
+            begun: Vec::new(),
+        }
     }
 
     /// Takes what was read, and gives the lines that are complete, or as long as a part may be.
@@ -167,7 +182,10 @@ fn stamp(nanos: u64, out: &mut Vec<u8>) {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z");
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z"
+    );
 }
 
 #[cfg(test)]
@@ -194,7 +212,9 @@ mod tests {
         lines.push(b"one\ntw", 0, &mut out);
         lines.push(b"o\n\nend", 0, &mut out);
         lines.end(0, &mut out);
-        let text = String::from_utf8(out).unwrap().replace("1970-01-01T00:00:00.000000000Z ", "");
+        let text = String::from_utf8(out)
+            .unwrap()
+            .replace("1970-01-01T00:00:00.000000000Z ", "");
         assert_eq!(text, "stdout F one\nstdout F two\nstdout F \nstdout P end\n");
     }
 
@@ -204,7 +224,10 @@ mod tests {
         lines.push(&[b'x'; MAX_PART * 2 + 10], 0, &mut out);
         lines.push(b"\n", 0, &mut out);
         let text = String::from_utf8(out).unwrap();
-        let tags: Vec<_> = text.lines().map(|line| (line.split(' ').nth(2).unwrap(), line.len() - 40)).collect();
+        let tags: Vec<_> = text
+            .lines()
+            .map(|line| (line.split(' ').nth(2).unwrap(), line.len() - 40))
+            .collect();
         assert_eq!(tags, [("P", MAX_PART), ("P", MAX_PART), ("F", 10)]);
     }
 
@@ -212,7 +235,12 @@ mod tests {
     fn old_files_are_kept_and_the_oldest_goes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/0.log");
-        let mut log = LogFile::open(&Log { path: path.clone(), max_size: 10, max_files: 3 }).unwrap();
+        let mut log = LogFile::open(&Log {
+            path: path.clone(),
+            max_size: 10,
+            max_files: 3,
+        })
+        .unwrap();
         for number in 0..5 {
             log.append(format!("line number {number}\n").as_bytes());
         }

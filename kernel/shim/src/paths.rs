@@ -27,7 +27,9 @@ impl Root {
     pub fn open(path: &Path) -> Result<Root, SetupError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = openat(CWD, path, flags, Mode::empty());
-        opened.map(Root).doing(|| format!("cannot open the root filesystem {}", path.display()))
+        opened
+            .map(Root)
+            .doing(|| format!("cannot open the root filesystem {}", path.display()))
     }
 
     /// What is there, following links within the root.
@@ -60,9 +62,14 @@ impl Root {
             Err(Errno::NOENT) => {}
             found => return found.doing(what),
         }
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+        let names: Vec<&str> = path
+            .split('/')
+            .filter(|name| !name.is_empty() && *name != ".")
+            .collect();
         if names.contains(&"..") {
-            return Err(SetupError(format!("cannot make {path} in the root filesystem: \"..\" in a path to be made")));
+            return Err(SetupError(format!(
+                "cannot make {path} in the root filesystem: \"..\" in a path to be made"
+            )));
         }
         let mut parent = self.find("").doing(what)?;
         let mut walked = String::new();
@@ -86,7 +93,9 @@ impl Root {
     pub fn own_place(&self, path: &str) -> Result<OwnedFd, SetupError> {
         match self.find_plain(path) {
             Err(Errno::NOENT) => self.make(path, Leaf::Directory),
-            Err(Errno::LOOP) => Err(SetupError(format!("{path} in the root filesystem is a symbolic link: expected a directory"))),
+            Err(Errno::LOOP) => Err(SetupError(format!(
+                "{path} in the root filesystem is a symbolic link: expected a directory"
+            ))),
             found => found.doing(|| format!("cannot open {path} in the root filesystem")),
         }
     }
@@ -98,7 +107,14 @@ impl Root {
 
 /// Makes a directory or an empty file, and opens it.
 pub fn create(parent: BorrowedFd<'_>, name: &str, directory: bool) -> Result<OwnedFd, Errno> {
-    let open = |flags| openat(parent, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
+    let open = |flags| {
+        openat(
+            parent,
+            name,
+            flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o644),
+        )
+    };
     if directory {
         match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => open(OFlags::PATH | OFlags::DIRECTORY),

@@ -48,7 +48,9 @@ pub fn run(dir: &Path) -> ExitCode {
 }
 
 fn begin(dir: &Path) -> Result<Server, SetupError> {
-    let dir = dir.canonicalize().doing(|| format!("cannot open the pod's directory {}", dir.display()))?;
+    let dir = dir
+        .canonicalize()
+        .doing(|| format!("cannot open the pod's directory {}", dir.display()))?;
     let spec = dir.join("pod.json");
     let pod: Option<PodSpec> = files::read_json(&spec).doing(|| format!("cannot read {}", spec.display()))?;
     let pod = pod.ok_or_else(|| SetupError(format!("there is no {}", spec.display())))?;
@@ -69,16 +71,19 @@ fn begin(dir: &Path) -> Result<Server, SetupError> {
     chdir("/").doing(|| "cannot change to /".to_owned())?;
     let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
     let signals = signals.doing(|| "cannot wait for signals".to_owned())?;
-    let server = Server::new(Context::new(dir.clone(), pod), listener, signals).doing(|| "cannot wait for events".to_owned())?;
+    let server =
+        Server::new(Context::new(dir.clone(), pod), listener, signals).doing(|| "cannot wait for events".to_owned())?;
     announce(&dir)?;
     Ok(server)
 }
 
 fn refuse_second(dir: &Path) -> Result<(), SetupError> {
     match files::read_json::<ShimInfo>(&dir.join("shim.json")) {
-        Ok(Some(other)) if other.is_alive() => {
-            Err(SetupError(format!("the pod in {} already has a shim: process {}", dir.display(), other.pid)))
-        }
+        Ok(Some(other)) if other.is_alive() => Err(SetupError(format!(
+            "the pod in {} already has a shim: process {}",
+            dir.display(),
+            other.pid
+        ))),
         _ => Ok(()),
     }
 }
@@ -102,9 +107,13 @@ fn enter_namespaces(pod: &PodSpec) -> Result<(), SetupError> {
         let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     }
     for (name, value) in &pod.sysctls {
-        let ours = SYSCTLS.iter().any(|prefix| name.starts_with(prefix)) && !name.contains(['/', '\0']) && !name.contains("..");
+        let ours = SYSCTLS.iter().any(|prefix| name.starts_with(prefix))
+            && !name.contains(['/', '\0'])
+            && !name.contains("..");
         if !ours || (pod.host_network && name.starts_with("net.")) {
-            return Err(SetupError(format!("sysctl \"{name}\" is not the pod's own: it would change the node")));
+            return Err(SetupError(format!(
+                "sysctl \"{name}\" is not the pod's own: it would change the node"
+            )));
         }
         let path = Path::new("/proc/sys").join(name.replace('.', "/"));
         fs::write(path, value).doing(|| format!("cannot set sysctl {name} to \"{value}\""))?;
@@ -121,7 +130,9 @@ fn listen() -> Result<UnixListener, SetupError> {
     };
     umask(before);
     let listener = listener.doing(|| "cannot listen on shim.sock".to_owned())?;
-    listener.set_nonblocking(true).doing(|| "cannot listen on shim.sock".to_owned())?;
+    listener
+        .set_nonblocking(true)
+        .doing(|| "cannot listen on shim.sock".to_owned())?;
     Ok(listener)
 }
 
@@ -130,10 +141,13 @@ fn announce(dir: &Path) -> Result<(), SetupError> {
     let pid = getpid().as_raw_nonzero().get();
     let start_ticks = process::start_ticks(pid).map_or(0, |(ticks, _)| ticks);
     let info = ShimInfo { pid, start_ticks };
-    files::write_json(&dir.join("shim.json"), &info, false).doing(|| format!("cannot write {}/shim.json", dir.display()))?;
+    files::write_json(&dir.join("shim.json"), &info, false)
+        .doing(|| format!("cannot write {}/shim.json", dir.display()))?;
     // Nobody may be listening.
     let _ = writeln!(io::stdout(), "{}", serde_json::json!(info));
     let nothing = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let nothing = nothing.doing(|| "cannot open /dev/null".to_owned())?;
-    dup2_stdin(&nothing).and_then(|()| dup2_stdout(&nothing)).doing(|| "cannot let go of stdout".to_owned())
+    dup2_stdin(&nothing)
+        .and_then(|()| dup2_stdout(&nothing))
+        .doing(|| "cannot let go of stdout".to_owned())
 }

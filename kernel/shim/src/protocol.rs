@@ -341,7 +341,10 @@ pub enum ErrorKind {
 impl ShimError {
     /// An error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        ShimError { kind, message: message.into() }
+        ShimError {
+            kind,
+            message: message.into(),
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use rustix::{
     fs::{CWD, Mode, OFlags, fstat, openat},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount,
-        fsopen, unmount,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
+        fsmount, fsopen, unmount,
     },
     process::{chdir, fchdir, pivot_root},
 };
@@ -77,10 +77,18 @@ pub fn enter(spec: &ContainerSpec, layers: &Layers<'_>, cgroups: &[(String, Path
     mount_overlay(layers, spec.privileged)?;
     let root = Root::open(layers.target)?;
     let safe = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let sealed = if spec.privileged { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_RDONLY };
+    let sealed = if spec.privileged {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_RDONLY
+    };
     for (kind, place, flags) in [("proc", "/proc", safe), ("sysfs", "/sys", safe | sealed)] {
         let target = root.own_place(place)?;
-        let mount = mounted(&Filesystem { kind, options: &[], flags })?;
+        let mount = mounted(&Filesystem {
+            kind,
+            options: &[],
+            flags,
+        })?;
         attach(&mount, target.as_fd()).doing(|| format!("cannot mount {place}"))?;
     }
     mount_cgroups(&root, cgroups)?;
@@ -101,7 +109,12 @@ pub fn enter(spec: &ContainerSpec, layers: &Layers<'_>, cgroups: &[(String, Path
 /// Layers are named by descriptor: options are limited to a page, and paths may hold what overlay takes for a separator.
 fn mount_overlay(layers: &Layers<'_>, privileged: bool) -> Result<(), SetupError> {
     let open = |path: &Path| -> Result<OwnedFd, SetupError> {
-        let opened = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let opened = openat(
+            CWD,
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         opened.doing(|| format!("cannot open the layer {}", path.display()))
     };
     let make = |path: &Path| {
@@ -109,14 +122,22 @@ fn mount_overlay(layers: &Layers<'_>, privileged: bool) -> Result<(), SetupError
         made.doing(|| format!("cannot make {}", path.display()))?;
         open(path)
     };
-    let lower = layers.lower.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+    let lower = layers
+        .lower
+        .iter()
+        .map(|path| open(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let (upper, work) = (make(layers.upper)?, make(layers.work)?);
     // The mark of an earlier mount that was not synced, as none is: a start that failed is tried again with the same layer.
     let _ = fs::remove_dir_all(layers.work.join("work/incompat"));
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lower = lower.iter().map(name).collect::<Vec<_>>().join(":");
     let plain = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
-    let flags = if privileged { MountFlags::empty() } else { MountFlags::NODEV };
+    let flags = if privileged {
+        MountFlags::empty()
+    } else {
+        MountFlags::NODEV
+    };
     // Nothing of a container's own layer survives it: no need to sync it, which would sync the node's whole disk.
     let mount = |options: String| -> Result<(), Errno> {
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
@@ -134,7 +155,8 @@ fn mount_cgroups(root: &Root, cgroups: &[(String, PathBuf)]) -> Result<(), Setup
     let what = || "cannot mount /sys/fs/cgroup".to_owned();
     let bind = |path: &Path| -> Result<OwnedFd, Errno> {
         let tree = clone_tree(CWD, path, false)?;
-        let flags = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let flags =
+            libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
         sys::set_mount_attributes(tree.as_fd(), flags, false)?;
         Ok(tree)
     };
@@ -147,8 +169,13 @@ fn mount_cgroups(root: &Root, cgroups: &[(String, PathBuf)]) -> Result<(), Setup
     {
         return attach(&bind(path).doing(what)?, place.as_fd()).doing(what);
     }
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let above = mounted(&Filesystem { kind: "tmpfs", options: &[("mode", "755"), ("size", "64k")], flags })?;
+    let flags =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let above = mounted(&Filesystem {
+        kind: "tmpfs",
+        options: &[("mode", "755"), ("size", "64k")],
+        flags,
+    })?;
     attach(&above, place.as_fd()).doing(what)?;
     for (name, path) in cgroups {
         let name = if name.is_empty() { "unified" } else { name };
@@ -171,8 +198,19 @@ fn mount_one(root: &Root, mount: &Mount, privileged: bool) -> Result<(), SetupEr
         }
         Source::Tmpfs { size } => {
             let size = size.to_string();
-            let options: &[_] = if size == "0" { &[("mode", "1777")] } else { &[("mode", "1777"), ("size", &size)] };
-            (mounted(&Filesystem { kind: "tmpfs", options, flags: MountAttrFlags::MOUNT_ATTR_NOSUID })?, Leaf::Directory)
+            let options: &[_] = if size == "0" {
+                &[("mode", "1777")]
+            } else {
+                &[("mode", "1777"), ("size", &size)]
+            };
+            (
+                mounted(&Filesystem {
+                    kind: "tmpfs",
+                    options,
+                    flags: MountAttrFlags::MOUNT_ATTR_NOSUID,
+                })?,
+                Leaf::Directory,
+            )
         }
     };
     let what = || format!("cannot mount at {}", mount.target);
@@ -192,7 +230,11 @@ fn mask(root: &Root) -> Result<(), SetupError> {
             (true, Some(nothing)) => clone_tree(AsFd::as_fd(nothing), Path::new(""), false).doing(what)?,
             (true, None) => {
                 let flags = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-                mounted(&Filesystem { kind: "tmpfs", options: &[("mode", "755"), ("size", "0")], flags })?
+                mounted(&Filesystem {
+                    kind: "tmpfs",
+                    options: &[("mode", "755"), ("size", "0")],
+                    flags,
+                })?
             }
         };
         attach(&cover, place.as_fd()).doing(what)?;

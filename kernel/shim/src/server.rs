@@ -82,7 +82,17 @@ impl Server {
         epoll::add(&epoll, &listener, Source::Listener.encode(), epoll::EventFlags::IN)?;
         epoll::add(&epoll, &signals, Source::Signals.encode(), epoll::EventFlags::IN)?;
         let (peers, containers, leftover) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Ok(Server { epoll, listener, signals, context, peers, containers, leftover, next: 1, closing: None })
+        Ok(Server {
+            epoll,
+            listener,
+            signals,
+            context,
+            peers,
+            containers,
+            leftover,
+            next: 1,
+            closing: None,
+        })
     }
 
     /// Serves until a shutdown is done.
@@ -93,7 +103,10 @@ impl Server {
             if self.closed() {
                 return Ok(());
             }
-            let retry = Timespec { tv_sec: 0, tv_nsec: RETRY };
+            let retry = Timespec {
+                tv_sec: 0,
+                tv_nsec: RETRY,
+            };
             let timeout = (self.closing.is_some() || self.untidy()).then_some(&retry);
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
@@ -146,7 +159,9 @@ impl Server {
     }
 
     fn serve_peer(&mut self, number: u32, flags: epoll::EventFlags) {
-        let Some(peer) = self.peers.get_mut(&number) else { return };
+        let Some(peer) = self.peers.get_mut(&number) else {
+            return;
+        };
         if flags.contains(epoll::EventFlags::OUT) {
             peer.flush();
         }
@@ -159,8 +174,14 @@ impl Server {
             match serde_json::from_slice::<Call>(&line) {
                 Ok(call) => self.answer(number, call),
                 Err(error) => {
-                    let id = serde_json::from_slice(&line).ok().and_then(|call: serde_json::Value| call["id"].as_u64());
-                    let known = if error.to_string().contains("unknown variant") { ErrorKind::Unsupported } else { ErrorKind::Invalid };
+                    let id = serde_json::from_slice(&line)
+                        .ok()
+                        .and_then(|call: serde_json::Value| call["id"].as_u64());
+                    let known = if error.to_string().contains("unknown variant") {
+                        ErrorKind::Unsupported
+                    } else {
+                        ErrorKind::Invalid
+                    };
                     let error = ShimError::new(known, format!("this shim does not understand the request: {error}"));
                     self.reply(number, id.unwrap_or(0), Err(error));
                 }
@@ -171,12 +192,18 @@ impl Server {
 
     /// Waits for room to write if there is something to be written; forgets a peer that is gone.
     fn settle(&mut self, number: u32) {
-        let Some(peer) = self.peers.get_mut(&number) else { return };
+        let Some(peer) = self.peers.get_mut(&number) else {
+            return;
+        };
         if peer.gone {
             self.peers.remove(&number);
             return;
         }
-        let flags = if peer.has_output() { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+        let flags = if peer.has_output() {
+            epoll::EventFlags::IN | epoll::EventFlags::OUT
+        } else {
+            epoll::EventFlags::IN
+        };
         if epoll::modify(&self.epoll, &peer.stream, Source::Peer(number).encode(), flags).is_err() {
             self.peers.remove(&number);
         }
@@ -191,7 +218,12 @@ impl Server {
     }
 
     fn tell(&mut self, event: &Event) {
-        let watching: Vec<u32> = self.peers.iter().filter(|(_, peer)| peer.watches).map(|(number, _)| *number).collect();
+        let watching: Vec<u32> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.watches)
+            .map(|(number, _)| *number)
+            .collect();
         for number in watching {
             if let Some(peer) = self.peers.get_mut(&number) {
                 peer.send(&Message::Event(event.clone()));
@@ -212,13 +244,18 @@ impl Server {
     /// Waits for whoever has ended: containers, and what they left to this process.
     fn reap(&mut self) {
         while let Some(pid) = sys::ended_child() {
-            let found = self.containers.iter().find(|(_, c)| c.state.pid == pid && c.state.phase != Phase::Exited);
+            let found = self
+                .containers
+                .iter()
+                .find(|(_, c)| c.state.pid == pid && c.state.phase != Phase::Exited);
             let number = found.map(|(number, container)| {
                 container.kill_rest();
                 *number
             });
             let Some(id) = Pid::from_raw(pid) else { return };
-            let Ok(Some(status)) = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) else { return };
+            let Ok(Some(status)) = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) else {
+                return;
+            };
             if let Some(number) = number {
                 self.ended(number, status.exit_status(), status.terminating_signal());
             }
@@ -226,26 +263,41 @@ impl Server {
     }
 
     fn launched(&mut self, number: u32) {
-        let Some(container) = self.containers.get_mut(&number) else { return };
+        let Some(container) = self.containers.get_mut(&number) else {
+            return;
+        };
         // One that failed is answered when it has been waited for.
         if container.launched() != Some(true) {
             return;
         }
         let (state, warnings) = (container.state.clone(), std::mem::take(&mut container.warnings));
         if let Some((peer, id)) = container.waiting.take() {
-            self.reply(peer, id, Ok(Reply::Started { state: state.clone(), warnings }));
+            self.reply(
+                peer,
+                id,
+                Ok(Reply::Started {
+                    state: state.clone(),
+                    warnings,
+                }),
+            );
         }
         self.tell(&Event::Started(state));
     }
 
     fn ended(&mut self, number: u32, code: Option<i32>, signal: Option<i32>) {
         self.launched(number);
-        let Some(container) = self.containers.get_mut(&number) else { return };
+        let Some(container) = self.containers.get_mut(&number) else {
+            return;
+        };
         container.ended(code, signal, &self.context.dir);
         let _ = container.cgroup.remove();
         let state = container.state.clone();
         if let Some((peer, id)) = container.waiting.take() {
-            self.reply(peer, id, Err(ShimError::new(ErrorKind::StartFailed, state.message.clone())));
+            self.reply(
+                peer,
+                id,
+                Err(ShimError::new(ErrorKind::StartFailed, state.message.clone())),
+            );
         }
         self.tell(&Event::Exited(state));
     }

@@ -46,7 +46,13 @@ pub fn unshare(namespaces: i32) -> io::Result<()> {
 
 /// Becomes another program. Returns only if that failed.
 pub fn execve(path: &CString, args: &[CString], env: &[CString]) -> Errno {
-    let list = |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
+    let list = |strings: &[CString]| {
+        strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([ptr::null()])
+            .collect::<Vec<_>>()
+    };
     let (args, env) = (list(args), list(env));
     // SAFETY: both lists end with null and their strings outlive the call.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
@@ -134,9 +140,24 @@ pub fn drop_bounding(capability: u32) -> io::Result<bool> {
     }
 }
 
+/// Puts the calling process, and what it becomes, under a filter of system calls.
+pub fn install_filter(steps: &[libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(steps.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog {
+        len: length,
+        filter: steps.as_ptr().cast_mut(),
+    };
+    // SAFETY: the structure and what it points to live across the call, which only reads them.
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    check(done).map(drop)
+}
+
 /// Sets a resource limit of this process, by the kernel's number.
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: the structure lives across the call.
     check(unsafe { libc::setrlimit(resource as _, &raw const limit) }.into()).map(drop)
 }
@@ -152,12 +173,24 @@ struct MountAttr {
 
 /// Sets `MOUNT_ATTR_…` on a mount, with `recursive` also on those below it.
 pub fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
-    let attr = MountAttr { set, clear: 0, propagation: 0, userns: 0 };
+    let attr = MountAttr {
+        set,
+        clear: 0,
+        propagation: 0,
+        userns: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and the structure lives across the call, its size is given.
     let done = unsafe {
         let (path, size) = (c"".as_ptr(), mem::size_of::<MountAttr>());
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), path, flags, &raw const attr, size)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            path,
+            flags,
+            &raw const attr,
+            size,
+        )
     };
     check(done).map(drop)
 }

@@ -28,7 +28,14 @@ pub struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub fn new(state: &'a Snapshot, seed: u64, revision: Revision, now_ms: u64) -> Self {
         let now = Timestamp::from_millis(now_ms / 1000 * 1000);
-        Draft { state, seed, revision, now, changes: BTreeMap::new(), made: 0 }
+        Draft {
+            state,
+            seed,
+            revision,
+            now,
+            changes: BTreeMap::new(),
+            made: 0,
+        }
     }
 
     /// What changed, where it really did.
@@ -39,7 +46,10 @@ impl<'a> Draft<'a> {
             (Some(before), Some(after)) => **before != *after,
             _ => true,
         };
-        self.changes.into_iter().filter(|(key, after)| differs(key, after)).collect()
+        self.changes
+            .into_iter()
+            .filter(|(key, after)| differs(key, after))
+            .collect()
     }
 
     /// The object as the writes so far leave it.
@@ -51,7 +61,9 @@ impl<'a> Draft<'a> {
     }
 
     fn exists(&self, key: &Key) -> bool {
-        self.changes.get(key).map_or_else(|| self.state.objects.contains_key(key), Option::is_some)
+        self.changes
+            .get(key)
+            .map_or_else(|| self.state.objects.contains_key(key), Option::is_some)
     }
 
     fn put(&mut self, key: Key, object: Object) -> Result<(), ApiError> {
@@ -93,7 +105,10 @@ impl<'a> Draft<'a> {
             }
             Operation::MergeStatus(patch) => {
                 let mut status = field(&key, &stored, "status")?;
-                patch.get("status").into_iter().for_each(|patch| merge_patch(&mut status, patch));
+                patch
+                    .get("status")
+                    .into_iter()
+                    .for_each(|patch| merge_patch(&mut status, patch));
                 let mut next = stored.clone();
                 set_or_remove(&mut next, "status", &status);
                 self.replace_status(key, stored, &next)?;
@@ -135,13 +150,19 @@ impl<'a> Draft<'a> {
 
     fn generated(&self, key: &Key, prefix: &str) -> Result<Key, ApiError> {
         if prefix.is_empty() {
-            return Err(ApiError::bad_request(format!("a new object of {} has neither name nor generateName", key.resource)));
+            return Err(ApiError::bad_request(format!(
+                "a new object of {} has neither name nor generateName",
+                key.resource
+            )));
         }
         let candidate = |attempt| {
             let end = names::suffix(self.seed, self.revision, self.made, attempt);
             key.sibling(&format!("{prefix}{end}"))
         };
-        (0..ATTEMPTS).map(candidate).find(|key| !self.exists(key)).ok_or_else(|| ApiError::already_exists(&candidate(0)))
+        (0..ATTEMPTS)
+            .map(candidate)
+            .find(|key| !self.exists(key))
+            .ok_or_else(|| ApiError::already_exists(&candidate(0)))
     }
 
     fn check_namespace(&self, key: &Key) -> Result<(), ApiError> {
@@ -163,8 +184,12 @@ impl<'a> Draft<'a> {
     /// All but status and what the kernel keeps of the metadata.
     fn replace(&mut self, key: Key, stored: Object, mut next: Object) -> Result<(), ApiError> {
         let kept = &stored.metadata;
-        if next.metadata.name != kept.name || (!next.metadata.namespace.is_empty() && next.metadata.namespace != kept.namespace) {
-            return Err(ApiError::bad_request(format!("the name and the namespace of {key} cannot be changed")));
+        if next.metadata.name != kept.name
+            || (!next.metadata.namespace.is_empty() && next.metadata.namespace != kept.namespace)
+        {
+            return Err(ApiError::bad_request(format!(
+                "the name and the namespace of {key} cannot be changed"
+            )));
         }
         if !next.metadata.uid.is_empty() && next.metadata.uid != kept.uid {
             let message = format!("{key} is another object now: its uid is {}", kept.uid);
@@ -214,15 +239,27 @@ impl<'a> Draft<'a> {
 /// Whether a new object is of the kind that its key says, and is where that kind lives.
 fn check_kind(key: &Key, object: &Object) -> Result<(), ApiError> {
     let Some(kind) = kinds::of_resource(&key.resource) else {
-        return Err(ApiError::bad_request(format!("no resource \"{}\" is known", key.resource)));
+        return Err(ApiError::bad_request(format!(
+            "no resource \"{}\" is known",
+            key.resource
+        )));
     };
     if (object.api_version.as_str(), object.kind.as_str()) != (kind.api_version, kind.kind) {
         let (found, expected) = (&object.kind, kind.kind);
-        return Err(ApiError::bad_request(format!("{key} cannot be a {} {found}: expected {} {expected}", object.api_version, kind.api_version)));
+        return Err(ApiError::bad_request(format!(
+            "{key} cannot be a {} {found}: expected {} {expected}",
+            object.api_version, kind.api_version
+        )));
     }
     match (kind.namespaced, key.namespace.is_empty()) {
-        (true, true) => Err(ApiError::bad_request(format!("{key} has no namespace, and a {} lives in one", kind.kind))),
-        (false, false) => Err(ApiError::bad_request(format!("{key} has a namespace, and a {} lives in none", kind.kind))),
+        (true, true) => Err(ApiError::bad_request(format!(
+            "{key} has no namespace, and a {} lives in one",
+            kind.kind
+        ))),
+        (false, false) => Err(ApiError::bad_request(format!(
+            "{key} has a namespace, and a {} lives in none",
+            kind.kind
+        ))),
         _ => Ok(()),
     }
 }
@@ -234,8 +271,14 @@ fn check_node(key: &Key, stored: &Object, next: &Object) -> Result<(), ApiError>
     if is.is_empty() || is == would_be {
         return Ok(());
     }
-    let cause = Cause { field: "spec.nodeName".to_owned(), message: format!("it is \"{is}\" and stays so") };
-    Err(ApiError::invalid(format!("spec.nodeName of {key} cannot be changed"), vec![cause]))
+    let cause = Cause {
+        field: "spec.nodeName".to_owned(),
+        message: format!("it is \"{is}\" and stays so"),
+    };
+    Err(ApiError::invalid(
+        format!("spec.nodeName of {key} cannot be changed"),
+        vec![cause],
+    ))
 }
 
 /// The object with a merge patch on it. Only the fields that the patch names are read; status is not among them.
@@ -250,8 +293,9 @@ fn merged(key: &Key, stored: &Object, patch: &Value) -> Result<Object, ApiError>
             "metadata" => {
                 let mut value = serde_json::to_value(&stored.metadata).unwrap_or_default();
                 merge_patch(&mut value, patch);
-                next.metadata = serde_json::from_value::<Meta>(value)
-                    .map_err(|error| ApiError::bad_request(format!("the patch leaves {key} with no valid metadata: {error}")))?;
+                next.metadata = serde_json::from_value::<Meta>(value).map_err(|error| {
+                    ApiError::bad_request(format!("the patch leaves {key} with no valid metadata: {error}"))
+                })?;
             }
             _ => {
                 let mut value = field(key, stored, name)?;
@@ -265,8 +309,11 @@ fn merged(key: &Key, stored: &Object, patch: &Value) -> Result<Object, ApiError>
 
 /// A field as a tree. What is nested too deeply for one is refused, rather than taken for nothing.
 fn field(key: &Key, object: &Object, name: &str) -> Result<Value, ApiError> {
-    let Some(raw) = object.fields.get(name) else { return Ok(Value::Null) };
-    serde_json::from_str(raw.get()).map_err(|error| ApiError::bad_request(format!("{name} of {key} cannot be merged: {error}")))
+    let Some(raw) = object.fields.get(name) else {
+        return Ok(Value::Null);
+    };
+    serde_json::from_str(raw.get())
+        .map_err(|error| ApiError::bad_request(format!("{name} of {key} cannot be merged: {error}")))
 }
 
 fn set_or_remove(object: &mut Object, name: &str, value: &Value) {

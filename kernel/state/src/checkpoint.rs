@@ -70,24 +70,42 @@ pub enum CheckpointError {
 pub fn genesis(cluster: &str, members: ConfState) -> (Store, Header) {
     let mut store = Store::new(cluster);
     store.index = 1;
-    let header = Header { cluster: cluster.to_owned(), index: 1, term: 1, members: Some(members), ..Header::default() };
+    let header = Header {
+        cluster: cluster.to_owned(),
+        index: 1,
+        term: 1,
+        members: Some(members),
+        ..Header::default()
+    };
     (store, header)
 }
 
 /// The bytes, piece by piece.
 pub fn encode<'a>(header: &Header, store: &'a Store) -> impl Iterator<Item = Vec<u8>> + 'a {
-    let objects = store.state.objects.iter().map(|(key, object)| Content::Object(rpc::Object::new(key, object)));
+    let objects = store
+        .state
+        .objects
+        .iter()
+        .map(|(key, object)| Content::Object(rpc::Object::new(key, object)));
     let blobs = store.state.blobs.values().map(|blob| Content::Blob(blob.clone()));
     let answers = store.answers.iter().map(|(key, results)| {
         let results = results.iter().map(result_message).collect();
-        Content::Answer(Answer { key: key.clone(), response: Some(rpc::CommitResponse { results }) })
+        Content::Answer(Answer {
+            key: key.clone(),
+            response: Some(rpc::CommitResponse { results }),
+        })
     });
-    let records = objects.chain(blobs).chain(answers).map(|content| Record { content: Some(content) }.encode_to_vec());
+    let records = objects
+        .chain(blobs)
+        .chain(answers)
+        .map(|content| Record { content: Some(content) }.encode_to_vec());
     let mut crc = crc32fast::Hasher::new();
     let mut first = MAGIC.to_vec();
     first.extend(framed(&header.encode_to_vec()));
     let end: Option<Vec<u8>> = None;
-    let pieces = std::iter::once(Some(first)).chain(records.map(|record| Some(framed(&record)))).chain([end]);
+    let pieces = std::iter::once(Some(first))
+        .chain(records.map(|record| Some(framed(&record))))
+        .chain([end]);
     pieces.map(move |piece| match piece {
         Some(bytes) => {
             crc.update(&bytes);
@@ -158,7 +176,8 @@ pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
         match Record::decode(next).map_err(damaged)?.content {
             Some(Content::Object(message)) => {
                 // Without the limit on what users send: what is stored must be read again.
-                let object = serde_json::from_slice(&message.json).map_err(|e| CheckpointError::Damaged(e.to_string()))?;
+                let object =
+                    serde_json::from_slice(&message.json).map_err(|e| CheckpointError::Damaged(e.to_string()))?;
                 insert(&mut store, &message, object)?;
             }
             Some(Content::Blob(blob)) => {
@@ -166,7 +185,9 @@ pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
             }
             Some(Content::Answer(answer)) => {
                 let results = answer.response.unwrap_or_default().results;
-                store.answers.push_back((answer.key, results.iter().map(result_of).collect()));
+                store
+                    .answers
+                    .push_back((answer.key, results.iter().map(result_of).collect()));
             }
             None => return Err(CheckpointError::Damaged("a record has no content".to_owned())),
         }
@@ -174,7 +195,10 @@ pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
 }
 
 fn insert(store: &mut Store, message: &rpc::Object, object: Object) -> Result<(), CheckpointError> {
-    let key = message.key.as_ref().ok_or_else(|| CheckpointError::Damaged("an object has no key".to_owned()))?;
+    let key = message
+        .key
+        .as_ref()
+        .ok_or_else(|| CheckpointError::Damaged("an object has no key".to_owned()))?;
     let key = sampan_api::Key::from(key);
     store.state.index.change(&key, None, Some(&object));
     store.state.objects.insert(key, Arc::new(object));

@@ -67,7 +67,8 @@ impl Command {
     /// As [`Command::decode`]; in the place of plans that cannot be read (an object too large) stand empty ones, and why.
     /// One bad plan must not take those along that were committed together with it.
     pub(crate) fn read(bytes: Bytes) -> Result<(Self, Vec<(usize, ApiError)>), ApiError> {
-        let wire = Wire::decode(bytes).map_err(|e| ApiError::internal(format!("an entry of the log is damaged: {e}")))?;
+        let wire =
+            Wire::decode(bytes).map_err(|e| ApiError::internal(format!("an entry of the log is damaged: {e}")))?;
         if wire.version != VERSION {
             let message = format!(
                 "an entry of the log is of version {}, and this program reads {VERSION}: start the program that wrote it",

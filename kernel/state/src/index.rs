@@ -51,14 +51,20 @@ impl Index {
 
     fn count(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
         if let (Some(before), Some(after)) = (before, after) {
-            let same = |name: &str| before.fields.get(name).map(|raw| raw.get()) == after.fields.get(name).map(|raw| raw.get());
+            let same = |name: &str| {
+                before.fields.get(name).map(|raw| raw.get()) == after.fields.get(name).map(|raw| raw.get())
+            };
             if same("spec") && (same("status") || is_finished(before) == is_finished(after)) {
                 return;
             }
         }
         if let Some((node, amount)) = self.counted.remove(key) {
             let used = self.usage(&node).minus(amount);
-            if used == Resources::default() { self.usage.remove(&node) } else { self.usage.insert(node, used) };
+            if used == Resources::default() {
+                self.usage.remove(&node)
+            } else {
+                self.usage.insert(node, used)
+            };
         }
         if let Some((node, amount)) = after.and_then(counts) {
             self.usage.insert(node.clone(), self.usage(&node).plus(amount));
@@ -83,7 +89,11 @@ impl Index {
 
     /// What a pod counts for on a node.
     pub fn counted(&self, pod: &Key, node: &str) -> Resources {
-        self.counted.get(pod).filter(|(on, _)| on == node).map(|(_, amount)| *amount).unwrap_or_default()
+        self.counted
+            .get(pod)
+            .filter(|(on, _)| on == node)
+            .map(|(_, amount)| *amount)
+            .unwrap_or_default()
     }
 }
 

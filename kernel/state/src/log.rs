@@ -38,7 +38,8 @@ impl Recovered {
             if entry.index <= self.checkpoint_index {
                 continue;
             }
-            self.entries.truncate(usize::try_from(entry.index - self.checkpoint_index - 1).unwrap_or(usize::MAX));
+            self.entries
+                .truncate(usize::try_from(entry.index - self.checkpoint_index - 1).unwrap_or(usize::MAX));
             self.entries.push(entry);
         }
     }
@@ -62,7 +63,13 @@ impl Log {
     /// # Errors
     /// If entries are missing, for people.
     pub fn new(mut recovered: Recovered) -> Result<Self, String> {
-        let Recovered { checkpoint_index: index, checkpoint_term: term, hard_state, entries, .. } = &mut recovered;
+        let Recovered {
+            checkpoint_index: index,
+            checkpoint_term: term,
+            hard_state,
+            entries,
+            ..
+        } = &mut recovered;
         // Terms never fall in a log: these were overtaken by the checkpoint, which came from a leader.
         if entries.first().is_some_and(|entry| entry.term < *term) {
             entries.clear();
@@ -79,7 +86,10 @@ impl Log {
         }
         let last = *index + entries.len() as u64;
         if hard_state.commit > last {
-            return Err(format!("entries up to {} were committed, and those after {last} are missing", hard_state.commit));
+            return Err(format!(
+                "entries up to {} were committed, and those after {last} are missing",
+                hard_state.commit
+            ));
         }
         Ok(Log {
             hard_state: recovered.hard_state,
@@ -164,7 +174,10 @@ impl Storage for Log {
             return Err(raft::Error::Store(StorageError::Compacted));
         }
         let place = usize::try_from(index - self.before.0 - 1).unwrap_or(usize::MAX);
-        self.entries.get(place).map(|entry| entry.term).ok_or(raft::Error::Store(StorageError::Unavailable))
+        self.entries
+            .get(place)
+            .map(|entry| entry.term)
+            .ok_or(raft::Error::Store(StorageError::Unavailable))
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -6,7 +6,9 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// FNV-1a, 64 bits. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>
 pub fn seed(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// splitmix64's finaliser. Source: Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014.
@@ -22,7 +24,10 @@ pub fn uid(cluster: u64, revision: u64, count: u64) -> String {
     let high = mix(cluster ^ mix(revision));
     let low = mix(high ^ mix(count.wrapping_add(1)));
     // The revision stays readable in the low half, so that no two of one cluster can ever be equal.
-    let (high, low) = (high ^ low.rotate_left(32), (revision << 16 ^ count) & 0x3fff_ffff_ffff_ffff);
+    let (high, low) = (
+        high ^ low.rotate_left(32),
+        (revision << 16 ^ count) & 0x3fff_ffff_ffff_ffff,
+    );
     format!(
         "{:08x}-{:04x}-8{:03x}-{:04x}-{:012x}",
         high >> 32,
@@ -51,8 +56,9 @@ mod tests {
 
     #[test]
     fn uids_are_uuids_and_differ() {
-        let uids: BTreeSet<_> =
-            (0..1000).flat_map(|revision| (0..3).map(move |count| uid(seed("c"), revision, count))).collect();
+        let uids: BTreeSet<_> = (0..1000)
+            .flat_map(|revision| (0..3).map(move |count| uid(seed("c"), revision, count)))
+            .collect();
         assert_eq!(uids.len(), 3000);
         let one = uids.first().unwrap();
         assert_eq!((one.len(), &one[14..15], &one[19..20]), (36, "8", "8"));

@@ -91,8 +91,16 @@ impl Replica {
             pre_vote: true,
             ..Config::default()
         };
-        let node = RawNode::new(&config, Log::new(recovered).map_err(ReplicaError::Log)?, &slog::Logger::root(slog::Discard, slog::o!()))?;
-        let mut replica = Replica { node, store, ready: None };
+        let node = RawNode::new(
+            &config,
+            Log::new(recovered).map_err(ReplicaError::Log)?,
+            &slog::Logger::root(slog::Discard, slog::o!()),
+        )?;
+        let mut replica = Replica {
+            node,
+            store,
+            ready: None,
+        };
         if replica.node.store().members.voters == [id] {
             // Alone there is nobody to wait for.
             replica.node.campaign()?;
@@ -177,7 +185,10 @@ impl Replica {
             return Ok(None);
         }
         let mut ready = self.node.ready();
-        let mut output = Output { messages: ready.take_messages(), ..Output::default() };
+        let mut output = Output {
+            messages: ready.take_messages(),
+            ..Output::default()
+        };
         if !ready.snapshot().is_empty() {
             let snapshot = ready.snapshot().clone();
             let (store, _) = checkpoint::decode(&snapshot.data)?;
@@ -192,7 +203,10 @@ impl Replica {
         if ready.must_sync() || !ready.entries().is_empty() || ready.hs().is_some() {
             // Every record says the term, the vote and the commit: the driver may let go of all older ones.
             let hard_state = Some(self.node.store().hard_state().clone());
-            output.persist = Some(Persisted { entries: ready.entries().clone(), hard_state });
+            output.persist = Some(Persisted {
+                entries: ready.entries().clone(),
+                hard_state,
+            });
         }
         self.ready = Some(ready);
         Ok(Some(output))
@@ -203,9 +217,14 @@ impl Replica {
     /// # Errors
     /// If a committed change of members cannot be read.
     pub fn persisted(&mut self) -> Result<Outcome, ReplicaError> {
-        let Some(mut ready) = self.ready.take() else { return Ok(Outcome::default()) };
+        let Some(mut ready) = self.ready.take() else {
+            return Ok(Outcome::default());
+        };
         let members = self.members().clone();
-        let mut outcome = Outcome { messages: ready.take_persisted_messages(), ..Outcome::default() };
+        let mut outcome = Outcome {
+            messages: ready.take_persisted_messages(),
+            ..Outcome::default()
+        };
         let committed = ready.take_committed_entries();
         self.apply_all(committed, &mut outcome)?;
         let mut light = self.node.advance(ready);
@@ -217,7 +236,10 @@ impl Replica {
         self.node.advance_apply();
         if *self.members() != members {
             let hard_state = Some(self.node.store().hard_state().clone());
-            outcome.persist = Some(Persisted { entries: Vec::new(), hard_state });
+            outcome.persist = Some(Persisted {
+                entries: Vec::new(),
+                hard_state,
+            });
         }
         Ok(outcome)
     }
@@ -287,14 +309,22 @@ impl Replica {
             return;
         }
         let header = self.header();
-        let metadata =
-            SnapshotMetadata { conf_state: header.members.clone(), index: header.index, term: header.term };
+        let metadata = SnapshotMetadata {
+            conf_state: header.members.clone(),
+            index: header.index,
+            term: header.term,
+        };
         let data: Vec<u8> = checkpoint::encode(&header, &self.store).flatten().collect();
-        self.node.mut_store().snapshot = Some(Snapshot { data: data.into(), metadata: Some(metadata) });
+        self.node.mut_store().snapshot = Some(Snapshot {
+            data: data.into(),
+            metadata: Some(metadata),
+        });
     }
 }
 
 fn decode_error(error: prost::DecodeError) -> ReplicaError {
     let message = format!("a change of members in the log is damaged: {error}");
-    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(ApiError::internal(message).message))
+    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(
+        ApiError::internal(message).message,
+    ))
 }

@@ -94,7 +94,8 @@ impl Snapshot {
     /// What names this uid as an owner, by key.
     pub fn owned_by(&self, uid: &str) -> Vec<(Key, Arc<Object>)> {
         let keys = self.index.dependents(uid);
-        keys.filter_map(|key| self.get(key).map(|object| (key.clone(), object))).collect()
+        keys.filter_map(|key| self.get(key).map(|object| (key.clone(), object)))
+            .collect()
     }
 
     /// What the pods bound to a node, and not finished, ask for together.
@@ -124,9 +125,16 @@ impl Snapshot {
             );
             return Err(ApiError::new(Reason::Expired, message));
         }
-        let first = match self.events.binary_search_by(|event| event.revision.cmp(&(revision + 1))) {
+        let first = match self
+            .events
+            .binary_search_by(|event| event.revision.cmp(&(revision + 1)))
+        {
             // Several events share a revision: go to the first of them.
-            Ok(found) => (0..=found).rev().take_while(|i| self.events[*i].revision > revision).last().unwrap_or(found),
+            Ok(found) => (0..=found)
+                .rev()
+                .take_while(|i| self.events[*i].revision > revision)
+                .last()
+                .unwrap_or(found),
             Err(place) => place,
         };
         Ok(self.events.focus().narrow(first..).into_iter().cloned().collect())

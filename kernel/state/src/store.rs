@@ -81,7 +81,10 @@ impl Store {
         if !key.is_empty()
             && let Some((_, results)) = self.answers.iter().find(|(known, _)| known == key)
         {
-            return Applied { results: results.clone(), events: Vec::new() };
+            return Applied {
+                results: results.clone(),
+                events: Vec::new(),
+            };
         }
         for blob in &command.blobs {
             self.state.blobs.insert(digest_of(blob), blob.clone());
@@ -98,7 +101,11 @@ impl Store {
             self.compact(command.compact_to.min(self.state.revision));
         }
         if self.state.events.len() > 2 * EVENTS {
-            let keep_after = self.state.events.get(self.state.events.len() - EVENTS).map(|event| event.revision);
+            let keep_after = self
+                .state
+                .events
+                .get(self.state.events.len() - EVENTS)
+                .map(|event| event.revision);
             self.compact(keep_after.unwrap_or_default());
         }
         if !key.is_empty() {
@@ -127,7 +134,11 @@ impl Store {
             self.state.events.push_back(event);
         }
         let objects = keys.iter().map(|key| self.state.get(key)).collect();
-        Ok(Committed { revision: self.state.revision, keys, objects })
+        Ok(Committed {
+            revision: self.state.revision,
+            keys,
+            objects,
+        })
     }
 
     /// Puts a change into the maps.
@@ -136,7 +147,11 @@ impl Store {
         let (kind, object) = match (after, &before) {
             (Some(mut object), _) => {
                 object.metadata.resource_version = revision;
-                let kind = if before.is_some() { EventKind::Modified } else { EventKind::Added };
+                let kind = if before.is_some() {
+                    EventKind::Modified
+                } else {
+                    EventKind::Added
+                };
                 (kind, Arc::new(object))
             }
             (None, before) => {
@@ -151,11 +166,22 @@ impl Store {
             EventKind::Deleted => self.state.objects.remove(&key),
             EventKind::Added | EventKind::Modified => self.state.objects.insert(key.clone(), object.clone()),
         };
-        Arc::new(Event { kind, revision, key, object, previous: before })
+        Arc::new(Event {
+            kind,
+            revision,
+            key,
+            object,
+            previous: before,
+        })
     }
 
     fn compact(&mut self, revision: Revision) {
-        while self.state.events.front().is_some_and(|event| event.revision <= revision) {
+        while self
+            .state
+            .events
+            .front()
+            .is_some_and(|event| event.revision <= revision)
+        {
             self.state.events.pop_front();
         }
         self.state.compacted = self.state.compacted.max(revision);
@@ -180,7 +206,10 @@ impl Snapshot {
     /// # Errors
     /// Why it would be refused.
     pub fn rehearse(&self, plan: &Plan, now_ms: u64) -> Result<Committed, ApiError> {
-        let mut store = Store { state: self.clone(), ..Store::new("") };
+        let mut store = Store {
+            state: self.clone(),
+            ..Store::new("")
+        };
         store.commit(plan, now_ms, &mut Vec::new())
     }
 }

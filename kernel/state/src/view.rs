@@ -62,7 +62,12 @@ impl PodView {
     /// # Errors
     /// What is wrong with it, for people.
     pub fn of(pod: &Object) -> Result<Self, String> {
-        let Some(spec) = pod.fields.get("spec") else { return Ok(PodView { asks: one_pod(), ..PodView::default() }) };
+        let Some(spec) = pod.fields.get("spec") else {
+            return Ok(PodView {
+                asks: one_pod(),
+                ..PodView::default()
+            });
+        };
         let spec: Option<PodSpec<'_>> = serde_json::from_str(spec.get()).map_err(|error| error.to_string())?;
         let spec = spec.unwrap_or_default();
         let asks = spec.asks()?;
@@ -109,16 +114,23 @@ pub fn is_finished(pod: &Object) -> bool {
     struct Status {
         phase: Option<String>,
     }
-    matches!(field::<Status>(pod, "status").phase.as_deref(), Some("Succeeded" | "Failed"))
+    matches!(
+        field::<Status>(pod, "status").phase.as_deref(),
+        Some("Succeeded" | "Failed")
+    )
 }
 
 fn field<'a, T: Deserialize<'a> + Default>(object: &'a Object, name: &str) -> T {
     let raw = object.fields.get(name);
-    raw.and_then(|raw| serde_json::from_str::<Option<T>>(raw.get()).ok().flatten()).unwrap_or_default()
+    raw.and_then(|raw| serde_json::from_str::<Option<T>>(raw.get()).ok().flatten())
+        .unwrap_or_default()
 }
 
 fn one_pod() -> Resources {
-    Resources { pods: 1, ..Resources::default() }
+    Resources {
+        pods: 1,
+        ..Resources::default()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -175,7 +187,10 @@ impl PodSpec<'_> {
             sum = sum.plus(container.asks()?);
         }
         for container in self.init_containers.iter().flatten() {
-            let sidecar = container.restart_policy.as_ref().is_some_and(|policy| policy.0 == "Always");
+            let sidecar = container
+                .restart_policy
+                .as_ref()
+                .is_some_and(|policy| policy.0 == "Always");
             let asks = container.asks()?;
             sum = if sidecar { sum.plus(asks) } else { sum.max(asks) };
         }
@@ -188,13 +203,18 @@ impl PodSpec<'_> {
 
 impl Container<'_> {
     fn asks(&self) -> Result<Resources, String> {
-        let Some(demands) = &self.resources else { return Ok(Resources::default()) };
+        let Some(demands) = &self.resources else {
+            return Ok(Resources::default());
+        };
         let none = Amounts::default();
         let limits = demands.limits.as_ref().unwrap_or(&none);
         let requests = demands.requests.as_ref().unwrap_or(&none);
         // A limit without a request is the request.
         fn or<'b>(request: &'b Option<Text<'b>>, limit: &'b Option<Text<'b>>) -> Option<Text<'b>> {
-            request.as_ref().or(limit.as_ref()).map(|text| Text(Cow::Borrowed(&text.0)))
+            request
+                .as_ref()
+                .or(limit.as_ref())
+                .map(|text| Text(Cow::Borrowed(&text.0)))
         }
         let both = Amounts {
             cpu: or(&requests.cpu, &limits.cpu),
@@ -214,7 +234,9 @@ impl Amounts<'_> {
             ("ephemeral-storage", &self.ephemeral_storage),
             ("pods", &self.pods),
         ];
-        let given = named.into_iter().filter_map(|(name, text)| Some((name, &*text.as_ref()?.0)));
+        let given = named
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, &*text.as_ref()?.0)));
         Resources::from_quantities(given).map_err(|error| error.to_string())
     }
 }
@@ -256,12 +278,14 @@ mod tests {
     use serde_json::json;
 
     fn pod(spec: serde_json::Value) -> Object {
-        Object::from_value(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})).unwrap()
+        Object::from_value(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+            .unwrap()
     }
 
     #[test]
     fn asks_for_what_the_full_types_say() {
-        let container = |kind: &str, cpu: &str| json!({"name": "c", "resources": {kind: {"cpu": cpu, "memory": "1Mi"}}});
+        let container =
+            |kind: &str, cpu: &str| json!({"name": "c", "resources": {kind: {"cpu": cpu, "memory": "1Mi"}}});
         let mut sidecar = container("requests", "10m");
         sidecar["restartPolicy"] = "Always".into();
         for spec in [
@@ -281,7 +305,10 @@ mod tests {
     fn numbers_nulls_and_escapes_are_read() {
         let spec = json!({"nodeName": "a\"b", "containers": [{"resources": {"requests": {"cpu": 2, "memory": 1024}}}]});
         let view = PodView::of(&pod(spec)).unwrap();
-        assert_eq!((view.node.as_str(), view.asks.milli_cpu, view.asks.memory), ("a\"b", 2000, 1024));
+        assert_eq!(
+            (view.node.as_str(), view.asks.milli_cpu, view.asks.memory),
+            ("a\"b", 2000, 1024)
+        );
         let spec = json!({"nodeName": null, "containers": null, "tolerations": null});
         assert_eq!(PodView::of(&pod(spec)).unwrap().node, "");
         assert!(PodView::of(&pod(json!("text"))).is_err());

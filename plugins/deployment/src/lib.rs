@@ -20,7 +20,11 @@ pub struct Deployment;
 
 impl Controller for Deployment {
     fn describe() -> Description {
-        description("deployment", env!("CARGO_PKG_VERSION"), "Rolls a Deployment's pods from template to template.")
+        description(
+            "deployment",
+            env!("CARGO_PKG_VERSION"),
+            "Rolls a Deployment's pods from template to template.",
+        )
     }
 
     fn watches() -> Vec<Watch> {
@@ -29,7 +33,9 @@ impl Controller for Deployment {
 
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> Result<Plan, String> {
         let mut plan = Plan::default();
-        let Some(deployment) = snapshot.get(key) else { return Ok(plan) };
+        let Some(deployment) = snapshot.get(key) else {
+            return Ok(plan);
+        };
         if deployment.is_deleting() {
             return Ok(plan);
         }
@@ -54,7 +60,11 @@ impl Controller for Deployment {
                 }
             }
         }
-        let shown = status::Shown { sets: &sets, current, created };
+        let shown = status::Shown {
+            sets: &sets,
+            current,
+            created,
+        };
         status::report(&mut plan, &deployment, &shown, now_ms);
         Ok(plan)
     }
@@ -92,7 +102,11 @@ fn create(plan: &mut Plan, deployment: &Object, sets: &[Object], snapshot: &dyn 
             let hash = template::hash(template, count);
             (format!("{}-{hash}", deployment.name()), hash, count)
         })
-        .find(|(name, _, _)| snapshot.get(&Key::new("replicasets.apps", &deployment.key.namespace, name)).is_none())
+        .find(|(name, _, _)| {
+            snapshot
+                .get(&Key::new("replicasets.apps", &deployment.key.namespace, name))
+                .is_none()
+        })
         .unwrap_or_default();
     let revision = (sets.iter().map(revision_of).max().unwrap_or(0) + 1).to_string();
     let mut template = template.clone();
@@ -121,7 +135,11 @@ fn create(plan: &mut Plan, deployment: &Object, sets: &[Object], snapshot: &dyn 
     if collisions > 0 {
         plan.patch_status(deployment, json!({"collisionCount": collisions}));
     }
-    plan.normal(deployment, "ScalingReplicaSet", format!("Scaled up replica set {name} from 0 to {replicas}"));
+    plan.normal(
+        deployment,
+        "ScalingReplicaSet",
+        format!("Scaled up replica set {name} from 0 to {replicas}"),
+    );
     name
 }
 
@@ -134,7 +152,13 @@ fn annotations(deployment: &Object, revision: &str) -> sampan_sdk::Value {
     if let Some(map) = annotations.as_object_mut() {
         map.remove("kubectl.kubernetes.io/last-applied-configuration");
         map.insert(REVISION.to_owned(), json!(revision));
-        map.extend(rollout::bounds(deployment).annotations().as_object().cloned().unwrap_or_default());
+        map.extend(
+            rollout::bounds(deployment)
+                .annotations()
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
+        );
     }
     annotations
 }
@@ -142,14 +166,24 @@ fn annotations(deployment: &Object, revision: &str) -> sampan_sdk::Value {
 /// Gives the current ReplicaSet the highest revision, if an older one is taken up again; the deployment's revision.
 fn take_up(plan: &mut Plan, deployment: &Object, sets: &[Object], current: Option<&Object>) -> Option<String> {
     let current = current?;
-    let others = sets.iter().filter(|set| set.key != current.key).map(revision_of).max().unwrap_or(0);
-    let revision = revision_of(current).max(others + i64::from(revision_of(current) <= others)).to_string();
+    let others = sets
+        .iter()
+        .filter(|set| set.key != current.key)
+        .map(revision_of)
+        .max()
+        .unwrap_or(0);
+    let revision = revision_of(current)
+        .max(others + i64::from(revision_of(current) <= others))
+        .to_string();
     if current.annotation(REVISION) != Some(&revision) {
         let change_cause = deployment.annotation("kubernetes.io/change-cause");
         let annotations = json!({REVISION: revision, "kubernetes.io/change-cause": change_cause});
         plan.patch(current, json!({"metadata": {"annotations": annotations}}));
     }
-    plan.patch(current, json!({"spec": {"minReadySeconds": deployment.spec()["minReadySeconds"]}}));
+    plan.patch(
+        current,
+        json!({"spec": {"minReadySeconds": deployment.spec()["minReadySeconds"]}}),
+    );
     Some(revision)
 }
 
@@ -159,10 +193,13 @@ fn clean_up(plan: &mut Plan, deployment: &Object, sets: &[Object], current: Opti
         return;
     }
     let keep = usize::try_from(deployment.spec_number("/revisionHistoryLimit", HISTORY)).unwrap_or(0);
-    let empty = |set: &&Object| {
-        set.spec_number("/replicas", 0) == 0 && set.status()["replicas"].as_i64().unwrap_or(0) == 0
-    };
-    let mut old: Vec<&Object> = sets.iter().filter(|set| current.is_some_and(|c| c.key != set.key)).filter(empty).collect();
+    let empty =
+        |set: &&Object| set.spec_number("/replicas", 0) == 0 && set.status()["replicas"].as_i64().unwrap_or(0) == 0;
+    let mut old: Vec<&Object> = sets
+        .iter()
+        .filter(|set| current.is_some_and(|c| c.key != set.key))
+        .filter(empty)
+        .collect();
     old.sort_by_key(|set| revision_of(set));
     let beyond = old.len().saturating_sub(keep);
     old.into_iter().take(beyond).for_each(|set| plan.delete(set));

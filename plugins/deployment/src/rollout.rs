@@ -32,23 +32,38 @@ impl Bounds {
 pub fn bounds(deployment: &Object) -> Bounds {
     let wanted = deployment.spec_number("/replicas", 1);
     let share = |name: &str, up: bool| {
-        let value = deployment.spec().pointer(&format!("/strategy/rollingUpdate/{name}")).unwrap_or(&Value::Null);
+        let value = deployment
+            .spec()
+            .pointer(&format!("/strategy/rollingUpdate/{name}"))
+            .unwrap_or(&Value::Null);
         let percent = match value {
             Value::Number(number) => return number.as_i64().unwrap_or(0),
             Value::String(text) => text.trim_end_matches('%').parse().unwrap_or(25),
             _ => 25,
         };
         // Kubernetes rounds the surge up and the unavailable down.
-        if up { (wanted * percent + 99) / 100 } else { wanted * percent / 100 }
+        if up {
+            (wanted * percent + 99) / 100
+        } else {
+            wanted * percent / 100
+        }
     };
     if is_recreate(deployment) {
-        return Bounds { wanted, surge: 0, unavailable: wanted };
+        return Bounds {
+            wanted,
+            surge: 0,
+            unavailable: wanted,
+        };
     }
     let (surge, mut unavailable) = (share("maxSurge", true), share("maxUnavailable", false).min(wanted));
     if surge == 0 && unavailable == 0 {
         unavailable = 1;
     }
-    Bounds { wanted, surge, unavailable }
+    Bounds {
+        wanted,
+        surge,
+        unavailable,
+    }
 }
 
 fn is_recreate(deployment: &Object) -> bool {
@@ -74,7 +89,11 @@ pub fn first_replicas(deployment: &Object, sets: &[Object]) -> i64 {
     let Bounds { wanted, surge, .. } = bounds(deployment);
     let old: i64 = sets.iter().map(replicas).sum();
     if is_recreate(deployment) {
-        return if old + sets.iter().map(pods).sum::<i64>() == 0 { wanted } else { 0 };
+        return if old + sets.iter().map(pods).sum::<i64>() == 0 {
+            wanted
+        } else {
+            0
+        };
     }
     (wanted + surge - old).clamp(0, wanted)
 }
@@ -92,13 +111,20 @@ fn scale(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
 
 /// Scales, or notes at least what the size is right for.
 fn settle(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
-    if replicas(set) == to { resize(plan, deployment, set, to) } else { scale(plan, deployment, set, to) }
+    if replicas(set) == to {
+        resize(plan, deployment, set, to)
+    } else {
+        scale(plan, deployment, set, to)
+    }
 }
 
 /// Writes a size and what it was reckoned for, where either is new.
 fn resize(plan: &mut Plan, deployment: &Object, set: &Object, to: i64) {
     let annotations = bounds(deployment).annotations();
-    plan.patch(set, json!({"metadata": {"annotations": annotations}, "spec": {"replicas": to}}));
+    plan.patch(
+        set,
+        json!({"metadata": {"annotations": annotations}, "spec": {"replicas": to}}),
+    );
 }
 
 /// One step forward.
@@ -116,7 +142,11 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
     let old_total: i64 = old.iter().map(|set| replicas(set)).sum();
     // Up: as far as the surge allows. A lower wish is followed at once.
     let room = (bounds.wanted + bounds.surge - old_total - replicas(current)).max(0);
-    let next = if replicas(current) > bounds.wanted { bounds.wanted } else { (replicas(current) + room).min(bounds.wanted) };
+    let next = if replicas(current) > bounds.wanted {
+        bounds.wanted
+    } else {
+        (replicas(current) + room).min(bounds.wanted)
+    };
     scale(plan, deployment, current, next);
     // Down: as many as may go, so that enough stay available. Pods that are not available go first and cost nothing.
     let enough = bounds.wanted - bounds.unavailable;
@@ -137,7 +167,8 @@ pub fn advance(plan: &mut Plan, deployment: &Object, sets: &[Object], current: O
         *count -= going;
         may_go -= going;
     }
-    left.iter().for_each(|(set, count)| scale(plan, deployment, set, *count));
+    left.iter()
+        .for_each(|(set, count)| scale(plan, deployment, set, *count));
 }
 
 /// Whether the deployment was scaled in the middle of a rollout: ReplicaSets with pods were sized for another wish.
@@ -173,7 +204,11 @@ pub fn scale_in_proportion(plan: &mut Plan, deployment: &Object, sets: &[Object]
     let mut sizes: Vec<i64> = Vec::new();
     for set in &active {
         let (share, left) = (share(deployment, &bounds, set) - replicas(set), to_add - added);
-        let change = if to_add > 0 { share.clamp(0, left) } else { share.clamp(left, 0) };
+        let change = if to_add > 0 {
+            share.clamp(0, left)
+        } else {
+            share.clamp(left, 0)
+        };
         added += change;
         sizes.push(replicas(set) + change);
     }
@@ -187,6 +222,9 @@ pub fn scale_in_proportion(plan: &mut Plan, deployment: &Object, sets: &[Object]
 
 /// The size of a ReplicaSet, were all of them scaled alike.
 fn share(deployment: &Object, bounds: &Bounds, set: &Object) -> i64 {
-    let known = number(set, MOST).or_else(|| deployment.status()["replicas"].as_i64()).unwrap_or(0).max(1);
+    let known = number(set, MOST)
+        .or_else(|| deployment.status()["replicas"].as_i64())
+        .unwrap_or(0)
+        .max(1);
     (2 * replicas(set) * bounds.most() + known) / (2 * known)
 }

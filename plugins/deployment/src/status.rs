@@ -46,14 +46,24 @@ impl Counts {
     fn of(shown: &Shown<'_>) -> Self {
         let sum = |field: &str| shown.sets.iter().map(|set| count(set, field)).sum::<i64>();
         let (total, ready, available) = (sum("replicas"), sum("readyReplicas"), sum("availableReplicas"));
-        Counts { total, updated: shown.current.map_or(0, |set| count(set, "replicas")), ready, available }
+        Counts {
+            total,
+            updated: shown.current.map_or(0, |set| count(set, "replicas")),
+            ready,
+            available,
+        }
     }
 
     /// As the status has them.
     fn known(deployment: &Object) -> Self {
         let known = |field: &str| count(deployment, field);
         let (total, updated) = (known("replicas"), known("updatedReplicas"));
-        Counts { total, updated, ready: known("readyReplicas"), available: known("availableReplicas") }
+        Counts {
+            total,
+            updated,
+            ready: known("readyReplicas"),
+            available: known("availableReplicas"),
+        }
     }
 
     /// Whether there is progress since.
@@ -72,9 +82,17 @@ pub fn report(plan: &mut Plan, deployment: &Object, shown: &Shown<'_>, now_ms: u
     let asked: i64 = shown.sets.iter().map(|set| set.spec_number("/replicas", 0)).sum();
     let number = |count: i64| if count == 0 { Value::Null } else { json!(count) };
     let availability = if counts.available >= bounds.wanted - bounds.unavailable {
-        ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.".to_owned())
+        (
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.".to_owned(),
+        )
     } else {
-        ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".to_owned())
+        (
+            "False",
+            "MinimumReplicasUnavailable",
+            "Deployment does not have minimum availability.".to_owned(),
+        )
     };
     let available = condition(deployment, "Available", availability, false, now_ms);
     let progressing = progressing(plan, deployment, shown, &counts, now_ms);
@@ -94,7 +112,9 @@ pub fn report(plan: &mut Plan, deployment: &Object, shown: &Shown<'_>, now_ms: u
 
 fn progressing(plan: &mut Plan, deployment: &Object, shown: &Shown<'_>, counts: &Counts, now_ms: u64) -> Value {
     let known = deployment.condition("Progressing");
-    let was = known.and_then(|condition| condition["reason"].as_str()).unwrap_or_default();
+    let was = known
+        .and_then(|condition| condition["reason"].as_str())
+        .unwrap_or_default();
     let name = shown.current.map_or_else(|| deployment.name(), Object::name);
     let say = |status, reason, message, touched| {
         condition(deployment, "Progressing", (status, reason, message), touched, now_ms)
@@ -116,14 +136,26 @@ fn progressing(plan: &mut Plan, deployment: &Object, shown: &Shown<'_>, counts: 
     let deadline_ms = u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
     if let Some(created) = &shown.created {
         plan.wake_up(&deployment.key, deadline_ms);
-        return say("True", "NewReplicaSetCreated", format!("Created new replica set \"{created}\""), true);
+        return say(
+            "True",
+            "NewReplicaSetCreated",
+            format!("Created new replica set \"{created}\""),
+            true,
+        );
     }
     let begins = matches!(was, "" | "DeploymentPaused" | "NewReplicaSetAvailable");
     if begins || counts.are_better_than(&Counts::known(deployment)) {
         plan.wake_up(&deployment.key, deadline_ms);
-        return say("True", "ReplicaSetUpdated", format!("ReplicaSet \"{name}\" is progressing."), true);
+        return say(
+            "True",
+            "ReplicaSetUpdated",
+            format!("ReplicaSet \"{name}\" is progressing."),
+            true,
+        );
     }
-    let since = known.and_then(|condition| condition["lastUpdateTime"].as_str()).and_then(time::parse);
+    let since = known
+        .and_then(|condition| condition["lastUpdateTime"].as_str())
+        .and_then(time::parse);
     let until = since.unwrap_or(now_ms).saturating_add(deadline_ms);
     if until <= now_ms {
         let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
@@ -148,8 +180,16 @@ fn condition(
     let same = |field: &str, value: &str| known.is_some_and(|known| known[field] == value);
     let kept = |field: &str| known.map_or_else(|| now.clone(), |known| known[field].clone());
     let unchanged = same("status", status) && same("reason", reason) && same("message", &message);
-    let transition = if same("status", status) { kept("lastTransitionTime") } else { now.clone() };
-    let update = if unchanged && !touched { kept("lastUpdateTime") } else { now };
+    let transition = if same("status", status) {
+        kept("lastTransitionTime")
+    } else {
+        now.clone()
+    };
+    let update = if unchanged && !touched {
+        kept("lastUpdateTime")
+    } else {
+        now
+    };
     json!({
         "type": kind, "status": status, "reason": reason, "message": message,
         "lastUpdateTime": update, "lastTransitionTime": transition,

@@ -10,7 +10,9 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The ReplicaSet that has the deployment's template; of several the oldest.
 pub fn current<'a>(deployment: &Object, sets: &'a [Object]) -> Option<&'a Object> {
     let wanted = without_hash(&deployment.spec()["template"]);
-    let same = sets.iter().filter(|set| without_hash(&set.spec()["template"]) == wanted);
+    let same = sets
+        .iter()
+        .filter(|set| without_hash(&set.spec()["template"]) == wanted);
     same.min_by_key(|set| (set.created_ms(), set.key.name.clone()))
 }
 
@@ -28,9 +30,9 @@ pub fn hash(template: &Value, collisions: i64) -> String {
     if collisions > 0 {
         text.push_str(&collisions.to_string());
     }
-    let mut hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut letter = || {
         let letter = ALPHABET[(hash % 27) as usize];
         hash /= 27;

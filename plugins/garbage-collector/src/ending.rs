@@ -20,7 +20,9 @@ pub fn reconcile(object: &Object, snapshot: &dyn Snapshot) -> Plan {
     let waits_for = |finalizer: &str| object.finalizers().contains(&finalizer);
     if waits_for(ORPHAN) {
         let mut plan = Plan::default();
-        dependents(object, snapshot).iter().for_each(|dependent| unlink(&mut plan, dependent, &[object.uid()]));
+        dependents(object, snapshot)
+            .iter()
+            .for_each(|dependent| unlink(&mut plan, dependent, &[object.uid()]));
         release(&mut plan, object, ORPHAN);
         return plan;
     }
@@ -40,9 +42,15 @@ fn foreground(object: &Object, snapshot: &dyn Snapshot) -> Plan {
         release(&mut plan, object, FOREGROUND);
         return plan;
     }
-    for dependent in dependents.iter().filter(|dependent| !dependent.is_deleting()).take(MOST_DELETIONS) {
+    for dependent in dependents
+        .iter()
+        .filter(|dependent| !dependent.is_deleting())
+        .take(MOST_DELETIONS)
+    {
         let others = dependent.owners().iter().filter(|owner| owner["uid"] != object.uid());
-        let wanted = others.into_iter().any(|owner| state(owner, dependent, snapshot) == State::Living);
+        let wanted = others
+            .into_iter()
+            .any(|owner| state(owner, dependent, snapshot) == State::Living);
         if wanted {
             unlink(&mut plan, dependent, &[object.uid()]);
         } else {
@@ -55,7 +63,10 @@ fn foreground(object: &Object, snapshot: &dyn Snapshot) -> Plan {
 
 /// Whether an owner must not go before this dependent.
 fn blocks(dependent: &Object, owner: &Object) -> bool {
-    dependent.owners().iter().any(|o| o["uid"] == owner.uid() && o["blockOwnerDeletion"] == true)
+    dependent
+        .owners()
+        .iter()
+        .any(|o| o["uid"] == owner.uid() && o["blockOwnerDeletion"] == true)
 }
 
 fn namespace(namespace: &Object, snapshot: &dyn Snapshot) -> Plan {
@@ -78,6 +89,10 @@ pub fn unlink(plan: &mut Plan, object: &Object, uids: &[&str]) {
 
 /// Takes a finalizer away.
 fn release(plan: &mut Plan, object: &Object, finalizer: &str) {
-    let finalizers: Vec<&str> = object.finalizers().into_iter().filter(|known| *known != finalizer).collect();
+    let finalizers: Vec<&str> = object
+        .finalizers()
+        .into_iter()
+        .filter(|known| *known != finalizer)
+        .collect();
     plan.patch(object, json!({"metadata": {"finalizers": finalizers}}));
 }

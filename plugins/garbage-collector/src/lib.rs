@@ -28,7 +28,11 @@ pub struct GarbageCollector;
 
 impl Controller for GarbageCollector {
     fn describe() -> Description {
-        description("garbage-collector", env!("CARGO_PKG_VERSION"), "Deletes what belongs to nobody any more.")
+        description(
+            "garbage-collector",
+            env!("CARGO_PKG_VERSION"),
+            "Deletes what belongs to nobody any more.",
+        )
     }
 
     fn watches() -> Vec<Watch> {
@@ -38,7 +42,11 @@ impl Controller for GarbageCollector {
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, _now_ms: u64) -> Result<Plan, String> {
         let Some(object) = snapshot.get(key) else {
             // Made in the moment in which their namespace went.
-            let left = if key.resource == "namespaces" { contents(key, snapshot) } else { Vec::new() };
+            let left = if key.resource == "namespaces" {
+                contents(key, snapshot)
+            } else {
+                Vec::new()
+            };
             return Ok(delete_all(key, &left, snapshot));
         };
         if object.is_deleting() {
@@ -92,7 +100,11 @@ fn delete(plan: &mut Plan, object: &Object, foreground: bool, snapshot: &dyn Sna
         }
         plan.patch(object, json!({"metadata": {"finalizers": finalizers}}));
     }
-    plan.writes.push(Write { key: object.key.clone(), operation: Operation::Delete, expect: object.revision });
+    plan.writes.push(Write {
+        key: object.key.clone(),
+        operation: Operation::Delete,
+        expect: object.revision,
+    });
 }
 
 sampan_sdk::export_controller!(GarbageCollector);

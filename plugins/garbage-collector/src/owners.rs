@@ -18,10 +18,16 @@ pub enum State {
 /// Deletes an object without a living owner; one with some forgets those that are gone.
 pub fn reconcile(object: &Object, snapshot: &dyn Snapshot) -> Plan {
     let mut plan = Plan::default();
-    let states: Vec<(&Value, State)> =
-        object.owners().iter().map(|owner| (owner, state(owner, object, snapshot))).collect();
-    let gone: Vec<&str> =
-        states.iter().filter(|(_, state)| *state != State::Living).filter_map(|(owner, _)| owner["uid"].as_str()).collect();
+    let states: Vec<(&Value, State)> = object
+        .owners()
+        .iter()
+        .map(|owner| (owner, state(owner, object, snapshot)))
+        .collect();
+    let gone: Vec<&str> = states
+        .iter()
+        .filter(|(_, state)| *state != State::Living)
+        .filter_map(|(owner, _)| owner["uid"].as_str())
+        .collect();
     if gone.is_empty() {
         return plan;
     }
@@ -37,8 +43,14 @@ pub fn reconcile(object: &Object, snapshot: &dyn Snapshot) -> Plan {
 /// How an owner is. One of a kind that is not known here lives: nothing is deleted on a guess.
 pub fn state(owner: &Value, dependent: &Object, snapshot: &dyn Snapshot) -> State {
     let text = |field: &str| owner[field].as_str().unwrap_or_default();
-    let Some((resource, namespaced)) = resource(text("apiVersion"), text("kind")) else { return State::Living };
-    let namespace = if namespaced { dependent.key.namespace.as_str() } else { "" };
+    let Some((resource, namespaced)) = resource(text("apiVersion"), text("kind")) else {
+        return State::Living;
+    };
+    let namespace = if namespaced {
+        dependent.key.namespace.as_str()
+    } else {
+        ""
+    };
     match snapshot.get(&Key::new(resource, namespace, text("name"))) {
         Some(found) if found.uid() == text("uid") => {
             if found.is_deleting() && found.finalizers().contains(&ending::FOREGROUND) {

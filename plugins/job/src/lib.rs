@@ -1,4 +1,7 @@
 //! The controller `job`: pods run to completion, so many at a time, so often.
+mod pod;
+
+use pod::INDEX;
 use sampan_sdk::{
     Value,
     controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
@@ -14,10 +17,13 @@ const BACKOFF_LIMIT: i64 = 6;
 const BACKOFF_MS: u64 = 10_000;
 const LONGEST_BACKOFF_MS: u64 = 360_000;
 
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
-
 /// All that is read of a pod.
-const POD: &[&str] = &["metadata", "status.phase", "status.conditions", "status.containerStatuses"];
+const POD: &[&str] = &[
+    "metadata",
+    "status.phase",
+    "status.conditions",
+    "status.containerStatuses",
+];
 
 /// Pods made in one plan at the most.
 const AT_ONCE: usize = 500;
@@ -58,9 +64,15 @@ fn finished_at(job: &Object, kind: &str) -> Option<u64> {
 
 /// Deletes a finished job when its time is up.
 fn expire(plan: &mut Plan, job: &Object, finished_ms: u64, now_ms: u64) {
-    let Some(ttl) = job.spec()["ttlSecondsAfterFinished"].as_u64() else { return };
+    let Some(ttl) = job.spec()["ttlSecondsAfterFinished"].as_u64() else {
+        return;
+    };
     let until = finished_ms + ttl * 1000;
-    if until <= now_ms { plan.delete(job) } else { plan.wake_up(&job.key, until - now_ms) }
+    if until <= now_ms {
+        plan.delete(job)
+    } else {
+        plan.wake_up(&job.key, until - now_ms)
+    }
 }
 
 /// A job that is not finished, with its pods.
@@ -77,7 +89,13 @@ impl<'a> Run<'a> {
         let of = |phase: &str| pods.iter().filter(|pod| pod.phase() == phase).collect::<Vec<_>>();
         let ended = |pod: &&Object| matches!(pod.phase(), "Succeeded" | "Failed") || pod.is_deleting();
         let active = pods.iter().filter(|pod| !ended(pod)).collect();
-        Run { job, active, succeeded: of("Succeeded"), failed: of("Failed"), now_ms }
+        Run {
+            job,
+            active,
+            succeeded: of("Succeeded"),
+            failed: of("Failed"),
+            now_ms,
+        }
     }
 
     fn indexed(&self) -> bool {
@@ -93,11 +111,17 @@ impl<'a> Run<'a> {
 
     /// Completion indexes among some pods.
     fn indexes(pods: &[&Object]) -> BTreeSet<i64> {
-        pods.iter().filter_map(|pod| pod.annotation(INDEX)?.parse().ok()).collect()
+        pods.iter()
+            .filter_map(|pod| pod.annotation(INDEX)?.parse().ok())
+            .collect()
     }
 
     fn successes(&self) -> i64 {
-        let count = if self.indexed() { Self::indexes(&self.succeeded).len() } else { self.succeeded.len() };
+        let count = if self.indexed() {
+            Self::indexes(&self.succeeded).len()
+        } else {
+            self.succeeded.len()
+        };
         i64::try_from(count).unwrap_or(i64::MAX)
     }
 
@@ -108,10 +132,20 @@ impl<'a> Run<'a> {
         };
         let started = self.job.status()["startTime"].as_str().and_then(time::parse);
         if complete {
-            return self.finish(plan, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+            return self.finish(
+                plan,
+                "Complete",
+                "CompletionsReached",
+                "Reached expected number of succeeded pods",
+            );
         }
         if self.is_hopeless() {
-            return self.finish(plan, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+            return self.finish(
+                plan,
+                "Failed",
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit",
+            );
         }
         let deadline = self.job.spec()["activeDeadlineSeconds"].as_u64();
         if let (Some(started), Some(seconds)) = (started, deadline) {
@@ -135,8 +169,14 @@ impl<'a> Run<'a> {
     fn is_hopeless(&self) -> bool {
         let limit = self.job.spec_number("/backoffLimit", BACKOFF_LIMIT);
         let restarts = |pod: &&Object| {
-            let statuses = pod.status()["containerStatuses"].as_array().cloned().unwrap_or_default();
-            statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum::<i64>()
+            let statuses = pod.status()["containerStatuses"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            statuses
+                .iter()
+                .filter_map(|status| status["restartCount"].as_i64())
+                .sum::<i64>()
         };
         let restarted: i64 = self.active.iter().map(restarts).sum();
         let in_place = self.job.spec()["template"]["spec"]["restartPolicy"] == "OnFailure";
@@ -164,11 +204,13 @@ impl<'a> Run<'a> {
         if missing == 0 || self.waits(plan) {
             return 0;
         }
-        let taken: BTreeSet<i64> =
-            Self::indexes(&self.active).union(&Self::indexes(&self.succeeded)).copied().collect();
+        let taken: BTreeSet<i64> = Self::indexes(&self.active)
+            .union(&Self::indexes(&self.succeeded))
+            .copied()
+            .collect();
         let mut free = (0..self.completions().unwrap_or(0)).filter(|index| !taken.contains(index));
         for _ in 0..missing {
-            let pod = self.pod(if self.indexed() { free.next() } else { None });
+            let pod = pod::of(self.job, if self.indexed() { free.next() } else { None });
             plan.create("pods", &self.job.key.namespace, pod);
         }
         plan.normal(self.job, "SuccessfulCreate", format!("Created {missing} pod(s)"));
@@ -178,11 +220,18 @@ impl<'a> Run<'a> {
     /// Whether a pod failed so recently that the next has to wait.
     fn waits(&self, plan: &mut Plan) -> bool {
         let ended = |pod: &&&Object| {
-            let statuses = pod.status()["containerStatuses"].as_array().cloned().unwrap_or_default();
-            let times = statuses.iter().filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str());
+            let statuses = pod.status()["containerStatuses"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let times = statuses
+                .iter()
+                .filter_map(|s| s["state"]["terminated"]["finishedAt"].as_str());
             times.filter_map(time::parse).max()
         };
-        let Some(last) = self.failed.iter().filter_map(|pod| ended(&pod)).max() else { return false };
+        let Some(last) = self.failed.iter().filter_map(|pod| ended(&pod)).max() else {
+            return false;
+        };
         let doublings = u32::try_from(self.failed.len().saturating_sub(1)).unwrap_or(20).min(20);
         let until = last + (BACKOFF_MS << doublings).min(LONGEST_BACKOFF_MS);
         if until > self.now_ms {
@@ -191,57 +240,11 @@ impl<'a> Run<'a> {
         until > self.now_ms
     }
 
-    fn pod(&self, index: Option<i64>) -> Value {
-        let template = &self.job.spec()["template"];
-        let name = self.job.name();
-        let mut labels = template["metadata"]["labels"].clone();
-        if !labels.is_object() {
-            labels = json!({});
-        }
-        for (label, value) in [
-            ("batch.kubernetes.io/job-name", name),
-            ("job-name", name),
-            ("batch.kubernetes.io/controller-uid", self.job.uid()),
-            ("controller-uid", self.job.uid()),
-        ] {
-            labels[label] = json!(value);
-        }
-        let mut annotations = template["metadata"]["annotations"].clone();
-        let mut spec = template["spec"].clone();
-        let mut generate = format!("{name}-");
-        if let Some(index) = index {
-            if !annotations.is_object() {
-                annotations = json!({});
-            }
-            annotations[INDEX] = json!(index.to_string());
-            labels[INDEX] = json!(index.to_string());
-            generate = format!("{name}-{index}-");
-            if spec["hostname"].is_null() {
-                spec["hostname"] = json!(format!("{name}-{index}"));
-            }
-            for kind in ["initContainers", "containers"] {
-                let Some(containers) = spec.get_mut(kind).and_then(Value::as_array_mut) else { continue };
-                containers.iter_mut().for_each(|container| {
-                    let mut env = container["env"].as_array().cloned().unwrap_or_default();
-                    env.push(json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()}));
-                    container["env"] = json!(env);
-                });
-            }
-        }
-        let mut metadata = json!({
-            "generateName": generate,
-            "namespace": self.job.key.namespace,
-            "labels": labels,
-            "ownerReferences": [self.job.as_controller()],
-        });
-        if annotations.is_object() {
-            metadata["annotations"] = annotations;
-        }
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    }
-
     fn condition(&self, kind: &str, reason: &str, message: &str) -> Value {
-        let known = self.job.condition(kind).map(|condition| condition["lastTransitionTime"].clone());
+        let known = self
+            .job
+            .condition(kind)
+            .map(|condition| condition["lastTransitionTime"].clone());
         let since = known.unwrap_or_else(|| json!(time::format(self.now_ms)));
         json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": since})
     }
@@ -262,7 +265,11 @@ impl<'a> Run<'a> {
 
     fn report(&self, plan: &mut Plan, made: usize, more: Value) {
         let number = |count: usize| if count == 0 { Value::Null } else { json!(count) };
-        let ready = self.active.iter().filter(|pod| pod.has_condition("Ready", "True")).count();
+        let ready = self
+            .active
+            .iter()
+            .filter(|pod| pod.has_condition("Ready", "True"))
+            .count();
         let successes = usize::try_from(self.successes()).unwrap_or(0);
         let mut status = json!({
             "active": number(self.active.len() + made),
@@ -271,23 +278,10 @@ impl<'a> Run<'a> {
             "failed": number(self.failed.len()),
         });
         if self.indexed() {
-            status["completedIndexes"] = json!(ranges(&Self::indexes(&self.succeeded)));
+            status["completedIndexes"] = json!(pod::ranges(&Self::indexes(&self.succeeded)));
         }
         plan.patch_status(self.job, merged(status, more));
     }
-}
-
-/// Numbers as Kubernetes lists them: `0,2-5`.
-fn ranges(numbers: &BTreeSet<i64>) -> String {
-    let mut ranges: Vec<(i64, i64)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => ranges.push((*number, *number)),
-        }
-    }
-    let texts = ranges.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
-    texts.collect::<Vec<_>>().join(",")
 }
 
 /// The fields of both; of two the second.

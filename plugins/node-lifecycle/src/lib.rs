@@ -12,7 +12,13 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// All that is read of a pod.
-const POD: &[&str] = &["metadata", "spec.nodeName", "spec.tolerations", "status.phase", "status.conditions"];
+const POD: &[&str] = &[
+    "metadata",
+    "spec.nodeName",
+    "spec.tolerations",
+    "status.phase",
+    "status.conditions",
+];
 
 /// Pods deleted in one plan at the most; the rest comes with the next.
 const AT_ONCE: usize = 500;
@@ -27,13 +33,19 @@ pub struct NodeLifecycle {
 
 impl Controller for NodeLifecycle {
     fn describe() -> Description {
-        description("node-lifecycle", env!("CARGO_PKG_VERSION"), "Taints nodes that are away and evicts their pods.")
+        description(
+            "node-lifecycle",
+            env!("CARGO_PKG_VERSION"),
+            "Taints nodes that are away and evicts their pods.",
+        )
     }
 
     fn configure(&mut self, config: &Value) -> Result<(), String> {
         let seconds = &config["evictionSeconds"];
         if !seconds.is_null() && seconds.as_u64().is_none() {
-            return Err(format!("evictionSeconds is {seconds}: expected a number of seconds, 0 or more"));
+            return Err(format!(
+                "evictionSeconds is {seconds}: expected a number of seconds, 0 or more"
+            ));
         }
         self.eviction_seconds = seconds.as_u64();
         Ok(())
@@ -62,10 +74,18 @@ impl Controller for NodeLifecycle {
         let executing: Vec<&Value> = taints.iter().filter(|taint| taint["effect"] == "NoExecute").collect();
         if !executing.is_empty() {
             let mut next = u64::MAX;
-            for pod in pods_on(key, snapshot).iter().filter(|pod| !pod.is_deleting() && !is_finished(pod)).take(AT_ONCE) {
+            for pod in pods_on(key, snapshot)
+                .iter()
+                .filter(|pod| !pod.is_deleting() && !is_finished(pod))
+                .take(AT_ONCE)
+            {
                 match self.evicted_at(pod, &executing) {
                     Some(at) if at <= now_ms => {
-                        plan.normal(pod, "TaintManagerEviction", format!("Marking for deletion Pod {}/{}", pod.key.namespace, pod.name()));
+                        plan.normal(
+                            pod,
+                            "TaintManagerEviction",
+                            format!("Marking for deletion Pod {}/{}", pod.key.namespace, pod.name()),
+                        );
                         plan.delete(pod);
                     }
                     at => next = next.min(at.unwrap_or(u64::MAX)),
@@ -81,7 +101,10 @@ impl Controller for NodeLifecycle {
 
 /// The node's taints as they are to be: others' stay, in their order, and those of this controller follow the state.
 fn taints(node: &Object, now_ms: u64) -> Vec<Value> {
-    let ready = node.condition("Ready").and_then(|condition| condition["status"].as_str()).unwrap_or("Unknown");
+    let ready = node
+        .condition("Ready")
+        .and_then(|condition| condition["status"].as_str())
+        .unwrap_or("Unknown");
     let mut wanted = Vec::new();
     if node.spec()["unschedulable"] == true {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
@@ -91,12 +114,22 @@ fn taints(node: &Object, now_ms: u64) -> Vec<Value> {
         "False" => Some(NOT_READY),
         _ => Some(UNREACHABLE),
     };
-    wanted.extend(away.into_iter().flat_map(|key| [(key, "NoSchedule"), (key, "NoExecute")]));
+    wanted.extend(
+        away.into_iter()
+            .flat_map(|key| [(key, "NoSchedule"), (key, "NoExecute")]),
+    );
     let known = node.spec()["taints"].as_array().cloned().unwrap_or_default();
     let is = |taint: &Value, (key, effect): (&str, &str)| taint["key"] == key && taint["effect"] == effect;
-    let ours = |taint: &Value| [NOT_READY, UNREACHABLE, UNSCHEDULABLE].iter().any(|key| taint["key"] == *key);
-    let mut taints: Vec<Value> =
-        known.iter().filter(|taint| !ours(taint) || wanted.iter().any(|one| is(taint, *one))).cloned().collect();
+    let ours = |taint: &Value| {
+        [NOT_READY, UNREACHABLE, UNSCHEDULABLE]
+            .iter()
+            .any(|key| taint["key"] == *key)
+    };
+    let mut taints: Vec<Value> = known
+        .iter()
+        .filter(|taint| !ours(taint) || wanted.iter().any(|one| is(taint, *one)))
+        .cloned()
+        .collect();
     for one in wanted {
         if !taints.iter().any(|taint| is(taint, one)) {
             let mut taint = json!({"key": one.0, "effect": one.1});
@@ -111,7 +144,11 @@ fn taints(node: &Object, now_ms: u64) -> Vec<Value> {
 
 /// Tells of a node that goes away or comes back.
 fn tell(plan: &mut Plan, node: &Object, taints: &[Value]) {
-    let is_away = |taints: &[Value]| taints.iter().any(|taint| taint["key"] == NOT_READY || taint["key"] == UNREACHABLE);
+    let is_away = |taints: &[Value]| {
+        taints
+            .iter()
+            .any(|taint| taint["key"] == NOT_READY || taint["key"] == UNREACHABLE)
+    };
     let known = node.spec()["taints"].as_array().map_or(&[][..], Vec::as_slice);
     let what = match (is_away(known), is_away(taints)) {
         (false, true) => "NodeNotReady",
@@ -134,10 +171,18 @@ fn is_finished(pod: &Object) -> bool {
 /// The pods bound to any node that is gone and not ended: one call after a node went finds those of all that did.
 /// What has ended stays, for those who count it.
 fn lost_pods(snapshot: &dyn Snapshot) -> Vec<Object> {
-    let nodes: BTreeSet<String> =
-        snapshot.list(&Query::all("nodes").only(&["metadata.name"])).into_iter().map(|node| node.key.name).collect();
+    let nodes: BTreeSet<String> = snapshot
+        .list(&Query::all("nodes").only(&["metadata.name"]))
+        .into_iter()
+        .map(|node| node.key.name)
+        .collect();
     let mut pods = snapshot.list(&Query::all("pods").only(POD));
-    pods.retain(|pod| !is_finished(pod) && pod.spec()["nodeName"].as_str().is_some_and(|node| !node.is_empty() && !nodes.contains(node)));
+    pods.retain(|pod| {
+        !is_finished(pod)
+            && pod.spec()["nodeName"]
+                .as_str()
+                .is_some_and(|node| !node.is_empty() && !nodes.contains(node))
+    });
     pods
 }
 
@@ -149,9 +194,15 @@ fn bury(plan: &mut Plan, pod: &Object, now_ms: u64) {
         "message": "PodGC: node no longer exists", "lastTransitionTime": time::format(now_ms),
     });
     let known = pod.status()["conditions"].as_array().cloned().unwrap_or_default();
-    let mut conditions: Vec<Value> = known.into_iter().filter(|known| known["type"] != reason["type"]).collect();
+    let mut conditions: Vec<Value> = known
+        .into_iter()
+        .filter(|known| known["type"] != reason["type"])
+        .collect();
     conditions.push(reason);
-    plan.patch_status(pod, json!({"phase": "Failed", "reason": "NodeLost", "conditions": conditions}));
+    plan.patch_status(
+        pod,
+        json!({"phase": "Failed", "reason": "NodeLost", "conditions": conditions}),
+    );
     plan.delete(pod);
 }
 
@@ -162,12 +213,19 @@ impl NodeLifecycle {
         let away = |taint: &Value| taint["key"] == NOT_READY || taint["key"] == UNREACHABLE;
         let until = |taint: &&Value| {
             let since = taint["timeAdded"].as_str().and_then(time::parse).unwrap_or(0);
-            let borne: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+            let borne: Vec<_> = tolerations
+                .iter()
+                .filter(|toleration| tolerates(toleration, taint))
+                .collect();
             let seconds = match borne.is_empty() {
                 // What Kubernetes gives every pod for nodes that are away; other taints are not borne at all.
                 true if away(taint) => Some(self.eviction_seconds.unwrap_or(EVICTION_SECONDS)),
                 true => Some(0),
-                false => borne.iter().map(|t| t["tolerationSeconds"].as_u64()).min_by_key(|s| s.unwrap_or(u64::MAX)).flatten(),
+                false => borne
+                    .iter()
+                    .map(|t| t["tolerationSeconds"].as_u64())
+                    .min_by_key(|s| s.unwrap_or(u64::MAX))
+                    .flatten(),
             };
             seconds.map(|seconds| since + seconds * 1000)
         };
@@ -180,7 +238,11 @@ fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let exists = toleration["operator"] == "Exists";
     let (key, effect) = (text(&toleration["key"]), text(&toleration["effect"]));
     (effect.is_empty() || taint["effect"] == effect.as_str())
-        && (if key.is_empty() { exists } else { taint["key"] == key.as_str() })
+        && (if key.is_empty() {
+            exists
+        } else {
+            taint["key"] == key.as_str()
+        })
         && (exists || text(&toleration["value"]) == text(&taint["value"]))
 }
 

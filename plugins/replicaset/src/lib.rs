@@ -23,7 +23,11 @@ pub struct ReplicaSet;
 
 impl Controller for ReplicaSet {
     fn describe() -> Description {
-        description("replicaset", env!("CARGO_PKG_VERSION"), "Keeps as many pods as a ReplicaSet wants.")
+        description(
+            "replicaset",
+            env!("CARGO_PKG_VERSION"),
+            "Keeps as many pods as a ReplicaSet wants.",
+        )
     }
 
     fn watches() -> Vec<Watch> {
@@ -71,7 +75,10 @@ fn pods_of(set: &Object, snapshot: &dyn Snapshot, plan: &mut Plan) -> Vec<Object
             let stays = pod.is_deleting() || pod.matches(&set.spec()["selector"]);
             if !stays {
                 let others = pod.owners().iter().filter(|owner| owner["uid"] != set.uid());
-                plan.patch(pod, json!({"metadata": {"ownerReferences": others.collect::<Vec<_>>()}}));
+                plan.patch(
+                    pod,
+                    json!({"metadata": {"ownerReferences": others.collect::<Vec<_>>()}}),
+                );
             }
             stays
         });
@@ -117,7 +124,11 @@ fn make(plan: &mut Plan, set: &Object, count: usize) {
 
 /// Deletes those that are missed least: Kubernetes' order.
 fn remove(plan: &mut Plan, set: &Object, mut live: Vec<&Object>, count: usize) {
-    let cost = |pod: &Object| pod.annotation(DELETION_COST).and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let cost = |pod: &Object| {
+        pod.annotation(DELETION_COST)
+            .and_then(|text| text.parse::<i64>().ok())
+            .unwrap_or(0)
+    };
     live.sort_by_key(|pod| {
         let bound = !pod.spec()["nodeName"].is_null();
         let started = match pod.phase() {
@@ -127,7 +138,14 @@ fn remove(plan: &mut Plan, set: &Object, mut live: Vec<&Object>, count: usize) {
         };
         let ready = pod.has_condition("Ready", "True");
         // Newer ones first, and a name decides between equals.
-        (bound, started, ready, cost(pod), u64::MAX - pod.created_ms(), pod.key.name.clone())
+        (
+            bound,
+            started,
+            ready,
+            cost(pod),
+            u64::MAX - pod.created_ms(),
+            pod.key.name.clone(),
+        )
     });
     live.iter().take(count).for_each(|pod| plan.delete(pod));
     plan.normal(set, "SuccessfulDelete", format!("Deleted {count} pod(s)"));
@@ -138,7 +156,9 @@ fn status(plan: &mut Plan, set: &Object, live: &[&Object], ending: usize, now_ms
     let ready: Vec<_> = live.iter().filter(|pod| pod.has_condition("Ready", "True")).collect();
     let (mut available, mut next) = (0, None);
     for pod in &ready {
-        let since = pod.condition("Ready").and_then(|condition| condition["lastTransitionTime"].as_str());
+        let since = pod
+            .condition("Ready")
+            .and_then(|condition| condition["lastTransitionTime"].as_str());
         let until = since.and_then(time::parse).unwrap_or(0) + min_ready_ms;
         if min_ready_ms == 0 || until <= now_ms {
             available += 1;
@@ -151,7 +171,9 @@ fn status(plan: &mut Plan, set: &Object, live: &[&Object], ending: usize, now_ms
     }
     let labels = &set.spec()["template"]["metadata"]["labels"];
     let wanted = labels.as_object().cloned().unwrap_or_default();
-    let labelled = live.iter().filter(|pod| wanted.iter().all(|(name, value)| pod.labels().get(name) == Some(value)));
+    let labelled = live
+        .iter()
+        .filter(|pod| wanted.iter().all(|(name, value)| pod.labels().get(name) == Some(value)));
     let number = |count: usize| if count == 0 { Value::Null } else { json!(count) };
     plan.patch_status(
         set,
@@ -170,6 +192,42 @@ sampan_sdk::export_controller!(ReplicaSet);
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use sampan_sdk::controller::{Memory, Operation};
+
+    /// Large sets grow and shrink plan by plan, and every plan is of a size that commits at once.
+    #[test]
+    fn many_pods_come_and_go_in_portions() {
+        let spec = json!({"replicas": 1200, "selector": {"matchLabels": {"app": "a"}},
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {}}});
+        let mut set = sampan_sdk::testing::object("replicasets.apps", "a", spec);
+        set.json["metadata"]["generation"] = json!(1);
+        let mut memory = Memory::new(vec![set.clone()]);
+        let reconcile = |memory: &mut Memory| {
+            let plan = ReplicaSet.reconcile(&set.key, memory, 0).unwrap();
+            memory.carry_out(&plan);
+            let of =
+                |wanted: fn(&Operation) -> bool| plan.writes.iter().filter(|write| wanted(&write.operation)).count();
+            let (made, gone) = (
+                of(|o| matches!(o, Operation::Create(_))),
+                of(|o| matches!(o, Operation::Delete)),
+            );
+            (made, gone, plan.wake_ups.len())
+        };
+        assert_eq!(
+            [(); 4].map(|()| reconcile(&mut memory)),
+            [(500, 0, 1), (500, 0, 1), (200, 0, 0), (0, 0, 0)]
+        );
+        let mut plan = Plan::default();
+        let found = memory.get(&Key::new("replicasets.apps", "default", "a")).unwrap();
+        plan.patch(&found, json!({"spec": {"replicas": 600}}));
+        memory.carry_out(&plan);
+        assert_eq!(
+            [(); 3].map(|()| reconcile(&mut memory)),
+            [(0, 500, 1), (0, 100, 0), (0, 0, 0)]
+        );
+    }
+
     #[test]
     fn golden() {
         sampan_sdk::testing::golden::<super::ReplicaSet>(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));

@@ -69,7 +69,11 @@ macro_rules! export_controller {
             impl lifecycle::Guest for Export {
                 fn describe() -> lifecycle::Description {
                     let said = <$policy as $crate::controller::Controller>::describe();
-                    lifecycle::Description { name: said.name, version: said.version, summary: said.summary }
+                    lifecycle::Description {
+                        name: said.name,
+                        version: said.version,
+                        summary: said.summary,
+                    }
                 }
                 fn configure(config: String) -> Result<(), String> {
                     RECONCILER.with_borrow_mut(|reconciler| reconciler.configure(&config))
@@ -83,7 +87,7 @@ macro_rules! export_controller {
                     RECONCILER.with_borrow(|reconciler| reconciler.reconcile(keys, snapshot, now_ms))
                 }
             }
-            $crate::controller::bindings::export_world!(Export with_types_in $crate::controller::bindings);
+    $crate::controller::bindings::export_world!(Export with_types_in $crate::controller::bindings);
         };
     };
 }

@@ -21,7 +21,11 @@ pub use bindings::sampan::scheduler::types::{
 
 /// What a policy says of itself.
 pub fn description(name: &str, version: &str, summary: &str) -> Description {
-    Description { name: name.into(), version: version.into(), summary: summary.into() }
+    Description {
+        name: name.into(),
+        version: version.into(),
+        summary: summary.into(),
+    }
 }
 
 /// Why a node will not do.
@@ -88,7 +92,7 @@ macro_rules! export_scheduler {
                     ENGINE.with_borrow_mut(|engine| engine.place(&pods))
                 }
             }
-            $crate::scheduler::bindings::export_world!(Export with_types_in $crate::scheduler::bindings);
+    $crate::scheduler::bindings::export_world!(Export with_types_in $crate::scheduler::bindings);
         };
     };
 }

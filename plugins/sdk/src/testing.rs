@@ -8,11 +8,21 @@ use std::path::Path;
 
 /// A node with these thousandths of CPU and bytes of memory, ready, with room for 110 pods.
 pub fn node(id: u32, milli_cpu: u64, memory: u64) -> Node {
-    let none = Resources { milli_cpu: 0, memory: 0, ephemeral_storage: 0, pods: 0 };
+    let none = Resources {
+        milli_cpu: 0,
+        memory: 0,
+        ephemeral_storage: 0,
+        pods: 0,
+    };
     Node {
         id,
         name: 0,
-        allocatable: Resources { milli_cpu, memory, pods: 110, ..none },
+        allocatable: Resources {
+            milli_cpu,
+            memory,
+            pods: 110,
+            ..none
+        },
         requested: none,
         labels: Vec::new(),
         taints: Vec::new(),
@@ -25,7 +35,12 @@ pub fn node(id: u32, milli_cpu: u64, memory: u64) -> Node {
 pub fn pod(milli_cpu: u64, memory: u64) -> Pod {
     Pod {
         id: 0,
-        requests: Resources { milli_cpu, memory, ephemeral_storage: 0, pods: 1 },
+        requests: Resources {
+            milli_cpu,
+            memory,
+            ephemeral_storage: 0,
+            pods: 1,
+        },
         node_selector: Vec::new(),
         tolerations: Vec::new(),
         priority: 0,
@@ -52,10 +67,25 @@ impl<S: Scheduler> Cluster<S> {
 
     /// Where each pod goes; `None` where no node will do.
     pub fn place(&mut self, pods: &[Pod]) -> Vec<Option<u32>> {
-        let numbered: Vec<Pod> =
-            pods.iter().zip(0..).map(|(pod, id)| Pod { id, ..pod.clone() }).collect();
-        let outcomes = self.engine.place(&numbered).into_iter().map(|assignment| assignment.outcome);
-        outcomes.map(|outcome| if let Outcome::Bind(id) = outcome { Some(id) } else { None }).collect()
+        let numbered: Vec<Pod> = pods
+            .iter()
+            .zip(0..)
+            .map(|(pod, id)| Pod { id, ..pod.clone() })
+            .collect();
+        let outcomes = self
+            .engine
+            .place(&numbered)
+            .into_iter()
+            .map(|assignment| assignment.outcome);
+        outcomes
+            .map(|outcome| {
+                if let Outcome::Bind(id) = outcome {
+                    Some(id)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 }
 
@@ -78,9 +108,13 @@ fn check<C: Controller>(folder: &Path) -> Result<(), String> {
     let key = Key::from_json(&case["key"]);
     let now = case["nowMs"].as_u64().unwrap_or(1_772_366_400_000);
     let mut controller = C::default();
-    controller.configure(&case["config"]).map_err(|error| format!("{}: {error}", folder.display()))?;
+    controller
+        .configure(&case["config"])
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut memory = Memory::from_json(&case["objects"]);
-    let plan = controller.reconcile(&key, &memory, now).unwrap_or_else(|error| Plan::failed(&error));
+    let plan = controller
+        .reconcile(&key, &memory, now)
+        .unwrap_or_else(|error| Plan::failed(&error));
     let path = folder.join("plan.json");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let text = serde_json::to_string_pretty(&plan.to_json()).unwrap_or_default();
@@ -108,6 +142,10 @@ fn read(path: &Path) -> Value {
 
 /// A minimal object, for tests in code.
 pub fn object(resource: &str, name: &str, spec: Value) -> Object {
-    Object::new(Key::new(resource, "default", name), 1, json!({"metadata": {"name": name, "namespace": "default",
-        "uid": format!("uid-{name}")}, "spec": spec}))
+    Object::new(
+        Key::new(resource, "default", name),
+        1,
+        json!({"metadata": {"name": name, "namespace": "default",
+        "uid": format!("uid-{name}")}, "spec": spec}),
+    )
 }

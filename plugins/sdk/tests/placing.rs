@@ -25,7 +25,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
@@ -33,7 +36,10 @@ impl Dice {
         let mut node = node(id, 1000 * (1 + self.roll(8)), (1 + self.roll(16)) << 30);
         node.unschedulable = self.roll(20) == 0;
         node.ready = self.roll(20) > 0;
-        node.labels = vec![Label { key: 1, value: u32::try_from(self.roll(3)).unwrap() }];
+        node.labels = vec![Label {
+            key: 1,
+            value: u32::try_from(self.roll(3)).unwrap(),
+        }];
         let effects = [Effect::NoSchedule, Effect::PreferNoSchedule, Effect::NoExecute];
         if self.roll(5) == 0 {
             node.taints = vec![taint(5, effects[usize::try_from(self.roll(3)).unwrap()])];
@@ -48,10 +54,17 @@ impl Dice {
         pod.id = id;
         pod.class = u32::try_from(kind.min(10)).unwrap();
         if kind % 4 == 1 {
-            pod.node_selector = vec![Label { key: 1, value: u32::try_from(kind % 3).unwrap() }];
+            pod.node_selector = vec![Label {
+                key: 1,
+                value: u32::try_from(kind % 3).unwrap(),
+            }];
         }
         if kind % 4 == 2 {
-            pod.tolerations = vec![Toleration { key: Some(5), value: None, effect: None }];
+            pod.tolerations = vec![Toleration {
+                key: Some(5),
+                value: None,
+                effect: None,
+            }];
         }
         pod
     }
@@ -85,7 +98,9 @@ impl Model {
 
     fn place(&mut self, pod: &Pod) -> Option<u32> {
         let fits = self.nodes.values().filter(|node| filters::default(pod, node).is_ok());
-        let best = fits.max_by_key(|node| (Spread.score(pod, node), std::cmp::Reverse(node.id))).map(|node| node.id)?;
+        let best = fits
+            .max_by_key(|node| (Spread.score(pod, node), std::cmp::Reverse(node.id)))
+            .map(|node| node.id)?;
         self.usage(best, &pod.requests, true);
         Some(best)
     }
@@ -111,12 +126,18 @@ fn the_index_agrees_with_asking_every_node() {
                         if !model.nodes.contains_key(&id) {
                             continue;
                         }
-                        Delta::Node(Node { requested: model.nodes[&id].requested, ..dice.node(id) })
+                        Delta::Node(Node {
+                            requested: model.nodes[&id].requested,
+                            ..dice.node(id)
+                        })
                     }
                     3 if round % 7 == 0 => Delta::NodeGone(known(&mut dice)),
                     _ => {
                         let Some((node, pod)) = bound.pop() else { continue };
-                        Delta::Released(Usage { node, resources: pod.requests })
+                        Delta::Released(Usage {
+                            node,
+                            resources: pod.requests,
+                        })
                     }
                 });
                 model.take_in(deltas.last().unwrap());
@@ -125,7 +146,11 @@ fn the_index_agrees_with_asking_every_node() {
             let pods: Vec<Pod> = (0..40).map(|id| dice.pod(id)).collect();
             for (assignment, pod) in engine.place(&pods).into_iter().zip(&pods) {
                 let expected = model.place(pod);
-                let found = if let Outcome::Bind(id) = assignment.outcome { Some(id) } else { None };
+                let found = if let Outcome::Bind(id) = assignment.outcome {
+                    Some(id)
+                } else {
+                    None
+                };
                 assert_eq!(found, expected, "seed {seed}, round {round}, pod {}", pod.id);
                 bound.extend(expected.map(|id| (id, pod.clone())));
             }
@@ -149,12 +174,28 @@ fn a_refusal_counts_each_node_once_under_its_first_reason() {
         bad(|node| (node.labels, node.requested.memory) = (vec![Label { key: 1, value: 2 }], 1 << 30)),
         bad(|node| (node.labels, node.requested.pods) = (vec![Label { key: 1, value: 2 }], 110)),
     ];
-    let deltas = nodes.into_iter().zip(1..).map(|(node, id)| Delta::Node(Node { id, ..node })).collect();
+    let deltas = nodes
+        .into_iter()
+        .zip(1..)
+        .map(|(node, id)| Delta::Node(Node { id, ..node }))
+        .collect();
     let mut engine = Engine::<Spread>::default();
     engine.sync(0, 5, deltas).unwrap();
-    let wanted = Pod { node_selector: vec![Label { key: 1, value: 2 }], ..pod(100, 1 << 20) };
-    let Outcome::Unschedulable(refusal) = engine.place(&[wanted])[0].outcome else { panic!("it was placed") };
-    let counts = [refusal.cordoned, refusal.not_ready, refusal.tainted, refusal.selector, refusal.cpu, refusal.memory];
+    let wanted = Pod {
+        node_selector: vec![Label { key: 1, value: 2 }],
+        ..pod(100, 1 << 20)
+    };
+    let Outcome::Unschedulable(refusal) = engine.place(&[wanted])[0].outcome else {
+        panic!("it was placed")
+    };
+    let counts = [
+        refusal.cordoned,
+        refusal.not_ready,
+        refusal.tainted,
+        refusal.selector,
+        refusal.cpu,
+        refusal.memory,
+    ];
     assert_eq!((counts, refusal.ephemeral_storage, refusal.pods), ([1; 6], 0, 1));
 }
 
@@ -165,7 +206,10 @@ fn a_mirror_that_missed_something_says_so_and_starts_again() {
     assert!(engine.sync(4, 6, Vec::new()).unwrap_err().contains("at 5"));
     engine.sync(0, 6, Vec::new()).unwrap();
     let refused = engine.place(&[pod(1, 1)]).pop().map(|assignment| assignment.outcome);
-    assert!(matches!(refused, Some(Outcome::Unschedulable(_))), "the node of before is still known");
+    assert!(
+        matches!(refused, Some(Outcome::Unschedulable(_))),
+        "the node of before is still known"
+    );
 }
 
 /// For information: `cargo test --release -p sampan-sdk --test placing -- --ignored --nocapture`.
@@ -174,19 +218,43 @@ fn a_mirror_that_missed_something_says_so_and_starts_again() {
 fn pace_at_5000_nodes_and_100_pods_a_call() {
     for classes in [1, 4, 16] {
         let mut engine = Engine::<Spread>::default();
-        engine.sync(0, 1, (1..=5000).map(|id| Delta::Node(node(id, 64_000, 256 << 30))).collect()).unwrap();
-        let batch: Vec<Pod> = (0..100).map(|id| Pod { id, class: id % classes, ..pod(100, 200 << 20) }).collect();
+        engine
+            .sync(
+                0,
+                1,
+                (1..=5000).map(|id| Delta::Node(node(id, 64_000, 256 << 30))).collect(),
+            )
+            .unwrap();
+        let batch: Vec<Pod> = (0..100)
+            .map(|id| Pod {
+                id,
+                class: id % classes,
+                ..pod(100, 200 << 20)
+            })
+            .collect();
         let batch: Vec<Pod> = batch
             .into_iter()
-            .map(|pod| Pod { requests: Resources { milli_cpu: 100 + u64::from(pod.class), ..pod.requests }, ..pod })
+            .map(|pod| Pod {
+                requests: Resources {
+                    milli_cpu: 100 + u64::from(pod.class),
+                    ..pod.requests
+                },
+                ..pod
+            })
             .collect();
         engine.place(&batch);
         let start = std::time::Instant::now();
         let calls = 1000;
         for _ in 0..calls {
-            assert!(matches!(std::hint::black_box(engine.place(&batch))[99].outcome, Outcome::Bind(_)));
+            assert!(matches!(
+                std::hint::black_box(engine.place(&batch))[99].outcome,
+                Outcome::Bind(_)
+            ));
         }
         let pods = f64::from(calls * 100);
-        println!("{classes} classes: {:.2} µs a pod", start.elapsed().as_secs_f64() * 1e6 / pods);
+        println!(
+            "{classes} classes: {:.2} µs a pod",
+            start.elapsed().as_secs_f64() * 1e6 / pods
+        );
     }
 }

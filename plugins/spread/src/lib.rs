@@ -33,7 +33,10 @@ mod tests {
     #[test]
     fn preferences_against_a_node_are_heeded_while_there_is_another() {
         let mut tainted = node(1, 4000, 32 << 30);
-        tainted.taints = vec![sampan_sdk::testing::taint(7, sampan_sdk::scheduler::Effect::PreferNoSchedule)];
+        tainted.taints = vec![sampan_sdk::testing::taint(
+            7,
+            sampan_sdk::scheduler::Effect::PreferNoSchedule,
+        )];
         let mut cluster = Cluster::<Spread>::new(vec![tainted, node(2, 200, 32 << 30)]);
         assert_eq!(cluster.place(&vec![pod(100, 1 << 20); 3]), [Some(2), Some(2), Some(1)]);
     }

@@ -63,7 +63,7 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["", "what had to happen", "what was seen"]);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["", "what had to happen", "what was seen"]);
         for check in &self.checks {
             let mark = if check.good { "yes" } else { "NO" };
             let mut cell = Cell::new(mark);

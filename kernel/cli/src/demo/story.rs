@@ -1,6 +1,6 @@
 //! The demo's chapters, each on the real cluster through its gRPC, each with what had to be seen.
 use super::{
-    cluster::{Cluster, deployment_key},
+    client::{Client, deployment_key},
     ledger::Ledger,
     load::{Load, get},
     report::Report,
@@ -29,7 +29,7 @@ const MORE: usize = 2;
 
 /// The story so far.
 pub struct Story {
-    pub cluster: Cluster,
+    pub client: Client,
     pub report: Report,
     pub ledger: Arc<Mutex<Ledger>>,
     /// `web` is left out without root.
@@ -64,8 +64,8 @@ impl Story {
         for app in &mut self.apps {
             let step = self.report.step(&format!("deployment {}: two pods", app.name));
             let started = Instant::now();
-            self.cluster.apply(app.manifest).await.with_context(|| format!("cannot apply {}", app.name))?;
-            self.cluster.wait_available(app.name, app.replicas, PATIENCE).await?;
+            self.client.apply(app.manifest).await.with_context(|| format!("cannot apply {}", app.name))?;
+            self.client.wait_available(app.name, app.replicas, PATIENCE).await?;
             let took = started.elapsed();
             app.endpoints.wait_for(|ready| ready.len() == app.replicas).await?;
             let endpoint = app.endpoints.borrow()[0];
@@ -84,13 +84,13 @@ impl Story {
     /// A Wasm batch job runs to completion.
     pub async fn job(&mut self) -> Result<()> {
         let step = self.report.step("job primes: two Wasm pods");
-        self.cluster.apply(PRIMES).await?;
+        self.client.apply(PRIMES).await?;
         let key = Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes");
         let complete = |job: &sampan_api::Object| job.field_value("status")["succeeded"] == 2;
-        self.cluster.wait_for(&key, PATIENCE, "complete", complete).await?;
-        let pods = self.cluster.list("pods").await?;
+        self.client.wait_for(&key, PATIENCE, "complete", complete).await?;
+        let pods = self.client.list("pods").await?;
         let pod = pods.iter().find(|pod| pod.metadata.labels.get("app").is_some_and(|app| app == "primes"));
-        let log = self.cluster.logs(&pod.context("the job's pods are gone")?.metadata.name).await?;
+        let log = self.client.logs(&pod.context("the job's pods are gone")?.metadata.name).await?;
         step.done(log.trim());
         self.report.check("a Wasm batch job runs to completion", log.contains("78498 primes"), log.trim());
         Ok(())
@@ -106,7 +106,7 @@ impl Story {
             let policy = if swap % 2 == 0 { "binpack" } else { "spread" };
             let step = self.report.step(&format!("swap to {policy}, and {MORE} more pods each"));
             let swapped = Instant::now();
-            self.cluster.activate_plugin(policy).await?;
+            self.client.activate_plugin(policy).await?;
             slowest = slowest.max(swapped.elapsed());
             self.scale_up(policy).await?;
             let answered: u64 = loads.iter().map(|load| load.tally.answered.load(Ordering::Relaxed)).sum();
@@ -130,17 +130,17 @@ impl Story {
 
     /// More pods of each app; all of them must become ready, and new ones be bound by the policy in force.
     async fn scale_up(&mut self, policy: &str) -> Result<()> {
-        let (digest, mode, _) = self.cluster.plugin(policy).await?;
+        let (digest, mode, _) = self.client.plugin(policy).await?;
         if mode != "Active" {
             bail!("{policy} is {mode} after its activation");
         }
         let before = self.bound_by(&digest).await;
         for app in &mut self.apps {
             app.replicas += MORE;
-            self.cluster.scale(app.name, app.replicas).await?;
+            self.client.scale(app.name, app.replicas).await?;
         }
         for app in &self.apps {
-            self.cluster.wait_available(app.name, app.replicas, PATIENCE).await?;
+            self.client.wait_available(app.name, app.replicas, PATIENCE).await?;
         }
         let after = self.bound_by(&digest).await;
         if after < before + MORE * self.apps.len() {
@@ -181,15 +181,15 @@ impl Story {
     pub async fn hostile(&mut self) -> Result<()> {
         let step = self.report.step("a policy that loops for ever");
         let bytes = sampan_builtin::component(sampan_builtin::HOSTILE, "hostile-loop").context("no hostile policy")?;
-        self.cluster.load_plugin("loop", bytes, sampan_api::plugin::DEFAULT_SCHEDULER).await?;
-        self.cluster.activate_plugin("loop").await?;
+        self.client.load_plugin("loop", bytes, sampan_api::plugin::DEFAULT_SCHEDULER).await?;
+        self.client.activate_plugin("loop").await?;
         let app = self.apps.last_mut().context("no deployment is left")?;
         app.replicas += MORE;
         let asked = Instant::now();
-        self.cluster.scale(app.name, app.replicas).await?;
+        self.client.scale(app.name, app.replicas).await?;
         let mut message = String::new();
         let rolled_back = loop {
-            let (_, mode, status) = self.cluster.plugin("loop").await?;
+            let (_, mode, status) = self.client.plugin("loop").await?;
             if mode != "Active" {
                 message = status;
                 break true;
@@ -200,8 +200,8 @@ impl Story {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         let took = asked.elapsed();
-        self.cluster.wait_available(app.name, app.replicas, PATIENCE).await?;
-        let (_, mode, _) = self.cluster.plugin("spread").await?;
+        self.client.wait_available(app.name, app.replicas, PATIENCE).await?;
+        let (_, mode, _) = self.client.plugin("spread").await?;
         let good = rolled_back && mode == "Active";
         step.done(&format!("rolled back by itself: {message}"));
         let seen = format!("{} ms after it was asked; spread is {mode}, and its pods run", took.as_millis());
@@ -213,12 +213,12 @@ impl Story {
     pub async fn delete_all(&mut self) -> Result<()> {
         let step = self.report.step("delete it all");
         for app in &self.apps {
-            self.cluster.delete(&deployment_key(app.name)).await?;
+            self.client.delete(&deployment_key(app.name)).await?;
         }
-        self.cluster.delete(&Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes")).await?;
+        self.client.delete(&Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes")).await?;
         let started = Instant::now();
         loop {
-            let left = self.cluster.list("pods").await?.len();
+            let left = self.client.list("pods").await?.len();
             if left == 0 {
                 break;
             }

@@ -74,7 +74,7 @@ fn a_watch_shows_what_changes() {
     let (sender, lines) = std::sync::mpsc::channel();
     let out = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    let mut next = || lines.recv_timeout(PATIENCE).expect("the watch says something");
+    let next = || lines.recv_timeout(PATIENCE).expect("the watch says something");
     assert!(next().starts_with("EVENT   NAME    DATA   AGE"));
     assert!(next().starts_with("ADDED   first   1      "));
     stage.ok("create configmap other --from-literal=a=1");

@@ -77,10 +77,7 @@ impl Agent {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
             made.map_err(|source| StartError::Io { path: dir.clone(), source })?;
         }
-        let lock = lock(&config.data)?;
-        let images_dir = config.data.join("images");
-        let store = tokio::task::spawn_blocking(move || Store::open(images_dir));
-        let store = store.await.map_err(|error| StartError::Config(error.to_string()))??;
+        let (lock, store) = claim(&config.data).await?;
         let address = config.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
         let serves = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
@@ -174,6 +171,25 @@ async fn follow_pods(plane: ControlPlane, node: String, inputs: mpsc::UnboundedS
         }
     };
     tokio::join!(follow(plane, selection, changes), pass_on);
+}
+
+/// The node's directory and its image store, for this agent alone. An agent that was just ended lets go of them a moment
+/// later.
+async fn claim(data: &Path) -> Result<(fs::File, Store), StartError> {
+    let data = data.to_owned();
+    let open = move || {
+        let mut tries = 0..40;
+        loop {
+            let claimed = lock(&data).and_then(|lock| Ok((lock, Store::open(data.join("images"))?)));
+            match claimed {
+                Err(StartError::Busy(_) | StartError::Images(ImageError::Busy { .. })) if tries.next().is_some() => {
+                    std::thread::sleep(Duration::from_millis(25));
+                }
+                result => return result,
+            }
+        }
+    };
+    tokio::task::spawn_blocking(open).await.map_err(|error| StartError::Config(error.to_string()))?
 }
 
 fn lock(data: &Path) -> Result<fs::File, StartError> {

@@ -112,12 +112,11 @@ fn image_failed(
 
 fn sandbox_lost(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut Step) {
     end_all(actual, now, "the pod's shim is gone, and what ran in it with it");
+    actual.sandbox = Sandbox::Lost;
     if actual.stop.is_some() {
-        // What is left of it is still cleared away.
         return;
     }
     step.event(None, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
-    actual.sandbox = Sandbox::Absent { not_before: now };
     if desired.containers.iter().any(|spec| spec.role != Role::Main) {
         again_from_the_start(desired, actual);
     }

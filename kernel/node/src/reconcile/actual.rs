@@ -34,6 +34,8 @@ pub enum Sandbox {
     Absent { not_before: Millis },
     Creating,
     Ready,
+    /// Its shim is gone; something of it may be left.
+    Lost,
     Removing,
     /// Taken away, or never made for a pod that had ended already.
     #[default]

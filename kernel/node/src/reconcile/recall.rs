@@ -40,9 +40,7 @@ pub fn recall(
         }
     }
     let phase = status.phase.as_deref();
-    if shim_lives {
-        actual.sandbox = Sandbox::Ready;
-    }
+    actual.sandbox = if shim_lives { Sandbox::Ready } else { Sandbox::Lost };
     adopt(desired, &mut actual, survivors, now);
     if !shim_lives {
         let had_run = actual.containers.iter().any(|container| container.ran);
@@ -56,9 +54,6 @@ pub fn recall(
         actual.terminal = Some(Terminal { succeeded, reason: status.reason.clone(), message: status.message.clone() });
         let cause = super::StopCause::Finished;
         actual.stop = Some(super::actual::Stop { cause, deadline: now });
-        if actual.sandbox != Sandbox::Ready {
-            actual.sandbox = Sandbox::Removed;
-        }
     }
     actual
 }

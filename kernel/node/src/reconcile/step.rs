@@ -27,11 +27,11 @@ pub fn reconcile(desired: &Desired, actual: &mut Actual, now: Millis) -> Step {
 
 fn create_sandbox(actual: &mut Actual, now: Millis, step: &mut Step) {
     match actual.sandbox {
-        Sandbox::Absent { not_before } if now >= not_before => {
+        Sandbox::Absent { not_before } if now < not_before => step.wake(not_before),
+        Sandbox::Absent { .. } | Sandbox::Lost => {
             actual.sandbox = Sandbox::Creating;
             step.act(Action::CreateSandbox);
         }
-        Sandbox::Absent { not_before } => step.wake(not_before),
         _ => {}
     }
 }

@@ -111,7 +111,7 @@ fn kill_overdue(actual: &mut Actual, now: Millis, step: &mut Step) {
 /// Nothing runs any more (or will not go): the sandbox goes, and with a deleted pod all of it.
 fn clear_away(desired: &Desired, actual: &mut Actual, step: &mut Step) {
     match actual.sandbox {
-        Sandbox::Ready => {
+        Sandbox::Ready | Sandbox::Lost => {
             actual.sandbox = Sandbox::Removing;
             step.act(Action::RemoveSandbox);
         }

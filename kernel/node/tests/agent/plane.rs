@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -62,7 +62,8 @@ pub struct Plane {
     changed: watch::Sender<u64>,
     pub authority: Authority,
     pub address: SocketAddr,
-    server: Option<JoinHandle<()>>,
+    /// A runtime of its own, so that its connections end with it.
+    server: Option<Runtime>,
     identity: (String, String),
 }
 
@@ -79,8 +80,6 @@ impl Plane {
 
     /// Serves (again).
     pub async fn resume(&mut self) {
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.address = listener.local_addr().unwrap();
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(&self.identity.0, &self.identity.1))
             .client_ca_root(Certificate::from_pem(&self.authority.ca_pem));
@@ -91,15 +90,21 @@ impl Plane {
             .tcp_nodelay(true)
             .add_service(rpc::objects_server::ObjectsServer::new(service.clone()))
             .add_service(rpc::nodes_server::NodesServer::new(service));
-        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        self.server = Some(tokio::spawn(async move { router.serve_with_incoming(incoming).await.unwrap() }));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (address, (told, bound)) = (self.address, tokio::sync::oneshot::channel());
+        runtime.spawn(async move {
+            let listener = TcpListener::bind(address).await.unwrap();
+            told.send(listener.local_addr().unwrap()).unwrap();
+            router.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)).await.unwrap();
+        });
+        self.address = bound.await.unwrap();
+        self.server = Some(runtime);
     }
 
     /// Goes away, connections and all, until it is resumed.
-    pub async fn pause(&mut self) {
+    pub fn pause(&mut self) {
         if let Some(server) = self.server.take() {
-            server.abort();
-            let _ = server.await;
+            server.shutdown_background();
         }
     }
 
@@ -183,9 +188,7 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.abort();
-        }
+        self.pause();
     }
 }
 

@@ -87,7 +87,7 @@ async fn pods_run_on_while_the_control_plane_is_away() {
     for pod in ["web", "job"] {
         bench.plane.until_phase(pod, "Running").await;
     }
-    bench.plane.pause().await;
+    bench.plane.pause();
     bench.until_log(&job, "done").await;
     bench.plane.delete("pods", "web", 5);
     bench.create_script("new", "Never", "echo new");

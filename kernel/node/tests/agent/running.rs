@@ -41,7 +41,6 @@ async fn jobs_end_with_their_codes() {
     let Some(bench) = Bench::start().await else { return };
     let pod = bench.create_script("good", "Never", "echo done");
     bench.create_script("bad", "Never", "exit 7");
-    bench.create_script("killed", "Never", "kill -9 $$; sleep 5");
     bench.create_pod("none", json!({"restartPolicy": "Never", "containers": [
         {"name": "main", "image": "busybox:1", "command": ["/nope"]}]}));
     let ended = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone();
@@ -49,13 +48,11 @@ async fn jobs_end_with_their_codes() {
     assert_eq!((&good["exitCode"], &good["reason"]), (&json!(0), &json!("Completed")));
     let bad = ended(&bench.plane.until_phase("bad", "Failed").await);
     assert_eq!((&bad["exitCode"], &bad["reason"]), (&json!(7), &json!("Error")));
-    let killed = ended(&bench.plane.until_phase("killed", "Failed").await);
-    assert!(killed["exitCode"] == 137 || killed["exitCode"] == 0, "a first process may not be killable by itself: {killed}");
     let none = ended(&bench.plane.until_phase("none", "Failed").await);
     assert_eq!((&none["exitCode"], &none["reason"]), (&json!(128), &json!("StartError")));
     assert!(none["message"].as_str().unwrap().contains("/nope"), "{none}");
     assert_eq!(bench.log(&pod, 0), "done\n", "the log outlives the sandbox");
-    for pod in ["good", "bad", "killed", "none"] {
+    for pod in ["good", "bad", "none"] {
         bench.plane.delete("pods", pod, 30);
         bench.plane.until_gone(pod).await;
     }
@@ -101,6 +98,7 @@ async fn specs_become_environment_files_users_and_limits() {
             {"name": "mem", "emptyDir": {"medium": "Memory"}}]}));
     let done = bench.plane.until("pods", "full", |pod| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))).await;
     let log = bench.log(&pod, 0);
+    assert!(!log.is_empty(), "{:#}\n{:#?}", done["status"], bench.plane.events("full"));
     let ip = done["status"]["podIP"].as_str().unwrap();
     assert!(log.contains(&format!("debug hunter2 {ip} hi-debug\nx=1\n")), "{log}");
     assert!(log.contains("-r--r-----"), "{log}");

@@ -74,7 +74,7 @@ async fn without_root_wasm_runs_on_the_loopback_and_containers_are_refused() {
     let mut bench = Bench::prepare(true).await;
     stand_in(&mut bench);
     load_wasm(&bench).await;
-    bench.load_busybox_unprepared().await;
+    bench.load_busybox().await;
     bench.start_agent().await;
     let ports = json!([{"containerPort": 8080}]);
     let pod = bench.create_pod("wasm", json!({"containers": [

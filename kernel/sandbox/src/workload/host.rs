@@ -91,6 +91,8 @@ impl Settings {
         wasi.args(&self.args)
             .envs(&self.env)
             .inherit_network()
+            .allow_tcp(true)
+            .allow_udp(true)
             .allow_ip_name_lookup(true);
         if self.stdio == Stdio::Inherited {
             wasi.inherit_stdio();

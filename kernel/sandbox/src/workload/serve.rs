@@ -6,7 +6,7 @@ use super::{
     command::Ended,
     engine::WorkloadEngine,
     error::WorkloadError,
-    host::Settings,
+    host::{Host, Settings},
     program::{Pre, Program},
     spec::WorkloadSpec,
 };
@@ -21,8 +21,6 @@ use tokio::{
     task::JoinSet,
 };
 use wasmtime_wasi_http::{io::TokioIo, p2::bindings::ProxyPre};
-
-use super::host::Host;
 
 /// How long a request may take where nothing is said.
 const DEADLINE: Duration = Duration::from_secs(30);

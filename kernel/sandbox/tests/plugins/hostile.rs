@@ -49,8 +49,10 @@ fn a_loop_ends_at_the_deadline() {
 #[test]
 fn endless_recursion_ends() {
     let error = place("recurse");
+    // Of the two stacks it has, its own in linear memory may be the first to end.
+    let ends = ["call stack exhausted", "out of bounds memory access"];
     assert!(
-        matches!(&error, CallError::Trap(words) if words.contains("stack")),
+        matches!(&error, CallError::Trap(words) if ends.iter().any(|end| words.contains(end))),
         "{error}"
     );
 }

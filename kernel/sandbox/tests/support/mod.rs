@@ -48,7 +48,7 @@ pub fn plugin(name: &str) -> Vec<u8> {
     wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&module)
-        .and_then(|mut e| e.encode())
+        .and_then(|e| e.encode())
         .unwrap()
 }
 

@@ -66,9 +66,17 @@ enum Which {
 
 /// What agents may do. People of the group `system:masters` may do everything, and all others nothing.
 const AGENTS: &[(&[Verb], &[&str], Which)] = &[
-    (&[Verb::Get, Verb::List, Verb::Watch], &["pods", "nodes", "namespaces", "services", "configmaps", "events"], Which::All),
+    (
+        &[Verb::Get, Verb::List, Verb::Watch],
+        &["pods", "nodes", "namespaces", "services", "configmaps", "events"],
+        Which::All,
+    ),
     (&[Verb::Get], &["secrets"], Which::NamedByOwnPods),
-    (&[Verb::Create, Verb::Update, Verb::Patch, Verb::UpdateStatus], &["nodes"], Which::OwnNode),
+    (
+        &[Verb::Create, Verb::Update, Verb::Patch, Verb::UpdateStatus],
+        &["nodes"],
+        Which::OwnNode,
+    ),
     (&[Verb::UpdateStatus, Verb::Finish], &["pods"], Which::OwnPods),
     (&[Verb::Create, Verb::Patch], &["events"], Which::All),
 ];
@@ -82,18 +90,34 @@ pub fn check(who: &Identity, verb: Verb, key: &Key, state: &Snapshot) -> Result<
         return Ok(());
     }
     let allowed = who.node().is_some_and(|node| {
-        let rules = AGENTS.iter().filter(|(verbs, resources, _)| verbs.contains(&verb) && resources.contains(&&*key.resource));
-        rules.into_iter().any(|(_, _, which)| is_among(*which, node, key, state))
+        let rules = AGENTS
+            .iter()
+            .filter(|(verbs, resources, _)| verbs.contains(&verb) && resources.contains(&&*key.resource));
+        rules
+            .into_iter()
+            .any(|(_, _, which)| is_among(*which, node, key, state))
     });
     if allowed {
         return Ok(());
     }
-    let what = if key.name.is_empty() { key.resource.to_string() } else { key.to_string() };
-    let why = match who.node() {
-        Some(node) => format!("an agent may only write its own node and the pods bound to \"{node}\", and read what they need"),
-        None => format!("that needs the group {MASTERS}, and the certificate names {}", listed(&who.groups)),
+    let what = if key.name.is_empty() {
+        key.resource.to_string()
+    } else {
+        key.to_string()
     };
-    Err(ApiError::new(Reason::Forbidden, format!("user \"{}\" may not {verb} {what}: {why}", who.user)))
+    let why = match who.node() {
+        Some(node) => {
+            format!("an agent may only write its own node and the pods bound to \"{node}\", and read what they need")
+        }
+        None => format!(
+            "that needs the group {MASTERS}, and the certificate names {}",
+            listed(&who.groups)
+        ),
+    };
+    Err(ApiError::new(
+        Reason::Forbidden,
+        format!("user \"{}\" may not {verb} {what}: {why}", who.user),
+    ))
 }
 
 /// Whether somebody may use what is not an object: plugins, images, logs, figures.
@@ -105,12 +129,19 @@ pub fn check_master(who: &Identity, what: &str) -> Result<(), ApiError> {
         return Ok(());
     }
     let groups = listed(&who.groups);
-    let message = format!("user \"{}\" may not {what}: that needs the group {MASTERS}, and the certificate names {groups}", who.user);
+    let message = format!(
+        "user \"{}\" may not {what}: that needs the group {MASTERS}, and the certificate names {groups}",
+        who.user
+    );
     Err(ApiError::new(Reason::Forbidden, message))
 }
 
 fn listed(groups: &[String]) -> String {
-    if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") }
+    if groups.is_empty() {
+        "no group".to_owned()
+    } else {
+        groups.join(", ")
+    }
 }
 
 fn is_among(which: Which, node: &str, key: &Key, state: &Snapshot) -> bool {
@@ -119,10 +150,17 @@ fn is_among(which: Which, node: &str, key: &Key, state: &Snapshot) -> bool {
         Which::OwnNode => *key.name == *node,
         // A pod that is gone is nobody's any more; the answer is that it is not found.
         Which::OwnPods => state.get(key).is_none_or(|pod| bound_to(&pod, node)),
-        Which::NamedByOwnPods => !key.name.is_empty() && {
-            let pods = sampan_api::Selection { namespace: key.namespace.to_string(), ..sampan_api::Selection::of("pods") };
-            state.list(&pods).any(|(_, pod)| bound_to(&pod, node) && names_secret(&pod, &key.name))
-        },
+        Which::NamedByOwnPods => {
+            !key.name.is_empty() && {
+                let pods = sampan_api::Selection {
+                    namespace: key.namespace.to_string(),
+                    ..sampan_api::Selection::of("pods")
+                };
+                state
+                    .list(&pods)
+                    .any(|(_, pod)| bound_to(&pod, node) && names_secret(&pod, &key.name))
+            }
+        }
     }
 }
 
@@ -134,7 +172,9 @@ fn bound_to(pod: &Object, node: &str) -> bool {
 fn names_secret(pod: &Object, name: &str) -> bool {
     let spec = pod.field_value("spec");
     let items = |list: &serde_json::Value| list.as_array().cloned().unwrap_or_default();
-    let pulls = items(&spec["imagePullSecrets"]).iter().any(|secret| secret["name"] == *name);
+    let pulls = items(&spec["imagePullSecrets"])
+        .iter()
+        .any(|secret| secret["name"] == *name);
     let volumes = items(&spec["volumes"]).iter().any(|volume| {
         let projected = items(&volume["projected"]["sources"]);
         volume["secret"]["secretName"] == *name || projected.iter().any(|source| source["secret"]["name"] == *name)
@@ -143,8 +183,12 @@ fn names_secret(pod: &Object, name: &str) -> bool {
     pulls
         || volumes
         || containers.iter().any(|container| {
-            items(&container["envFrom"]).iter().any(|from| from["secretRef"]["name"] == *name)
-                || items(&container["env"]).iter().any(|var| var["valueFrom"]["secretKeyRef"]["name"] == *name)
+            items(&container["envFrom"])
+                .iter()
+                .any(|from| from["secretRef"]["name"] == *name)
+                || items(&container["env"])
+                    .iter()
+                    .any(|var| var["valueFrom"]["secretKeyRef"]["name"] == *name)
         })
 }
 
@@ -175,11 +219,22 @@ mod tests {
     fn denials_name_who_what_and_which() {
         let state = Snapshot::default();
         let key = Key::new("deployments.apps", "default", "web");
-        let bob = Identity { user: "bob".to_owned(), groups: vec!["devs".to_owned()] };
+        let bob = Identity {
+            user: "bob".to_owned(),
+            groups: vec!["devs".to_owned()],
+        };
         let error = check(&bob, Verb::Delete, &key, &state).unwrap_err();
         assert_eq!(error.reason, Reason::Forbidden);
-        assert!(error.message.starts_with("user \"bob\" may not delete deployments.apps \"web\""), "{error}");
-        let root = Identity { user: "root".to_owned(), groups: vec![MASTERS.to_owned()] };
+        assert!(
+            error
+                .message
+                .starts_with("user \"bob\" may not delete deployments.apps \"web\""),
+            "{error}"
+        );
+        let root = Identity {
+            user: "root".to_owned(),
+            groups: vec![MASTERS.to_owned()],
+        };
         assert_eq!(check(&root, Verb::Delete, &key, &state), Ok(()));
     }
 }

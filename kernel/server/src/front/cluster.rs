@@ -13,9 +13,16 @@ impl rpc::cluster_server::Cluster for Cluster {
     async fn status(&self, request: Request<rpc::StatusRequest>) -> Result<Response<rpc::StatusResponse>, Status> {
         access::check_master(&caller(&request)?, "ask for the cluster's status")?;
         let (status, state) = (self.0.replica.status(), self.0.replica.snapshot());
-        let voters = status.voters.iter().map(|id| (*id, if *id == status.leader { "leader" } else { "follower" }));
+        let voters = status
+            .voters
+            .iter()
+            .map(|id| (*id, if *id == status.leader { "leader" } else { "follower" }));
         let members = voters.chain(status.learners.iter().map(|id| (*id, "learner")));
-        let member = |(id, role): (u64, &str)| rpc::Member { id, name: format!("member-{id}"), role: role.to_owned() };
+        let member = |(id, role): (u64, &str)| rpc::Member {
+            id,
+            name: format!("member-{id}"),
+            role: role.to_owned(),
+        };
         Ok(Response::new(rpc::StatusResponse {
             cluster_name: self.0.cluster_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

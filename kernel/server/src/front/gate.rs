@@ -77,7 +77,10 @@ where
             match answer {
                 Ok(answer) => answer,
                 Err(_) => {
-                    let error = ApiError::new(Reason::Timeout, "the call took too long: look whether it was done, and try again");
+                    let error = ApiError::new(
+                        Reason::Timeout,
+                        "the call took too long: look whether it was done, and try again",
+                    );
                     Ok(Status::from(error).into_http())
                 }
             }
@@ -95,7 +98,11 @@ fn patience(path: &str) -> Duration {
 fn record(path: &str, started: Instant) {
     // Only paths of ours: others are whatever a client makes up.
     let method = path.strip_prefix("/sampan.v1.").unwrap_or("other");
-    metrics::observe("sampan_call_seconds", &[("method", method)], started.elapsed().as_secs_f64());
+    metrics::observe(
+        "sampan_call_seconds",
+        &[("method", method)],
+        started.elapsed().as_secs_f64(),
+    );
 }
 
 fn identify(request: &http::Request<Body>) -> Result<Identity, ApiError> {
@@ -103,7 +110,10 @@ fn identify(request: &http::Request<Body>) -> Result<Identity, ApiError> {
         let how = "use the certificate and key of a context that `sampan up` wrote";
         ApiError::new(Reason::Unauthorized, format!("{why}: {how}"))
     };
-    let shown = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+    let shown = request
+        .extensions()
+        .get::<TlsConnectInfo<TcpConnectInfo>>()
+        .and_then(TlsConnectInfo::peer_certs);
     let certificate = shown.as_ref().and_then(|certificates| certificates.first());
     let certificate = certificate.ok_or_else(|| unknown("no client certificate was shown"))?;
     Identity::of_certificate(certificate).map_err(|error| unknown(&error.to_string()))

@@ -1,5 +1,7 @@
 //! The listener: TLS, limits, and the services behind the gate.
-use super::{Front, cluster::Cluster, gate::GateLayer, nodes::Nodes, objects::Objects, plugins::Plugins, runtime::Runtime};
+use super::{
+    Front, cluster::Cluster, gate::GateLayer, nodes::Nodes, objects::Objects, plugins::Plugins, runtime::Runtime,
+};
 use crate::pki::KeyPair;
 use sampan_api::rpc::{
     self, cluster_server::ClusterServer, nodes_server::NodesServer, objects_server::ObjectsServer,
@@ -52,7 +54,9 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(rpc::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1();
-    let reflection = reflection.inspect_err(|error| tracing::error!(%error, "there is no reflection")).ok();
+    let reflection = reflection
+        .inspect_err(|error| tracing::error!(%error, "there is no reflection"))
+        .ok();
     let closing = front.closing.clone();
     let router = Server::builder()
         .tls_config(tls)?
@@ -69,9 +73,14 @@ pub async fn serve(
         .add_service(NodesServer::new(Nodes(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(PluginsServer::new(Plugins::new(front.clone())).max_decoding_message_size(MAX_PIECE))
         .add_service(RuntimeServer::new(Runtime(front)).max_decoding_message_size(MAX_PIECE));
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEP_ALIVE));
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEP_ALIVE));
     let task = tokio::spawn(async move {
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, closing.cancelled_owned()).await {
+        if let Err(error) = router
+            .serve_with_incoming_shutdown(incoming, closing.cancelled_owned())
+            .await
+        {
             tracing::error!(%error, "the listener failed");
         }
     });

@@ -20,7 +20,11 @@ pub struct NodeLiveness {
 
 impl NodeLiveness {
     pub fn new(grace: Duration) -> Self {
-        NodeLiveness { seen: Mutex::default(), since: Instant::now(), grace }
+        NodeLiveness {
+            seen: Mutex::default(),
+            since: Instant::now(),
+            grace,
+        }
     }
 
     /// A node was heard of.
@@ -30,7 +34,9 @@ impl NodeLiveness {
 
     /// How often an agent should be heard, in milliseconds: four times before it is missed.
     pub fn interval_ms(&self) -> u32 {
-        u32::try_from(self.grace.as_millis() / 4).unwrap_or(u32::MAX).clamp(100, 10_000)
+        u32::try_from(self.grace.as_millis() / 4)
+            .unwrap_or(u32::MAX)
+            .clamp(100, 10_000)
     }
 
     /// How long nothing was heard of a node.
@@ -57,10 +63,16 @@ impl NodeLiveness {
         let state = replica.snapshot();
         let selection = Selection::of("nodes");
         let nodes: Vec<_> = state.list(&selection).collect();
-        self.seen.lock().retain(|name, _| nodes.iter().any(|(key, _)| *key.name == **name));
+        self.seen
+            .lock()
+            .retain(|name, _| nodes.iter().any(|(key, _)| *key.name == **name));
         let silent = |key: &Key| self.silence(&key.name) > self.grace;
         metrics::set("sampan_nodes", &[], nodes.len() as f64);
-        metrics::set("sampan_nodes_silent", &[], nodes.iter().filter(|(key, _)| silent(key)).count() as f64);
+        metrics::set(
+            "sampan_nodes_silent",
+            &[],
+            nodes.iter().filter(|(key, _)| silent(key)).count() as f64,
+        );
         let lost = nodes.iter().filter(|(key, _)| silent(key)).filter_map(|(key, node)| {
             let status = unknown(node)?;
             tracing::warn!(node = &*key.name, silence = ?self.silence(&key.name), "a node is silent");
@@ -104,13 +116,19 @@ mod tests {
     #[test]
     fn silence_is_said_once() {
         let mut node = Object::default();
-        node.set_field("status", &json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Own", "status": "True"}]}));
+        node.set_field(
+            "status",
+            &json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Own", "status": "True"}]}),
+        );
         let status = unknown(&node).unwrap();
         assert_eq!(status["conditions"][0]["reason"], "NodeStatusUnknown");
         assert_eq!(status["conditions"][1]["status"], "True");
         node.set_field("status", &status);
         assert_eq!(unknown(&node), None);
-        assert_eq!(unknown(&Object::default()).unwrap()["conditions"][0]["status"], "Unknown");
+        assert_eq!(
+            unknown(&Object::default()).unwrap()["conditions"][0]["status"],
+            "Unknown"
+        );
     }
 
     #[test]

@@ -9,12 +9,13 @@ mod nodes;
 mod objects;
 mod pages;
 mod plugins;
+mod reach;
 mod runtime;
 
 pub use listener::{Listening, serve};
 pub use liveness::NodeLiveness;
 pub use objects::namespace;
-pub use runtime::NodeClients;
+pub use reach::NodeClients;
 
 use crate::{
     policies::{Narrator, Policies},

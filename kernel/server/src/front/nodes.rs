@@ -38,11 +38,15 @@ async fn listen(
     let closing = front.closing.clone();
     while let Some(Ok(Some(beat))) = closing.run_until_cancelled(beats.message()).await {
         if who.node().is_some_and(|own| own != beat.node) {
-            let _ = answers.send(Err(not_that_node(&who, &format!("node \"{}\"", beat.node)).into())).await;
+            let _ = answers
+                .send(Err(not_that_node(&who, &format!("node \"{}\"", beat.node)).into()))
+                .await;
             return;
         }
         front.liveness.heard(&beat.node);
-        let answer = rpc::HeartbeatResponse { interval_ms: front.liveness.interval_ms() };
+        let answer = rpc::HeartbeatResponse {
+            interval_ms: front.liveness.interval_ms(),
+        };
         if answers.send(Ok(answer)).await.is_err() {
             return;
         }
@@ -50,5 +54,8 @@ async fn listen(
 }
 
 fn not_that_node(who: &Identity, node: &str) -> ApiError {
-    ApiError::new(Reason::Forbidden, format!("user \"{}\" may not speak for {node}: only its own agent may", who.user))
+    ApiError::new(
+        Reason::Forbidden,
+        format!("user \"{}\" may not speak for {node}: only its own agent may", who.user),
+    )
 }

@@ -35,9 +35,12 @@ impl Pages {
     /// `Expired` if it is held no more.
     pub fn of(&self, revision: Revision) -> Result<Snapshot, ApiError> {
         let held = self.held.lock();
-        let found = held.iter().find(|(used, known)| known.revision() == revision && used.elapsed() < HELD_FOR);
+        let found = held
+            .iter()
+            .find(|(used, known)| known.revision() == revision && used.elapsed() < HELD_FOR);
         found.map(|(_, snapshot)| snapshot.clone()).ok_or_else(|| {
-            let message = format!("the list at revision {revision} is no longer kept: begin again, or ask for all at once");
+            let message =
+                format!("the list at revision {revision} is no longer kept: begin again, or ask for all at once");
             ApiError::new(Reason::Expired, message)
         })
     }
@@ -45,7 +48,10 @@ impl Pages {
 
 /// Where a page ended, as text that clients hand back.
 pub fn token(revision: Revision, last: &Key) -> String {
-    URL_SAFE_NO_PAD.encode(format!("1\0{revision}\0{}\0{}\0{}", last.resource, last.namespace, last.name))
+    URL_SAFE_NO_PAD.encode(format!(
+        "1\0{revision}\0{}\0{}\0{}",
+        last.resource, last.namespace, last.name
+    ))
 }
 
 /// What [`token`] made.
@@ -57,11 +63,16 @@ pub fn read_token(token: &str) -> Result<(Revision, Key), ApiError> {
     if token.len() > 2048 {
         return Err(wrong());
     }
-    let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
+    let text = URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or_else(wrong)?;
     match text.split('\0').collect::<Vec<_>>()[..] {
-        ["1", revision, resource, namespace, name] => {
-            Ok((revision.parse().map_err(|_| wrong())?, Key::new(resource, namespace, name)))
-        }
+        ["1", revision, resource, namespace, name] => Ok((
+            revision.parse().map_err(|_| wrong())?,
+            Key::new(resource, namespace, name),
+        )),
         _ => Err(wrong()),
     }
 }

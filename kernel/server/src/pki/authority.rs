@@ -4,7 +4,7 @@
 //! second key to guard and makes new names of the host take effect; clients trust the authority, so they do not notice.
 use super::{
     files::{private_dir, read_small, write_private},
-    identity::{MASTERS, NODES, NODE_PREFIX},
+    identity::{MASTERS, NODE_PREFIX, NODES},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -70,7 +70,10 @@ impl Authority {
         let key = read_small(&key_path, MAX_FILE).map_err(io(&key_path))?;
         match (cert, key) {
             (Some(cert), Some(key)) => Self::load(cert, &key, &cert_path, &key_path),
-            (Some(_), None) => Err(PkiError::Half { present: cert_path, missing: key_path }),
+            (Some(_), None) => Err(PkiError::Half {
+                present: cert_path,
+                missing: key_path,
+            }),
             // The key is written first: alone it has certified nothing yet.
             (None, _) => {
                 let authority = Self::make(cluster)?;
@@ -87,16 +90,26 @@ impl Authority {
     /// If this machine gives no randomness.
     pub fn make(cluster: &str) -> Result<Self, PkiError> {
         let subject = format!("sampan cluster {cluster}");
-        let failed = |error: rcgen::Error| PkiError::Issue { subject: subject.clone(), reason: error.to_string() };
+        let failed = |error: rcgen::Error| PkiError::Issue {
+            subject: subject.clone(),
+            reason: error.to_string(),
+        };
         let key = new_key().map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name.remove(DnType::CommonName);
         params.distinguished_name.push(DnType::CommonName, subject.clone());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         set_validity(&mut params, AUTHORITY_DAYS);
         let ca_pem = params.self_signed(&key).map_err(failed)?.pem();
-        Ok(Authority { issuer: Issuer::new(params, key), ca_pem })
+        Ok(Authority {
+            issuer: Issuer::new(params, key),
+            ca_pem,
+        })
     }
 
     fn load(ca_pem: String, key: &str, cert_path: &Path, key_path: &Path) -> Result<Self, PkiError> {
@@ -111,11 +124,17 @@ impl Authority {
             .map_err(|error| damaged(key_path, &error))
             .map(|(rest, info)| (rest.len(), info.subject_public_key.data.to_vec()))?;
         if certificate.public_key().subject_public_key.data[..] != own[..] {
-            return Err(damaged(key_path, &format_args!("it is not the key of {}", cert_path.display())));
+            return Err(damaged(
+                key_path,
+                &format_args!("it is not the key of {}", cert_path.display()),
+            ));
         }
         if !certificate.validity().is_valid() {
             let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
-            return Err(damaged(cert_path, &format_args!("it is valid from {from} to {until}, and not now")));
+            return Err(damaged(
+                cert_path,
+                &format_args!("it is valid from {from} to {until}, and not now"),
+            ));
         }
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| damaged(cert_path, &error))?;
         Ok(Authority { issuer, ca_pem })
@@ -131,7 +150,12 @@ impl Authority {
     /// # Errors
     /// If the names cannot be in a certificate.
     pub fn issue_client(&self, common_name: &str, organisation: &str) -> Result<KeyPair, PkiError> {
-        self.issue(common_name, organisation, &BTreeSet::new(), &[ExtendedKeyUsagePurpose::ClientAuth])
+        self.issue(
+            common_name,
+            organisation,
+            &BTreeSet::new(),
+            &[ExtendedKeyUsagePurpose::ClientAuth],
+        )
     }
 
     /// The certificate of the person who runs the cluster.
@@ -158,7 +182,12 @@ impl Authority {
     /// # Errors
     /// As [`Authority::issue_client`].
     pub fn issue_server(&self, names: &BTreeSet<String>) -> Result<KeyPair, PkiError> {
-        self.issue("system:control-plane", "", names, &[ExtendedKeyUsagePurpose::ServerAuth])
+        self.issue(
+            "system:control-plane",
+            "",
+            names,
+            &[ExtendedKeyUsagePurpose::ServerAuth],
+        )
     }
 
     fn issue(
@@ -168,7 +197,10 @@ impl Authority {
         names: &BTreeSet<String>,
         usages: &[ExtendedKeyUsagePurpose],
     ) -> Result<KeyPair, PkiError> {
-        let failed = |error: rcgen::Error| PkiError::Issue { subject: user.to_owned(), reason: error.to_string() };
+        let failed = |error: rcgen::Error| PkiError::Issue {
+            subject: user.to_owned(),
+            reason: error.to_string(),
+        };
         let names: Vec<String> = names.iter().cloned().collect();
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name = DistinguishedName::new();
@@ -182,7 +214,10 @@ impl Authority {
         set_validity(&mut params, LEAF_DAYS);
         let key = new_key().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(KeyPair { cert_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(KeyPair {
+            cert_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
     }
 }
 
@@ -228,9 +263,15 @@ mod tests {
         Authority::open(other.path(), "two").unwrap();
         std::fs::copy(other.path().join("ca.key"), &key).unwrap();
         let error = Authority::open(dir.path(), "one").err().unwrap();
-        assert!(matches!(&error, PkiError::Damaged { path, .. } if *path == key), "{error}");
+        assert!(
+            matches!(&error, PkiError::Damaged { path, .. } if *path == key),
+            "{error}"
+        );
         std::fs::write(&key, "rubbish").unwrap();
-        assert!(matches!(Authority::open(dir.path(), "one"), Err(PkiError::Damaged { .. })));
+        assert!(matches!(
+            Authority::open(dir.path(), "one"),
+            Err(PkiError::Damaged { .. })
+        ));
         std::fs::remove_file(&key).unwrap();
         assert!(matches!(Authority::open(dir.path(), "one"), Err(PkiError::Half { .. })));
     }

@@ -4,6 +4,6 @@ mod files;
 mod identity;
 
 pub use authority::{Authority, KeyPair, PkiError};
-pub use identity::{Identity, IdentityError, MASTERS, NODES, NODE_PREFIX};
+pub use identity::{Identity, IdentityError, MASTERS, NODE_PREFIX, NODES};
 
 pub(crate) use files::{private_dir, read_small, write_private};

@@ -80,7 +80,13 @@ impl Recruiter {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
         let mut loops = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
-            let Ok(mut changes) = self.replica.watch(self.replica.snapshot().revision()) else { break };
+            let mut changes = match self.replica.watch(self.replica.snapshot().revision()) {
+                Ok(changes) => changes,
+                Err(error) => {
+                    tracing::info!(%error, "the policies end");
+                    break;
+                }
+            };
             self.muster(&mut loops);
             while !self.stop.load(Ordering::Relaxed) {
                 let next = async { tokio::time::timeout(Duration::from_secs(1), changes.next()).await };

@@ -6,6 +6,7 @@ use std::{
     io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    thread::{Builder, JoinHandle},
 };
 
 /// So many are kept: the newest, and the one before in case it is damaged.
@@ -88,4 +89,47 @@ fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Writes one checkpoint at a time, beside everything else. Dropping it waits for its end.
+#[derive(Default)]
+pub struct Background {
+    /// The index, and what comes of it.
+    running: Option<(u64, JoinHandle<io::Result<u64>>)>,
+}
+
+impl Background {
+    pub fn is_busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Starts to write.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn start(&mut self, dir: &Path, header: Header, store: Store) -> io::Result<()> {
+        let (dir, index) = (dir.to_owned(), header.index);
+        let write = move || write(&dir, &header, &store);
+        self.running = Some((index, Builder::new().name("checkpoint".to_owned()).spawn(write)?));
+        Ok(())
+    }
+
+    /// The checkpoint that was written since this was asked last: its index, and what [`write`] said.
+    pub fn finished(&mut self) -> Option<(u64, io::Result<u64>)> {
+        let (index, thread) = self.running.take_if(|(_, thread)| thread.is_finished())?;
+        Some((
+            index,
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
+        ))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some((_, thread)) = self.running.take() {
+            let _ = thread.join();
+        }
+    }
 }

@@ -1,18 +1,20 @@
 //! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
 //! answers, and publishes.
 use super::{
-    OpenError, Published, ReplicaConfig, ReplicaStatus, Results, checkpoints, io_error,
+    OpenError, Published, ReplicaConfig, ReplicaStatus, Results,
+    checkpoints::{self, Background},
+    io_error,
     lock::Lock,
     segments::{Segments, is_full},
+    waiters::{Answer, Waiter, Waiters},
     weight::weight,
 };
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan, Revision};
-use sampan_state::{Command, Committed, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
+use sampan_state::{Command, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
 use std::{
-    collections::HashMap,
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
+    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{oneshot, watch};
@@ -48,43 +50,30 @@ pub enum Request {
     Barrier {
         reply: oneshot::Sender<Result<(), ApiError>>,
     },
-    /// The background wrote a checkpoint of this index.
-    Checkpointed {
-        index: u64,
-        written: std::io::Result<u64>,
-    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },
 }
 
-/// Who waits for an entry.
-enum Waiter {
-    /// For so many of its plans.
-    Plans(usize, oneshot::Sender<Result<Results, ApiError>>),
-    Nothing(oneshot::Sender<Result<(), ApiError>>),
-}
-
 pub struct Driver {
     config: ReplicaConfig,
+    /// Ends before the lock does: fields are dropped in this order.
+    background: Background,
     _lock: Lock,
-    requests: SyncSender<Request>,
     replica: Replica,
     log: Segments,
     snapshots: PathBuf,
-    waiters: HashMap<u64, Vec<Waiter>>,
-    next_proposal: u64,
+    waiters: Waiters,
     /// Bytes proposed and not yet in the log.
     proposed: u64,
     last_now: u64,
     checkpointed_bytes: u64,
-    checkpoint_under_way: bool,
     /// Why nothing can be committed any more.
     broken: Option<String>,
 }
 
 impl Driver {
-    pub fn open(config: &ReplicaConfig, requests: SyncSender<Request>) -> Result<Self, OpenError> {
+    pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&config.dir).map_err(io_error(&config.dir))?;
         let lock = Lock::take(&config.dir)?;
         let snapshots = config.dir.join("snap");
@@ -132,17 +121,14 @@ impl Driver {
         let mut driver = Driver {
             config: config.clone(),
             _lock: lock,
-            requests,
             replica,
             checkpointed_bytes: 0,
             log,
             snapshots,
-            waiters: HashMap::new(),
-            // Not those of an earlier run, which may still be committed.
-            next_proposal: clock() << 20,
+            waiters: Waiters::new(config.member, clock() << 20),
             proposed: 0,
             last_now: 0,
-            checkpoint_under_way: false,
+            background: Background::default(),
             broken: None,
         };
         driver.drain();
@@ -200,12 +186,12 @@ impl Driver {
             });
             // Who asked sees what it did in the next snapshot it takes.
             answers.into_iter().for_each(|answer| answer());
-            self.checkpoint_if_due();
             if let Some(reply) = ended {
                 drop(self);
                 let _ = reply.send(());
                 return;
             }
+            self.checkpoint_if_due();
         }
     }
 
@@ -256,7 +242,6 @@ impl Driver {
                 }
                 // An entry of one's own that is applied proves that one still leads.
                 Request::Barrier { reply } => waiters.push(Waiter::Nothing(reply)),
-                Request::Checkpointed { index, written } => self.checkpointed(index, written),
                 Request::Shutdown { reply } => ended = Some(reply),
             }
         }
@@ -272,25 +257,15 @@ impl Driver {
         command.now_ms = self.last_now;
         let encoded = command.encode();
         let refused = self.prepare(encoded.len()).and_then(|()| {
-            let context = self.context(self.next_proposal);
+            let context = self.waiters.context();
             self.replica
                 .propose_encoded(context, encoded)
                 .map_err(|error| ApiError::unavailable(format!("this member cannot write now ({error}): try again")))
         });
         match refused {
-            Ok(()) => {
-                self.waiters.insert(self.next_proposal, waiters);
-                self.next_proposal += 1;
-            }
+            Ok(()) => self.waiters.wait(waiters),
             Err(error) => waiters.into_iter().for_each(|waiter| waiter.fail(&error)),
         }
-    }
-
-    /// What goes with a proposal: whose it is, and which.
-    fn context(&self, proposal: u64) -> Bytes {
-        [self.config.member.to_le_bytes(), proposal.to_le_bytes()]
-            .concat()
-            .into()
     }
 
     /// Whether so many bytes can be committed: nothing is broken, and there is room on the disk, also for what else was
@@ -323,14 +298,14 @@ impl Driver {
     }
 
     /// Persists and applies until there is nothing left to do; what to answer once that is published.
-    fn drain(&mut self) -> Vec<Box<dyn FnOnce()>> {
-        let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
+    fn drain(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
         while self.broken.is_none() {
             match self.replica.output() {
                 Ok(Some(output)) => match self.carry_out(&output) {
                     Ok(applied) => {
                         for (context, applied) in applied {
-                            self.answer(&context, applied.results, &mut answers);
+                            self.waiters.answer(&context, applied.results, &mut answers);
                         }
                     }
                     Err(why) => self.break_off(why),
@@ -344,10 +319,7 @@ impl Driver {
             // Another leads now: it may commit what was proposed here, or not.
             let lost =
                 ApiError::unavailable("the leader has changed: look whether your write is there before you repeat it");
-            self.waiters
-                .drain()
-                .flat_map(|(_, waiters)| waiters)
-                .for_each(|waiter| waiter.fail(&lost));
+            self.waiters.fail_all(&lost);
         }
         answers
     }
@@ -372,72 +344,35 @@ impl Driver {
         Ok(outcome.applied)
     }
 
-    fn answer(&mut self, context: &Bytes, results: Results, answers: &mut Vec<Box<dyn FnOnce()>>) {
-        let Some((member, number)) = context.split_first_chunk::<8>() else {
-            return;
-        };
-        let Ok(number) = number.try_into().map(u64::from_le_bytes) else {
-            return;
-        };
-        if u64::from_le_bytes(*member) != self.config.member {
-            return;
-        }
-        let mut results = results.into_iter();
-        for waiter in self.waiters.remove(&number).into_iter().flatten() {
-            match waiter {
-                Waiter::Plans(count, reply) => {
-                    let own: Vec<Result<Committed, ApiError>> = results.by_ref().take(count).collect();
-                    answers.push(Box::new(move || drop(reply.send(Ok(own)))));
-                }
-                Waiter::Nothing(reply) => answers.push(Box::new(move || drop(reply.send(Ok(()))))),
-            }
-        }
-    }
-
     fn break_off(&mut self, why: String) {
         let why = format!("{why}. Nothing can be written until the control plane is restarted");
         tracing::error!("{why}");
         let error = ApiError::unavailable(why.clone());
-        self.waiters
-            .drain()
-            .flat_map(|(_, waiters)| waiters)
-            .for_each(|waiter| waiter.fail(&error));
+        self.waiters.fail_all(&error);
         self.broken = Some(why);
     }
 
-    /// Starts to write a checkpoint aside when the log has grown enough.
+    /// Starts to write a checkpoint aside when the log has grown enough, and lets go of what one that is written made
+    /// needless.
     fn checkpoint_if_due(&mut self) {
-        if self.checkpoint_under_way || self.log.bytes() < self.checkpointed_bytes + CHECKPOINT_AFTER {
-            return;
-        }
-        self.checkpoint_under_way = true;
-        let (header, store) = (self.replica.header(), self.replica.store().clone());
-        let (dir, requests) = (self.snapshots.clone(), self.requests.clone());
-        let spawned = std::thread::Builder::new()
-            .name("checkpoint".to_owned())
-            .spawn(move || {
-                let written = checkpoints::write(&dir, &header, &store);
-                let _ = requests.send(Request::Checkpointed {
-                    index: header.index,
-                    written,
-                });
-            });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no checkpoint can be written");
-            self.checkpoint_under_way = false;
-        }
-    }
-
-    fn checkpointed(&mut self, index: u64, written: std::io::Result<u64>) {
-        self.checkpoint_under_way = false;
-        match written {
-            Ok(oldest) => {
-                self.replica.checkpointed(index);
-                self.log.forget(oldest);
+        if let Some((index, written)) = self.background.finished() {
+            match written {
+                Ok(oldest) => {
+                    self.replica.checkpointed(index);
+                    self.log.forget(oldest);
+                }
+                Err(error) => tracing::warn!(%error, "a checkpoint could not be written; the log grows on"),
             }
-            Err(error) => tracing::warn!(%error, "a checkpoint could not be written; the log grows on"),
+            self.checkpointed_bytes = self.log.bytes();
         }
-        self.checkpointed_bytes = self.log.bytes();
+        if !self.background.is_busy() && self.log.bytes() >= self.checkpointed_bytes + CHECKPOINT_AFTER {
+            let started = self
+                .background
+                .start(&self.snapshots, self.replica.header(), self.replica.store().clone());
+            if let Err(error) = started {
+                tracing::warn!(%error, "no checkpoint can be written");
+            }
+        }
     }
 }
 
@@ -448,13 +383,4 @@ fn clock() -> u64 {
         .unwrap_or_default()
         .as_millis();
     u64::try_from(now).unwrap_or(u64::MAX)
-}
-
-impl Waiter {
-    fn fail(self, error: &ApiError) {
-        match self {
-            Waiter::Plans(_, reply) => drop(reply.send(Err(error.clone()))),
-            Waiter::Nothing(reply) => drop(reply.send(Err(error.clone()))),
-        }
-    }
 }

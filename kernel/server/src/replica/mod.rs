@@ -6,6 +6,7 @@ mod lock;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
@@ -106,7 +107,7 @@ impl ReplicaHandle {
     /// If another process has it, or what is on disk is damaged.
     pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
         let (requests, receiver) = mpsc::sync_channel(WAITING);
-        let driver = Driver::open(config, requests.clone())?;
+        let driver = Driver::open(config)?;
         let (sender, revision) = watch::channel(driver.snapshot().revision());
         let published = Arc::new(Published {
             snapshot: RwLock::new(driver.snapshot()),

@@ -26,25 +26,36 @@ impl Hierarchy {
     /// As mounted for this process; nothing if it cannot be told.
     pub fn detect() -> Hierarchy {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Hierarchy::parse(&table, |path| fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default())
+        Hierarchy::parse(&table, |path| {
+            fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default()
+        })
     }
 
     /// Each controller is in one hierarchy: of version 1 if one has it, otherwise of version 2.
-    fn parse(table: &str, of_v2: impl Fn(&Path) -> String) -> Hierarchy {
+    pub(super) fn parse(table: &str, of_v2: impl Fn(&Path) -> String) -> Hierarchy {
         let mut mounts: Vec<Mounted> = Vec::new();
         let mut unified = None;
         for line in table.lines() {
-            let Some((mount, filesystem)) = line.split_once(" - ") else { continue };
-            let Some(path) = mount.split(' ').nth(4).map(PathBuf::from) else { continue };
+            let Some((mount, filesystem)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(path) = mount.split(' ').nth(4).map(PathBuf::from) else {
+                continue;
+            };
             let mut fields = filesystem.split(' ');
             match fields.next() {
                 Some("cgroup2") => unified = unified.or(Some(path)),
                 Some("cgroup") => {
                     let options: Vec<&str> = fields.nth(1).unwrap_or_default().split(',').collect();
-                    let new = |name: &&str| options.contains(name) && !mounts.iter().any(|m| m.controllers.contains(name));
+                    let new =
+                        |name: &&str| options.contains(name) && !mounts.iter().any(|m| m.controllers.contains(name));
                     let controllers: Vec<&str> = WANTED.into_iter().filter(|name| new(name)).collect();
                     if !controllers.is_empty() {
-                        mounts.push(Mounted { path, controllers, v2: false });
+                        mounts.push(Mounted {
+                            path,
+                            controllers,
+                            v2: false,
+                        });
                     }
                 }
                 _ => {}
@@ -56,7 +67,11 @@ impl Hierarchy {
             let there = |name: &&str| there.split_ascii_whitespace().any(|there| there == *name);
             let controllers: Vec<&str> = WANTED.into_iter().filter(|name| new(name) && there(name)).collect();
             if !controllers.is_empty() {
-                mounts.push(Mounted { path, controllers, v2: true });
+                mounts.push(Mounted {
+                    path,
+                    controllers,
+                    v2: true,
+                });
             }
         }
         Hierarchy { mounts }
@@ -89,7 +104,9 @@ impl Mounted {
             let mut path = self.path.clone();
             let made = name.split('/').try_for_each(|part| {
                 if self.v2 {
-                    fs::write(path.join("cgroup.subtree_control"), enable.trim_end())?;
+                    // Where this is refused, as in a container that has processes at its root, the limit's file is
+                    // missing below, which is told then.
+                    let _ = fs::write(path.join("cgroup.subtree_control"), enable.trim_end());
                 }
                 path.push(part);
                 match fs::create_dir(&path) {
@@ -121,7 +138,10 @@ mod tests {
 
     fn found(table: &str, v2: &str) -> Vec<(String, Vec<&'static str>, bool)> {
         let mounts = Hierarchy::parse(table, |_| v2.to_owned()).mounts;
-        mounts.into_iter().map(|m| (m.path.display().to_string(), m.controllers, m.v2)).collect()
+        mounts
+            .into_iter()
+            .map(|m| (m.path.display().to_string(), m.controllers, m.v2))
+            .collect()
     }
 
     #[test]
@@ -130,7 +150,10 @@ mod tests {
         assert_eq!(hybrid[0], ("/sys/fs/cgroup/cpu,cpuacct".to_owned(), vec!["cpu"], false));
         assert_eq!(hybrid[1], ("/sys/fs/cgroup/memory".to_owned(), vec!["memory"], false));
         assert_eq!(hybrid[2], ("/sys/fs/cgroup/unified".to_owned(), vec!["pids"], true));
-        let v2 = found("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate", "cpuset cpu io memory pids");
+        let v2 = found(
+            "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate",
+            "cpuset cpu io memory pids",
+        );
         assert_eq!(v2, [("/sys/fs/cgroup".to_owned(), vec!["cpu", "memory", "pids"], true)]);
         assert!(found("", "").is_empty());
     }
@@ -139,7 +162,16 @@ mod tests {
     fn a_limit_without_its_controller_is_an_error() {
         let hierarchy = Hierarchy::parse(HYBRID, |_| String::new());
         assert_eq!(hierarchy.missing(&Limits::default()).unwrap().len(), 1);
-        let error = hierarchy.missing(&Limits { pids: Some(5), ..Limits::default() }).unwrap_err().to_string();
-        assert_eq!(error, "the pids limit cannot be enforced: this host has no pids cgroup controller");
+        let error = hierarchy
+            .missing(&Limits {
+                pids: Some(5),
+                ..Limits::default()
+            })
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "the pids limit cannot be enforced: this host has no pids cgroup controller"
+        );
     }
 }

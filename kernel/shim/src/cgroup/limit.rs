@@ -35,11 +35,23 @@ fn files(controller: &str, v2: bool, limits: &Limits) -> Vec<(&'static str, Stri
     let period = limits.cpu_period.unwrap_or(DEFAULT_PERIOD);
     match (controller, v2) {
         ("cpu", true) => {
-            files.extend(limits.cpu_shares.map(|shares| ("cpu.weight", weight(shares).to_string(), false)));
-            files.extend(limits.cpu_quota.map(|quota| ("cpu.max", format!("{quota} {period}"), true)));
+            files.extend(
+                limits
+                    .cpu_shares
+                    .map(|shares| ("cpu.weight", weight(shares).to_string(), false)),
+            );
+            files.extend(
+                limits
+                    .cpu_quota
+                    .map(|quota| ("cpu.max", format!("{quota} {period}"), true)),
+            );
         }
         ("cpu", false) => {
-            files.extend(limits.cpu_shares.map(|shares| ("cpu.shares", shares.clamp(2, 262_144).to_string(), false)));
+            files.extend(
+                limits
+                    .cpu_shares
+                    .map(|shares| ("cpu.shares", shares.clamp(2, 262_144).to_string(), false)),
+            );
             if let Some(quota) = limits.cpu_quota {
                 files.push(("cpu.cfs_period_us", period.to_string(), true));
                 files.push(("cpu.cfs_quota_us", quota.to_string(), true));
@@ -75,13 +87,35 @@ mod tests {
 
     #[test]
     fn both_versions_say_the_same() {
-        let limits = Limits { cpu_quota: Some(50_000), cpu_shares: Some(1024), memory: Some(4096), ..Limits::default() };
-        let names = |controller, v2| files(controller, v2, &limits).into_iter().map(|(f, v, _)| format!("{f}={v}")).collect();
+        let limits = Limits {
+            cpu_quota: Some(50_000),
+            cpu_shares: Some(1024),
+            memory: Some(4096),
+            ..Limits::default()
+        };
+        let names = |controller, v2| {
+            files(controller, v2, &limits)
+                .into_iter()
+                .map(|(f, v, _)| format!("{f}={v}"))
+                .collect()
+        };
         let (one, two): (Vec<String>, Vec<String>) = (names("cpu", false), names("cpu", true));
-        assert_eq!(one, ["cpu.shares=1024", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000"]);
+        assert_eq!(
+            one,
+            ["cpu.shares=1024", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000"]
+        );
         assert_eq!(two, ["cpu.weight=39", "cpu.max=50000 100000"]);
         assert_eq!(files("memory", true, &limits)[0].1, "4096");
         assert!(files("pids", true, &limits).is_empty());
-        assert!(insists(&limits, &["cpu"]) && !insists(&Limits { cpu_shares: Some(2), ..Limits::default() }, &["cpu"]));
+        assert!(
+            insists(&limits, &["cpu"])
+                && !insists(
+                    &Limits {
+                        cpu_shares: Some(2),
+                        ..Limits::default()
+                    },
+                    &["cpu"]
+                )
+        );
     }
 }

@@ -4,7 +4,7 @@ use super::start::Plan;
 use crate::{
     error::{Doing, SetupError, reason},
     protocol::Rootfs,
-    rights, rootfs, seccomp, sys,
+    rights, rootfs, sys,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -42,7 +42,9 @@ fn become_program(plan: &Plan<'_>) -> Result<Infallible, SetupError> {
         let adjusted = fs::write("/proc/self/oom_score_adj", spec.oom_score_adj.to_string());
         adjusted.doing(|| "cannot set oom_score_adj".to_owned())?;
     }
-    dup2_stdin(&plan.stdio[0]).and_then(|()| dup2_stdout(&plan.stdio[1])).doing(|| "cannot set up the streams".to_owned())?;
+    dup2_stdin(&plan.stdio[0])
+        .and_then(|()| dup2_stdout(&plan.stdio[1]))
+        .doing(|| "cannot set up the streams".to_owned())?;
     dup2_stderr(&plan.stdio[2]).doing(|| "cannot set up the streams".to_owned())?;
     if plan.root {
         // So that whom it runs as can open /dev/stdout.
@@ -55,7 +57,12 @@ fn become_program(plan: &Plan<'_>) -> Result<Infallible, SetupError> {
     if let Rootfs::Overlay { lower, upper, work } = &spec.rootfs {
         // Missing in a kernel without it, and no more than a nicety.
         let _ = sys::unshare(libc::CLONE_NEWCGROUP);
-        let layers = rootfs::Layers { lower, upper, work, target: &plan.target };
+        let layers = rootfs::Layers {
+            lower,
+            upper,
+            work,
+            target: &plan.target,
+        };
         rootfs::enter(spec, &layers, &plan.cgroup.views())?;
     }
     umask(Mode::from_raw_mode(0o022));
@@ -103,9 +110,15 @@ fn confine(plan: &Plan<'_>) -> Result<(), SetupError> {
         set_no_new_privs(true).doing(|| "cannot set no_new_privs".to_owned())?;
     }
     if let Some(filter) = &plan.filter {
-        seccomp::install(filter).doing(|| "cannot install the system call filter".to_owned())?;
+        filter
+            .install()
+            .doing(|| "cannot install the system call filter".to_owned())?;
     }
-    if plan.root { rights::become_user(&spec.user, plan.capabilities) } else { Ok(()) }
+    if plan.root {
+        rights::become_user(&spec.user, plan.capabilities)
+    } else {
+        Ok(())
+    }
 }
 
 /// Looks the program up as a shell does. Returns only with the reason why it could not be run.
@@ -115,11 +128,19 @@ fn exec(plan: &Plan<'_>) -> SetupError {
     if name.contains('/') {
         return refused(sys::execve(&plan.args[0], &plan.args, &plan.env));
     }
-    let path = plan.spec.env.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(PATH);
+    let path = plan
+        .spec
+        .env
+        .iter()
+        .rev()
+        .find_map(|variable| variable.strip_prefix("PATH="))
+        .unwrap_or(PATH);
     let mut denied = None;
     for dir in path.split(':') {
         let dir = if dir.is_empty() { "." } else { dir };
-        let Ok(candidate) = CString::new(format!("{dir}/{name}")) else { continue };
+        let Ok(candidate) = CString::new(format!("{dir}/{name}")) else {
+            continue;
+        };
         match sys::execve(&candidate, &plan.args, &plan.env) {
             Errno::NOENT | Errno::NOTDIR => {}
             error @ Errno::ACCESS => denied = Some(error),

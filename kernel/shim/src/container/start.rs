@@ -3,9 +3,10 @@ use super::{Container, Stream, child};
 use crate::{
     cgroup::{Cgroup, Hierarchy},
     error::{Doing, SetupError, reason},
-    log::{LogFile, Lines},
+    log::{Lines, LogFile},
     protocol::{ContainerSpec, Limits, PodSpec, Rootfs},
-    rights, seccomp,
+    rights,
+    seccomp::Filter,
     sys::{self, Forked},
 };
 use rustix::{
@@ -13,7 +14,6 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     pipe::{PipeFlags, pipe_with},
 };
-use seccompiler::BpfProgram;
 use std::{
     collections::BTreeMap,
     ffi::CString,
@@ -32,22 +32,29 @@ pub struct Context {
     pub pod: PodSpec,
     pub hierarchy: Hierarchy,
     /// System call filters by the capabilities they are for.
-    filters: BTreeMap<u64, Rc<BpfProgram>>,
+    filters: BTreeMap<u64, Rc<Filter>>,
 }
 
 impl Context {
     pub fn new(dir: PathBuf, pod: PodSpec) -> Context {
-        let hierarchy = if pod.cgroup.is_some() { Hierarchy::detect() } else { Hierarchy::default() };
-        Context { dir, pod, hierarchy, filters: BTreeMap::new() }
+        let hierarchy = if pod.cgroup.is_some() {
+            Hierarchy::detect()
+        } else {
+            Hierarchy::default()
+        };
+        Context {
+            dir,
+            pod,
+            hierarchy,
+            filters: BTreeMap::new(),
+        }
     }
 
-    fn filter(&mut self, mask: u64) -> Result<Rc<BpfProgram>, SetupError> {
-        if let Some(filter) = self.filters.get(&mask) {
-            return Ok(filter.clone());
-        }
-        let filter = Rc::new(seccomp::filter(mask)?);
-        self.filters.insert(mask, filter.clone());
-        Ok(filter)
+    fn filter(&mut self, capabilities: u64) -> Rc<Filter> {
+        self.filters
+            .entry(capabilities)
+            .or_insert_with(|| Rc::new(Filter::new(capabilities)))
+            .clone()
     }
 }
 
@@ -64,7 +71,7 @@ pub(super) struct Plan<'a> {
     pub env: Vec<CString>,
     pub capabilities: u64,
     pub rlimits: Vec<(u32, u64, u64)>,
-    pub filter: Option<Rc<BpfProgram>>,
+    pub filter: Option<Rc<Filter>>,
     pub cgroup: &'a Cgroup,
     pub stdio: [OwnedFd; 3],
     pub report: OwnedFd,
@@ -75,14 +82,21 @@ pub fn start(context: &mut Context, spec: &ContainerSpec) -> Result<Container, S
     check(&context.pod, spec)?;
     let capabilities = rights::capability_mask(&spec.capabilities)?;
     let rlimits = rights::resource_limits(spec)?;
-    let filter = if spec.unconfined { None } else { Some(context.filter(capabilities)?) };
+    let filter = if spec.unconfined {
+        None
+    } else {
+        Some(context.filter(capabilities))
+    };
     let own = context.dir.join(&spec.name);
     let target = own.join("rootfs");
     fs::create_dir_all(&target).doing(|| format!("cannot make {}", target.display()))?;
     remove_stale(&own)?;
 
     let mut container = Container::new(spec);
-    let log = spec.log.as_ref().map(|log| LogFile::open(log).doing(|| format!("cannot open the log {}", log.path.display())));
+    let log = spec
+        .log
+        .as_ref()
+        .map(|log| LogFile::open(log).doing(|| format!("cannot open the log {}", log.path.display())));
     container.log = log.transpose()?;
     let (report_in, report_out) = pipe_with(PipeFlags::CLOEXEC).doing(|| "cannot make a pipe".to_owned())?;
     let ((stdout_in, stdout), (stderr_in, stderr)) = (output()?, output()?);
@@ -118,14 +132,24 @@ pub fn start(context: &mut Context, spec: &ContainerSpec) -> Result<Container, S
     container.state.pid = pid;
     container.launch = Some(report_in);
     container.streams = [(stdout_in, "stdout"), (stderr_in, "stderr")].map(|(pipe, name)| {
-        Some(Stream { pipe, lines: Lines::new(name) })
+        Some(Stream {
+            pipe,
+            lines: Lines::new(name),
+        })
     });
     Ok(container)
 }
 
 fn fork(plan: &Plan<'_>) -> Result<i32, SetupError> {
-    let namespaces = if plan.isolated { libc::CLONE_NEWPID | libc::CLONE_NEWNS } else { 0 };
-    let cgroup = plan.cgroup.clone_target().doing(|| "cannot open the container's cgroup".to_owned())?;
+    let namespaces = if plan.isolated {
+        libc::CLONE_NEWPID | libc::CLONE_NEWNS
+    } else {
+        0
+    };
+    let cgroup = plan
+        .cgroup
+        .clone_target()
+        .doing(|| "cannot open the container's cgroup".to_owned())?;
     let forked = sys::clone(namespaces, cgroup.as_ref().map(|cgroup| cgroup.as_fd()));
     match forked.doing(|| "cannot fork".to_owned())? {
         Forked::Parent(pid) => Ok(pid),
@@ -144,7 +168,10 @@ fn check(pod: &PodSpec, spec: &ContainerSpec) -> Result<(), SetupError> {
             return refuse("containers need root: without it only Wasm workloads run".to_owned());
         }
         if lower.is_empty() || lower.len() > MAX_LAYERS {
-            return refuse(format!("an image of {} layers: expected 1 to {MAX_LAYERS}", lower.len()));
+            return refuse(format!(
+                "an image of {} layers: expected 1 to {MAX_LAYERS}",
+                lower.len()
+            ));
         }
     } else if !spec.mounts.is_empty() {
         return refuse("mounts need a root filesystem of the container's own".to_owned());
@@ -160,23 +187,28 @@ fn cgroup(context: &Context, spec: &ContainerSpec) -> Result<(Cgroup, Vec<String
     match &context.pod.cgroup {
         Some(pod) => Cgroup::create(&context.hierarchy, &format!("{pod}/{}", spec.name), &spec.limits),
         None if spec.limits == Limits::default() => Ok((Cgroup::default(), Vec::new())),
-        None => Err(SetupError("limits cannot be enforced: the pod has no cgroup".to_owned())),
+        None => Err(SetupError(
+            "limits cannot be enforced: the pod has no cgroup".to_owned(),
+        )),
     }
 }
 
 /// The end of an earlier attempt must not be taken for this one's.
 fn remove_stale(own: &Path) -> Result<(), SetupError> {
     match fs::remove_file(own.join("exit.json")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(SetupError(format!("cannot remove {}/exit.json: {}", own.display(), reason(&error))))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(SetupError(format!(
+            "cannot remove {}/exit.json: {}",
+            own.display(),
+            reason(&error)
+        ))),
         _ => Ok(()),
     }
 }
 
 fn strings(strings: &[String], what: &str) -> Result<Vec<CString>, SetupError> {
     let made = strings.iter().map(|string| CString::new(string.as_str()));
-    made.collect::<Result<_, _>>().map_err(|_| SetupError(format!("{what}s cannot hold a zero byte")))
+    made.collect::<Result<_, _>>()
+        .map_err(|_| SetupError(format!("{what}s cannot hold a zero byte")))
 }
 
 fn output() -> Result<(OwnedFd, OwnedFd), SetupError> {

@@ -19,7 +19,13 @@ pub struct Peer {
 
 impl Peer {
     pub fn new(stream: UnixStream) -> Peer {
-        Peer { stream, input: Vec::new(), output: Vec::new(), watches: false, gone: false }
+        Peer {
+            stream,
+            input: Vec::new(),
+            output: Vec::new(),
+            watches: false,
+            gone: false,
+        }
     }
 
     /// The lines that have come in whole.

@@ -42,7 +42,10 @@ impl Server {
     }
 
     fn find(&self, name: &str) -> Result<u32, ShimError> {
-        let found = self.containers.iter().find(|(_, container)| container.state.name == name);
+        let found = self
+            .containers
+            .iter()
+            .find(|(_, container)| container.state.name == name);
         let missing = || ShimError::new(ErrorKind::NotFound, format!("this pod has no container \"{name}\""));
         found.map(|(number, _)| *number).ok_or_else(missing)
     }
@@ -59,7 +62,10 @@ impl Server {
         }
         if let Ok(before) = self.find(name) {
             if self.containers[&before].state.phase != Phase::Exited {
-                return Err(ShimError::new(ErrorKind::Conflict, format!("container \"{name}\" is already there: stop it first")));
+                return Err(ShimError::new(
+                    ErrorKind::Conflict,
+                    format!("container \"{name}\" is already there: stop it first"),
+                ));
             }
             self.forget(before);
         }
@@ -71,7 +77,10 @@ impl Server {
                 self.containers.insert(number, container);
                 watched.map_err(|error| {
                     let _ = self.containers[&number].signal(libc::SIGKILL);
-                    ShimError::new(ErrorKind::System, format!("cannot wait for container \"{name}\": {error}"))
+                    ShimError::new(
+                        ErrorKind::System,
+                        format!("cannot wait for container \"{name}\": {error}"),
+                    )
                 })
             }
             Err(SetupError(why)) => {
@@ -100,24 +109,36 @@ impl Server {
 
     fn signal(&self, name: &str, signal: i32) -> Result<Reply, ShimError> {
         if !(1..=64).contains(&signal) {
-            return Err(ShimError::new(ErrorKind::Invalid, format!("signal {signal}: expected 1 to 64")));
+            return Err(ShimError::new(
+                ErrorKind::Invalid,
+                format!("signal {signal}: expected 1 to 64"),
+            ));
         }
         let sent = self.containers[&self.find(name)?].signal(signal);
-        let failed = |error| ShimError::new(ErrorKind::System, format!("cannot signal container \"{name}\": {error}"));
+        let failed = |error| {
+            ShimError::new(
+                ErrorKind::System,
+                format!("cannot signal container \"{name}\": {error}"),
+            )
+        };
         sent.map(|()| Reply::Done).map_err(failed)
     }
 
     fn remove(&mut self, name: &str) -> Result<Reply, ShimError> {
         let number = self.find(name)?;
         if self.containers[&number].state.phase != Phase::Exited {
-            return Err(ShimError::new(ErrorKind::Conflict, format!("container \"{name}\" has not exited: stop it first")));
+            return Err(ShimError::new(
+                ErrorKind::Conflict,
+                format!("container \"{name}\" has not exited: stop it first"),
+            ));
         }
         self.forget(number);
         let own = self.context.dir.join(name);
         match fs::remove_dir_all(&own) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(ShimError::new(ErrorKind::System, format!("cannot remove {}: {error}", own.display())))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ShimError::new(
+                ErrorKind::System,
+                format!("cannot remove {}: {error}", own.display()),
+            )),
             _ => Ok(Reply::Done),
         }
     }
@@ -140,7 +161,10 @@ impl Server {
 
     /// Whether some cgroup is to be removed that something was still in.
     pub(super) fn untidy(&self) -> bool {
-        let ended = self.containers.values().filter(|container| container.state.phase == Phase::Exited);
+        let ended = self
+            .containers
+            .values()
+            .filter(|container| container.state.phase == Phase::Exited);
         !self.leftover.is_empty() || ended.into_iter().any(|container| !container.cgroup.views().is_empty())
     }
 
@@ -149,7 +173,11 @@ impl Server {
             cgroup.kill();
             !cgroup.remove()
         });
-        for container in self.containers.values_mut().filter(|container| container.state.phase == Phase::Exited) {
+        for container in self
+            .containers
+            .values_mut()
+            .filter(|container| container.state.phase == Phase::Exited)
+        {
             if !container.cgroup.remove() {
                 container.cgroup.kill();
             }
@@ -158,8 +186,13 @@ impl Server {
 
     /// Whether a shutdown is done; then whoever asked for it is told.
     pub(super) fn closed(&mut self) -> bool {
-        let Some((since, whom)) = self.closing else { return false };
-        let alive = self.containers.values().any(|container| container.state.phase != Phase::Exited);
+        let Some((since, whom)) = self.closing else {
+            return false;
+        };
+        let alive = self
+            .containers
+            .values()
+            .any(|container| container.state.phase != Phase::Exited);
         if (alive || self.untidy()) && since.elapsed() < SHUTDOWN {
             return false;
         }

@@ -13,16 +13,26 @@ fn it_has_dockers_capabilities_and_filter() {
     assert_eq!(printed, expected);
 
     let mut spec = pod.script("user", script);
-    spec.user = User { uid: 1000, gid: 1000, additional_gids: vec![] };
+    spec.user = User {
+        uid: 1000,
+        gid: 1000,
+        additional_gids: vec![],
+    };
     spec.no_new_privileges = true;
     let (_, printed) = pod.run(&spec);
-    assert!(printed.contains("CapEff:0000000000000000\nCapBnd:00000000a80425fb") && printed.contains("NoNewPrivs:1"), "{printed}");
+    assert!(
+        printed.contains("CapEff:0000000000000000\nCapBnd:00000000a80425fb") && printed.contains("NoNewPrivs:1"),
+        "{printed}"
+    );
 
     let mut spec = pod.script("open", script);
     spec.unconfined = true;
     spec.capabilities = vec!["CAP_SYS_ADMIN".to_owned()];
     let (_, printed) = pod.run(&spec);
-    assert!(printed.contains("CapEff:0000000000200000") && printed.contains("Seccomp:0"), "{printed}");
+    assert!(
+        printed.contains("CapEff:0000000000200000") && printed.contains("Seccomp:0"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -31,7 +41,11 @@ fn the_filter_forbids_what_capabilities_alone_would_not() {
     let script = "mount -t tmpfs none /tmp 2>&1; unshare -U true 2>&1; unshare -m true 2>&1; mknod /tmp/x p && echo pipes are fine";
     let mut spec = pod.script("web", script);
     let (_, printed) = pod.run(&spec);
-    assert_eq!(printed.matches("Operation not permitted").count() + printed.matches("ermission denied").count(), 3, "{printed}");
+    assert_eq!(
+        printed.matches("Operation not permitted").count() + printed.matches("ermission denied").count(),
+        3,
+        "{printed}"
+    );
     assert!(printed.contains("pipes are fine"), "{printed}");
     // Even root with the capability needs the filter to allow it, which goes with the capability.
     spec = pod.script("admin", "mount -t tmpfs none /tmp && echo mounted");
@@ -67,7 +81,10 @@ fn paths_are_masked_and_sealed() {
 #[test]
 fn a_readonly_root_can_be_written_only_where_something_is_mounted() {
     let Some(mut pod) = pod() else { return };
-    let mut spec = pod.script("web", "touch /x 2>&1; touch /scratch/x && echo fine; touch /dev/shm/x && echo fine");
+    let mut spec = pod.script(
+        "web",
+        "touch /x 2>&1; touch /scratch/x && echo fine; touch /dev/shm/x && echo fine",
+    );
     spec.readonly_rootfs = true;
     spec.mounts = vec![sampan_shim::Mount {
         target: "/scratch".to_owned(),

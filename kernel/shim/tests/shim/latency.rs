@@ -12,7 +12,12 @@ const ROUNDS: usize = 20;
 
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    println!("{what}: median {:?}, fastest {:?}, slowest {:?}", times[times.len() / 2], times[0], times[times.len() - 1]);
+    println!(
+        "{what}: median {:?}, fastest {:?}, slowest {:?}",
+        times[times.len() / 2],
+        times[0],
+        times[times.len() - 1]
+    );
 }
 
 #[test]
@@ -35,11 +40,17 @@ fn how_long_a_start_takes() {
     for number in 0..ROUNDS {
         let dir = pod.home.path().join(format!("other-{number}"));
         fs::create_dir(&dir).unwrap();
-        let spec = PodSpec { namespaces: true, ..PodSpec::default() };
+        let spec = PodSpec {
+            namespaces: true,
+            ..PodSpec::default()
+        };
         let begun = Instant::now();
         let mut launched = launch(Path::new(SHIM), &dir, &spec).unwrap();
         launches.push(begun.elapsed());
-        sampan_shim::Client::connect(&dir).unwrap().request(Request::Shutdown).unwrap();
+        sampan_shim::Client::connect(&dir)
+            .unwrap()
+            .request(Request::Shutdown)
+            .unwrap();
         launched.child.wait().unwrap();
     }
     report("shim start, spawn to ready", launches);
@@ -66,7 +77,13 @@ fn beside_runc(home: &Path) {
     for number in 0..ROUNDS {
         let begun = Instant::now();
         let name = format!("sampan-latency-{}-{number}", std::process::id());
-        let ran = Command::new("runc").args(["--root"]).arg(home.join("runc")).args(["run", &name]).current_dir(&bundle).output().unwrap();
+        let ran = Command::new("runc")
+            .args(["--root"])
+            .arg(home.join("runc"))
+            .args(["run", &name])
+            .current_dir(&bundle)
+            .output()
+            .unwrap();
         if !ran.status.success() {
             println!("runc: failed: {}", String::from_utf8_lossy(&ran.stderr));
             return;

@@ -1,6 +1,8 @@
 //! Who outlives whom: the agent may go at any moment, and with the shim goes everything.
 use crate::stage::{SHIM, exit_of, is_running, pod, pod_with, wait_for};
-use sampan_shim::{Client, ClientError, ErrorKind, Phase, PodSpec, Request, Rootfs, ShimInfo, client, launch, sweep_cgroups};
+use sampan_shim::{
+    Client, ClientError, ErrorKind, Phase, PodSpec, Request, Rootfs, ShimInfo, client, launch, sweep_cgroups,
+};
 use std::{
     fs,
     io::{Read, Write},
@@ -22,7 +24,10 @@ fn the_agent_may_go_and_come_back() {
     let before = pod.printed("web").len();
     wait_for("more output", || pod.printed("web").len() > before);
     let again = pod.state().remove(0);
-    assert_eq!((again.phase, again.pid, again.started_at), (Phase::Running, state.pid, state.started_at));
+    assert_eq!(
+        (again.phase, again.pid, again.started_at),
+        (Phase::Running, state.pid, state.started_at)
+    );
 }
 
 #[test]
@@ -37,20 +42,28 @@ fn with_the_shim_goes_everything() {
     let namespace = fs::read_link(format!("/proc/{}/ns/net", pod.launched.info.pid)).unwrap();
     let holders = || {
         let processes = fs::read_dir("/proc").unwrap().flatten();
-        processes.filter(|p| fs::read_link(p.path().join("ns/net")).is_ok_and(|of| of == namespace)).count()
+        processes
+            .filter(|p| fs::read_link(p.path().join("ns/net")).is_ok_and(|of| of == namespace))
+            .count()
     };
     assert!(holders() >= 3);
     assert!(!pod.cgroups().is_empty());
     pod.launched.child.kill().unwrap();
     pod.launched.child.wait().unwrap();
-    wait_for("the end of all processes", || holders() == 0 && !pids.iter().any(|pid| is_running(*pid)));
+    wait_for("the end of all processes", || {
+        holders() == 0 && !pids.iter().any(|pid| is_running(*pid))
+    });
     assert!(!pod.launched.info.is_alive());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(pod.home.path().to_str().unwrap()));
     sweep_cgroups(&pod.cgroup).unwrap();
     assert!(pod.cgroups().is_empty());
     // And the pod can be held anew.
-    let spec = PodSpec { namespaces: true, cgroup: Some(pod.cgroup.clone()), ..PodSpec::default() };
+    let spec = PodSpec {
+        namespaces: true,
+        cgroup: Some(pod.cgroup.clone()),
+        ..PodSpec::default()
+    };
     pod.launched = launch(Path::new(SHIM), &pod.dir, &spec).unwrap();
     pod.client = Client::connect(&pod.dir).unwrap();
     let spec = pod.script("root", "exit 4");
@@ -60,7 +73,9 @@ fn with_the_shim_goes_everything() {
 #[test]
 fn a_pod_has_one_shim() {
     let Some(pod) = pod() else { return };
-    let error = launch(Path::new(SHIM), &pod.dir, &PodSpec::default()).unwrap_err().to_string();
+    let error = launch(Path::new(SHIM), &pod.dir, &PodSpec::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("already has a shim"), "{error}");
     let error = launch(Path::new(SHIM), &pod.home.path().join("nowhere"), &PodSpec::default()).unwrap_err();
     assert!(matches!(error, ClientError::Io(_)), "{error}");
@@ -71,7 +86,10 @@ fn a_shim_is_shut_down_by_sigterm_too() {
     let Some(mut pod) = pod() else { return };
     let spec = pod.script("web", "sleep 1000");
     let pid = pod.start(&spec).unwrap().0.pid;
-    let killed = std::process::Command::new("/bin/kill").arg(pod.launched.info.pid.to_string()).status().unwrap();
+    let killed = std::process::Command::new("/bin/kill")
+        .arg(pod.launched.info.pid.to_string())
+        .status()
+        .unwrap();
     assert!(killed.success() && pod.launched.child.wait().unwrap().success());
     assert!(!is_running(pid) && pod.cgroups().is_empty());
 }
@@ -88,9 +106,18 @@ fn nonsense_is_answered() {
     };
     assert!(ask("what?\n").contains("\"kind\":\"invalid\""));
     let unknown = ask("{\"id\":7,\"request\":{\"dance\":{}}}\n");
-    assert!(unknown.contains("\"id\":7") && unknown.contains("\"kind\":\"unsupported\""), "{unknown}");
-    assert!(ask("{\"id\":8,\"request\":\"state\"}\n").contains("{\"reply\":{\"id\":8,\"result\":{\"ok\":{\"state\":{\"containers\":[]}}}}}"));
-    let missing = pod.client.request(Request::Signal { container: "x".to_owned(), signal: 9 });
+    assert!(
+        unknown.contains("\"id\":7") && unknown.contains("\"kind\":\"unsupported\""),
+        "{unknown}"
+    );
+    assert!(
+        ask("{\"id\":8,\"request\":\"state\"}\n")
+            .contains("{\"reply\":{\"id\":8,\"result\":{\"ok\":{\"state\":{\"containers\":[]}}}}}")
+    );
+    let missing = pod.client.request(Request::Signal {
+        container: "x".to_owned(),
+        signal: 9,
+    });
     assert!(matches!(missing, Err(ClientError::Refused(error)) if error.kind == ErrorKind::NotFound));
 }
 
@@ -102,7 +129,10 @@ fn a_program_of_the_node_runs_in_the_pods_network() {
     spec.args[0] = "/bin/sh".to_owned();
     let (state, printed) = pod.run(&spec);
     let of_pod = fs::read_link(format!("/proc/{}/ns/net", pod.launched.info.pid)).unwrap();
-    assert_eq!((state.exit_code, printed), (Some(5), format!("{}\nboat\n", of_pod.display())));
+    assert_eq!(
+        (state.exit_code, printed),
+        (Some(5), format!("{}\nboat\n", of_pod.display()))
+    );
     // What it left behind went with it.
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pod.launched.info.pid)).unwrap();
     wait_for("the orphan's end", || {
@@ -112,9 +142,16 @@ fn a_program_of_the_node_runs_in_the_pods_network() {
 
 #[test]
 fn without_namespaces_only_programs_of_the_node_run() {
-    let Some(mut pod) = pod_with(|spec| (spec.namespaces, spec.cgroup) = (false, None)) else { return };
+    let Some(mut pod) = pod_with(|spec| (spec.namespaces, spec.cgroup) = (false, None)) else {
+        return;
+    };
     let spec = pod.script("web", "true");
-    assert!(pod.start(&spec).unwrap_err().to_string().contains("containers need root"));
+    assert!(
+        pod.start(&spec)
+            .unwrap_err()
+            .to_string()
+            .contains("containers need root")
+    );
     let mut spec = pod.script("runner", "readlink /proc/self/ns/net; sleep 1000");
     spec.rootfs = Rootfs::Host;
     let mut watcher = pod.watcher();

@@ -4,7 +4,11 @@ use sampan_shim::{ClientError, Mount, Rootfs, Source};
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 fn bind(source: &Path, target: &str, readonly: bool) -> Mount {
-    Mount { target: target.to_owned(), source: Source::Bind(source.to_owned()), readonly }
+    Mount {
+        target: target.to_owned(),
+        source: Source::Bind(source.to_owned()),
+        readonly,
+    }
 }
 
 #[test]
@@ -14,9 +18,14 @@ fn files_and_directories_are_bound_where_they_are_wanted() {
     fs::create_dir(&data).unwrap();
     fs::write(data.join("in"), "from outside\n").unwrap();
     fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
-    let script = "cat /etc/hosts /var/data/in; echo from inside > /var/data/out; touch /etc/hosts 2>&1; rm /var/sealed/in 2>&1";
+    let script =
+        "cat /etc/hosts /var/data/in; echo from inside > /var/data/out; touch /etc/hosts 2>&1; rm /var/sealed/in 2>&1";
     let mut spec = pod.script("web", script);
-    spec.mounts = vec![bind(&hosts, "/etc/hosts", true), bind(&data, "/var/data", false), bind(&data, "/var/sealed", true)];
+    spec.mounts = vec![
+        bind(&hosts, "/etc/hosts", true),
+        bind(&data, "/var/data", false),
+        bind(&data, "/var/sealed", true),
+    ];
     let (_, printed) = pod.run(&spec);
     let lines: Vec<&str> = printed.lines().collect();
     assert_eq!(lines[..2], ["127.0.0.1 localhost", "from outside"]);
@@ -58,14 +67,19 @@ fn an_image_whose_proc_is_a_link_is_refused() {
     symlink("/tmp", image.join("proc")).unwrap();
     let spec = pod.script("web", "true");
     let error = pod.start(&spec).unwrap_err().to_string();
-    assert_eq!(error, "cannot start container \"web\": /proc in the root filesystem is a symbolic link: expected a directory");
+    assert_eq!(
+        error,
+        "cannot start container \"web\": /proc in the root filesystem is a symbolic link: expected a directory"
+    );
 }
 
 #[test]
 fn many_layers_with_awkward_names_make_one_root() {
     let Some(mut pod) = pod() else { return };
     let mut spec = pod.script("web", "ls /layer | wc -l; cat /layer/top");
-    let Rootfs::Overlay { lower, .. } = &mut spec.rootfs else { unreachable!() };
+    let Rootfs::Overlay { lower, .. } = &mut spec.rootfs else {
+        unreachable!()
+    };
     for number in 0..120 {
         let layer = pod.home.path().join(format!("la:yer,{number}\\{}", "x".repeat(100)));
         fs::create_dir_all(layer.join("layer")).unwrap();
@@ -83,6 +97,11 @@ fn nothing_is_mounted_on_the_node() {
     let spec = pod.script("web", "sleep 100");
     pod.start(&spec).unwrap();
     let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let ours = |table: &str| table.lines().filter(|line| line.contains(pod.home.path().to_str().unwrap())).count();
+    let ours = |table: &str| {
+        table
+            .lines()
+            .filter(|line| line.contains(pod.home.path().to_str().unwrap()))
+            .count()
+    };
     assert_eq!((ours(&before), ours(&after)), (0, 0));
 }

@@ -1,7 +1,7 @@
 //! A pod to try things in, which leaves nothing behind however the test ends.
 use sampan_shim::{
-    Client, ClientError, ContainerSpec, ContainerState, DEFAULT_CAPABILITIES, Event, Launched, Log, Phase, PodSpec, Reply,
-    Request, Rootfs, client, launch, sweep_cgroups,
+    Client, ClientError, ContainerSpec, ContainerState, DEFAULT_CAPABILITIES, Event, Launched, Log, Phase, PodSpec,
+    Reply, Request, Rootfs, client, launch, sweep_cgroups,
 };
 use std::{
     fs,
@@ -43,7 +43,11 @@ pub fn pod_with(change: impl FnOnce(&mut PodSpec)) -> Option<Pod> {
     // Longer than the address of a socket can be.
     let dir = home.path().join("pods").join("a-pod-with-a-very-long-name-".repeat(4));
     fs::create_dir_all(&dir).unwrap();
-    let cgroup = format!("sampan-test-{}/{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let cgroup = format!(
+        "sampan-test-{}/{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
     let mut spec = PodSpec {
         hostname: "boat".to_owned(),
         namespaces: true,
@@ -54,7 +58,13 @@ pub fn pod_with(change: impl FnOnce(&mut PodSpec)) -> Option<Pod> {
     busybox_rootfs(&home.path().join("image"));
     let launched = launch(Path::new(SHIM), &dir, &spec).unwrap();
     let client = Client::connect(&dir).unwrap();
-    Some(Pod { home, dir, cgroup, launched, client })
+    Some(Pod {
+        home,
+        dir,
+        cgroup,
+        launched,
+        client,
+    })
 }
 
 pub fn is_root() -> bool {
@@ -68,7 +78,11 @@ fn busybox_rootfs(image: &Path) {
     }
     fs::copy(BUSYBOX, image.join("bin/busybox")).unwrap();
     let applets = Command::new(BUSYBOX).arg("--list").output().unwrap().stdout;
-    for applet in String::from_utf8(applets).unwrap().lines().filter(|applet| *applet != "busybox") {
+    for applet in String::from_utf8(applets)
+        .unwrap()
+        .lines()
+        .filter(|applet| *applet != "busybox")
+    {
         symlink("busybox", image.join("bin").join(applet)).unwrap();
     }
 }
@@ -76,7 +90,11 @@ fn busybox_rootfs(image: &Path) {
 impl Pod {
     /// What runs a shell script, with its log kept.
     pub fn script(&self, name: &str, script: &str) -> ContainerSpec {
-        let layers = self.home.path().join("layers").join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let layers = self
+            .home
+            .path()
+            .join("layers")
+            .join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         ContainerSpec {
             name: name.to_owned(),
             rootfs: Rootfs::Overlay {
@@ -87,7 +105,11 @@ impl Pod {
             args: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: vec!["PATH=/bin".to_owned(), "HOME=/".to_owned()],
             capabilities: DEFAULT_CAPABILITIES.map(str::to_owned).to_vec(),
-            log: Some(Log { path: self.log(name), max_size: 0, max_files: 0 }),
+            log: Some(Log {
+                path: self.log(name),
+                max_size: 0,
+                max_files: 0,
+            }),
             ..ContainerSpec::default()
         }
     }
@@ -113,7 +135,9 @@ impl Pod {
 
     pub fn printed(&self, name: &str) -> String {
         let text = fs::read_to_string(self.log(name)).unwrap();
-        text.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned() + "\n").collect()
+        text.lines()
+            .map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned() + "\n")
+            .collect()
     }
 
     pub fn watcher(&self) -> Client {
@@ -130,20 +154,35 @@ impl Pod {
     }
 
     pub fn signal(&mut self, name: &str, signal: i32) {
-        self.client.request(Request::Signal { container: name.to_owned(), signal }).unwrap();
+        self.client
+            .request(Request::Signal {
+                container: name.to_owned(),
+                signal,
+            })
+            .unwrap();
     }
 
     /// Every directory of this pod's cgroup that is there.
     pub fn cgroups(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mounts = table.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
-        mounts.map(|mount| Path::new(mount).join(&self.cgroup)).filter(|path| path.exists()).collect()
+        let mounts = table
+            .lines()
+            .filter(|line| line.contains(" - cgroup"))
+            .filter_map(|line| line.split(' ').nth(4));
+        mounts
+            .map(|mount| Path::new(mount).join(&self.cgroup))
+            .filter(|path| path.exists())
+            .collect()
     }
 }
 
 pub fn exit_of(watcher: &mut Client, name: &str) -> ContainerState {
     loop {
-        match watcher.next_event(Duration::from_secs(20)).unwrap().expect("it exits in time") {
+        match watcher
+            .next_event(Duration::from_secs(20))
+            .unwrap()
+            .expect("it exits in time")
+        {
             Event::Exited(state) if state.name == name => {
                 assert_eq!(state.phase, Phase::Exited);
                 return state;
@@ -176,10 +215,5 @@ impl Drop for Pod {
         }
         let _ = self.launched.child.wait();
         let _ = sweep_cgroups(&self.cgroup);
-        // What all tests share goes with the last of them.
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        for mount in table.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4)) {
-            let _ = Path::new(mount).join(&self.cgroup).parent().map(fs::remove_dir);
-        }
     }
 }

@@ -14,7 +14,12 @@ use std::sync::Arc;
 
 impl Draft<'_> {
     pub(super) fn bind(&mut self, key: Key, mut pod: Object, binding: &Binding) -> Result<(), ApiError> {
-        let refused = |why: String| ApiError::new(Reason::Conflict, format!("cannot bind {key} to {}: {why}", binding.node));
+        let refused = |why: String| {
+            ApiError::new(
+                Reason::Conflict,
+                format!("cannot bind {key} to {}: {why}", binding.node),
+            )
+        };
         if &*key.resource != "pods" {
             return Err(refused("it is no pod".to_owned()));
         }
@@ -25,13 +30,17 @@ impl Draft<'_> {
         if pod.metadata.deletion_timestamp.is_some() || is_finished(&pod) {
             return Err(refused("it is ending".to_owned()));
         }
-        let node = self.node(&binding.node).ok_or_else(|| refused("there is no such node".to_owned()))?;
+        let node = self
+            .node(&binding.node)
+            .ok_or_else(|| refused("there is no such node".to_owned()))?;
         if let Some(why) = turns_down(&node, &view, self.used(&binding.node)) {
             return Err(refused(why));
         }
         let spec = with_node(&pod, &binding.node).ok_or_else(|| refused("its spec is no object".to_owned()))?;
         pod.fields.insert("spec".to_owned(), spec);
-        pod.metadata.annotations.insert(POLICY_ANNOTATION.to_owned(), binding.policy.clone());
+        pod.metadata
+            .annotations
+            .insert(POLICY_ANNOTATION.to_owned(), binding.policy.clone());
         let status = scheduled(super::field(&key, &pod, "status")?, &self.now.to_string());
         pod.set_field("status", &status);
         self.put(key, pod)
@@ -64,7 +73,10 @@ fn turns_down(node: &NodeView, pod: &PodView, used: Resources) -> Option<String>
     }
     for taint in node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule") {
         if !pod.tolerations.iter().any(|toleration| toleration.tolerates(taint)) {
-            return Some(format!("the node has the taint {}:{}, which the pod does not tolerate", taint.key, taint.effect));
+            return Some(format!(
+                "the node has the taint {}:{}, which the pod does not tolerate",
+                taint.key, taint.effect
+            ));
         }
     }
     let free = node.has.minus(used);

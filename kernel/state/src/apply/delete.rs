@@ -13,7 +13,11 @@ const DEFAULT_GRACE_SECONDS: u32 = 30;
 impl Draft<'_> {
     pub(super) fn delete(&mut self, key: Key, mut stored: Object, deletion: &Deletion) -> Result<(), ApiError> {
         if !deletion.uid.is_empty() && deletion.uid != stored.metadata.uid {
-            let message = format!("{} {key} is another object now: its uid is {}", Self::kind_of(&key), stored.metadata.uid);
+            let message = format!(
+                "{} {key} is another object now: its uid is {}",
+                Self::kind_of(&key),
+                stored.metadata.uid
+            );
             return Err(ApiError::new(Reason::Conflict, message));
         }
         if deletion.final_ {
@@ -30,7 +34,11 @@ impl Draft<'_> {
         {
             stored.metadata.finalizers.push(finalizer.to_owned());
         }
-        let grace = if &*key.resource == "pods" { pod_grace(&stored, deletion) } else { 0 };
+        let grace = if &*key.resource == "pods" {
+            pod_grace(&stored, deletion)
+        } else {
+            0
+        };
         if grace == 0 && stored.metadata.finalizers.is_empty() {
             self.changes.insert(key, None);
             return Ok(());
@@ -51,5 +59,8 @@ fn pod_grace(pod: &Object, deletion: &Deletion) -> u32 {
     if view.node.is_empty() || is_finished(pod) {
         return 0;
     }
-    deletion.grace_period_seconds.or(view.grace).unwrap_or(DEFAULT_GRACE_SECONDS)
+    deletion
+        .grace_period_seconds
+        .or(view.grace)
+        .unwrap_or(DEFAULT_GRACE_SECONDS)
 }

@@ -3,9 +3,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use sampan_api::{Key, Object, Operation, Write, kinds};
 use sampan_state::{
-    Command, Persisted, Recovered, Replica, ReplicaError, Role, Store, decode_checkpoint,
-    encode_checkpoint, genesis,
+    Command, Persisted, Recovered, Replica, ReplicaError, Role, Store, decode_checkpoint, encode_checkpoint,
     eraftpb::{ConfChangeV2, ConfState, Message},
+    genesis,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,14 @@ impl Member {
             recovered.absorb(Persisted::decode(record.as_slice()).unwrap());
         }
         let replica = Replica::new(id, store, recovered).unwrap();
-        Member { replica, id, disk, checkpoint, snapshots: 0, acknowledged: BTreeSet::new() }
+        Member {
+            replica,
+            id,
+            disk,
+            checkpoint,
+            snapshots: 0,
+            acknowledged: BTreeSet::new(),
+        }
     }
 
     fn persist(&mut self, record: Option<Persisted>) {
@@ -81,11 +88,24 @@ impl Member {
 
 impl Cluster {
     pub fn new(ids: &[u64]) -> Self {
-        let (store, header) = genesis("test", ConfState { voters: ids.to_vec(), ..ConfState::default() });
+        let (store, header) = genesis(
+            "test",
+            ConfState {
+                voters: ids.to_vec(),
+                ..ConfState::default()
+            },
+        );
         let begin: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
         let open = |id: &u64| (*id, Member::open(*id, Vec::new(), Some(begin.clone())));
         let members = ids.iter().map(open).collect();
-        let mut cluster = Cluster { members, network: Vec::new(), cut: BTreeSet::new(), loss: 0, dice: 1, written: 0 };
+        let mut cluster = Cluster {
+            members,
+            network: Vec::new(),
+            cut: BTreeSet::new(),
+            loss: 0,
+            dice: 1,
+            written: 0,
+        };
         cluster.settle();
         cluster
     }
@@ -111,7 +131,8 @@ impl Cluster {
                 return;
             }
             for message in std::mem::take(&mut self.network) {
-                let lost = self.roll(10) < self.loss || self.cut.contains(&message.from) || self.cut.contains(&message.to);
+                let lost =
+                    self.roll(10) < self.loss || self.cut.contains(&message.from) || self.cut.contains(&message.to);
                 if let Some(member) = self.members.get_mut(&message.to).filter(|_| !lost) {
                     let _ = member.replica.step(message);
                 }
@@ -144,7 +165,11 @@ impl Cluster {
         let name = format!("ns{}", self.written);
         let object = Object::new(kinds::of_manifest("v1", "Namespace").unwrap(), "", &name);
         let write = Write::new(Key::new("namespaces", "", &name), Operation::Create(object));
-        let command = Command { now_ms: 1000 * self.written, plans: vec![write.into()], ..Command::default() };
+        let command = Command {
+            now_ms: 1000 * self.written,
+            plans: vec![write.into()],
+            ..Command::default()
+        };
         let context = Bytes::copy_from_slice(&self.written.to_le_bytes());
         self.written += 1;
         self.members.get_mut(&on).unwrap().replica.propose(context, &command)
@@ -152,8 +177,16 @@ impl Cluster {
 
     pub fn change(&mut self, on: u64, changes: &str) {
         let changes = raft_proto::parse_conf_change(changes).unwrap();
-        let change = ConfChangeV2 { changes, ..ConfChangeV2::default() };
-        self.members.get_mut(&on).unwrap().replica.propose_members(Bytes::new(), change).unwrap();
+        let change = ConfChangeV2 {
+            changes,
+            ..ConfChangeV2::default()
+        };
+        self.members
+            .get_mut(&on)
+            .unwrap()
+            .replica
+            .propose_members(Bytes::new(), change)
+            .unwrap();
         self.settle();
     }
 
@@ -194,12 +227,21 @@ impl Cluster {
 
     /// All that anybody was told was written is in everybody's state.
     pub fn assert_nothing_lost(&self) {
-        let acknowledged: BTreeSet<_> = self.members.values().flat_map(|m| m.acknowledged.iter().copied()).collect();
+        let acknowledged: BTreeSet<_> = self
+            .members
+            .values()
+            .flat_map(|m| m.acknowledged.iter().copied())
+            .collect();
         assert!(!acknowledged.is_empty());
         for member in self.members.values() {
             let snapshot = member.replica.store().snapshot();
             for number in &acknowledged {
-                assert!(snapshot.get(&Key::new("namespaces", "", &format!("ns{number}"))).is_some(), "ns{number} is lost");
+                assert!(
+                    snapshot
+                        .get(&Key::new("namespaces", "", &format!("ns{number}")))
+                        .is_some(),
+                    "ns{number} is lost"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
 //! A group of replicas in one process: messages, disks and crashes are the test's, so every seed repeats.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the test failing")]
 mod cluster;
 
 use cluster::Cluster;
@@ -7,7 +8,11 @@ use sampan_state::Role;
 #[test]
 fn a_group_of_one_leads_at_once_and_goes_on_after_a_crash() {
     let mut cluster = Cluster::new(&[1]);
-    assert_eq!(cluster.member(1).replica.role(), Role::Leader, "without waiting for a tick");
+    assert_eq!(
+        cluster.member(1).replica.role(),
+        Role::Leader,
+        "without waiting for a tick"
+    );
     for _ in 0..20 {
         cluster.write(1).unwrap();
         cluster.settle();

@@ -7,7 +7,10 @@ use sampan_api::{
 use serde_json::json;
 
 fn to(node: &str) -> Operation {
-    Operation::Bind(Binding { node: node.into(), policy: "sha256:abc".into() })
+    Operation::Bind(Binding {
+        node: node.into(),
+        policy: "sha256:abc".into(),
+    })
 }
 
 /// A world with a node of 2 CPUs and room for 3 pods.
@@ -21,12 +24,21 @@ fn with_node(spec: serde_json::Value) -> World {
 fn a_binding_sets_the_node_and_says_who_decided() {
     let mut world = with_node(json!({}));
     world.create(asking("p", "1500m"));
-    let bound = world.write(&key("pods", "p"), to("n")).unwrap().objects[0].clone().unwrap();
+    let bound = world.write(&key("pods", "p"), to("n")).unwrap().objects[0]
+        .clone()
+        .unwrap();
     assert_eq!(bound.field_value("spec")["nodeName"], "n");
-    assert_eq!(bound.field_value("spec")["containers"][0]["image"], "i", "the rest of the spec stays");
+    assert_eq!(
+        bound.field_value("spec")["containers"][0]["image"],
+        "i",
+        "the rest of the spec stays"
+    );
     assert_eq!(bound.metadata.annotations[POLICY_ANNOTATION], "sha256:abc");
     let condition = &bound.field_value("status")["conditions"][0];
-    assert_eq!((&condition["type"], &condition["status"]), (&json!("PodScheduled"), &json!("True")));
+    assert_eq!(
+        (&condition["type"], &condition["status"]),
+        (&json!("PodScheduled"), &json!("True"))
+    );
     let usage = world.store.snapshot().usage("n");
     assert_eq!((usage.milli_cpu, usage.pods), (1500, 1));
 }
@@ -35,13 +47,20 @@ fn a_binding_sets_the_node_and_says_who_decided() {
 fn an_earlier_condition_of_the_same_type_is_replaced_and_others_stay() {
     let mut world = with_node(json!({}));
     let mut manifest = asking("p", "1");
-    manifest["status"] = json!({"conditions": [{"type": "PodScheduled", "status": "False"}, {"type": "Ready", "status": "False"}]});
+    manifest["status"] =
+        json!({"conditions": [{"type": "PodScheduled", "status": "False"}, {"type": "Ready", "status": "False"}]});
     world.create(manifest);
-    let bound = world.write(&key("pods", "p"), to("n")).unwrap().objects[0].clone().unwrap();
+    let bound = world.write(&key("pods", "p"), to("n")).unwrap().objects[0]
+        .clone()
+        .unwrap();
     let status = bound.field_value("status");
     let conditions = status["conditions"].as_array().unwrap();
     assert_eq!(conditions.len(), 2);
-    assert!(conditions.iter().any(|c| c["type"] == "PodScheduled" && c["status"] == "True"));
+    assert!(
+        conditions
+            .iter()
+            .any(|c| c["type"] == "PodScheduled" && c["status"] == "True")
+    );
     assert!(conditions.iter().any(|c| c["type"] == "Ready"));
 }
 
@@ -49,15 +68,25 @@ fn an_earlier_condition_of_the_same_type_is_replaced_and_others_stay() {
 fn bound_ending_and_missing_pods_are_refused() {
     let mut world = with_node(json!({}));
     world.create(asking("p", "1"));
-    refused(world.write(&key("pods", "q"), to("n")), Reason::NotFound, "pods \"q\" not found");
-    refused(world.write(&key("pods", "p"), to("m")), Reason::Conflict, "no such node");
+    refused(
+        world.write(&key("pods", "q"), to("n")),
+        Reason::NotFound,
+        "pods \"q\" not found",
+    );
+    refused(
+        world.write(&key("pods", "p"), to("m")),
+        Reason::Conflict,
+        "no such node",
+    );
     refused(world.write(&key("nodes", "n"), to("n")), Reason::Conflict, "no pod");
     world.write(&key("pods", "p"), to("n")).unwrap();
     refused(world.write(&key("pods", "p"), to("n")), Reason::Conflict, "bound to n");
     let mut ending = asking("e", "1");
     ending["metadata"]["finalizers"] = json!(["one"]);
     world.create(ending);
-    world.write(&key("pods", "e"), Operation::Delete(Default::default())).unwrap();
+    world
+        .write(&key("pods", "e"), Operation::Delete(Default::default()))
+        .unwrap();
     refused(world.write(&key("pods", "e"), to("n")), Reason::Conflict, "ending");
 }
 
@@ -89,9 +118,21 @@ fn taints_are_kept() {
         (json!([{"operator": "Exists"}]), "NoExecute", true),
         (json!([{"key": "gpu", "operator": "Exists"}]), "NoSchedule", true),
         (json!([{"key": "gpu", "value": "yes"}]), "NoSchedule", true),
-        (json!([{"key": "gpu", "operator": "Equal", "value": "no"}]), "NoSchedule", false),
-        (json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]), "NoSchedule", true),
-        (json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]), "NoExecute", false),
+        (
+            json!([{"key": "gpu", "operator": "Equal", "value": "no"}]),
+            "NoSchedule",
+            false,
+        ),
+        (
+            json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]),
+            "NoSchedule",
+            true,
+        ),
+        (
+            json!([{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]),
+            "NoExecute",
+            false,
+        ),
         (json!([{"key": "disk", "operator": "Exists"}]), "NoSchedule", false),
     ];
     for (tolerations, effect, accepted) in cases {
@@ -114,7 +155,12 @@ fn a_full_node_is_refused_and_freed_room_is_used_again() {
     world.write(&key("pods", "a"), to("n")).unwrap();
     world.write(&key("pods", "b"), to("n")).unwrap();
     refused(world.write(&key("pods", "c"), to("n")), Reason::Conflict, "full");
-    world.write(&key("pods", "a"), Operation::MergeStatus(json!({"status": {"phase": "Failed"}}))).unwrap();
+    world
+        .write(
+            &key("pods", "a"),
+            Operation::MergeStatus(json!({"status": {"phase": "Failed"}})),
+        )
+        .unwrap();
     world.write(&key("pods", "c"), to("n")).unwrap();
     assert_eq!(world.store.snapshot().usage("n").milli_cpu, 1600);
 }
@@ -150,7 +196,10 @@ fn a_pod_bound_before_counts_once_when_it_changes_in_a_plan_that_binds_another()
     world.create(asking("a", "1"));
     world.create(asking("b", "1"));
     world.write(&key("pods", "a"), to("n")).unwrap();
-    let label = Write::new(key("pods", "a"), Operation::Merge(json!({"metadata": {"labels": {"x": "y"}}})));
+    let label = Write::new(
+        key("pods", "a"),
+        Operation::Merge(json!({"metadata": {"labels": {"x": "y"}}})),
+    );
     world.plan(vec![label, Write::new(key("pods", "b"), to("n"))]).unwrap();
     assert_eq!(world.store.snapshot().usage("n").milli_cpu, 2000);
 }

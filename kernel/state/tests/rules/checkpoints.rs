@@ -28,13 +28,21 @@ fn a_restored_state_is_the_same_and_goes_on_the_same() {
             if at % 40 == 39 {
                 let (restored, read) = decode_checkpoint(&bytes(&store)).unwrap();
                 assert_eq!(read, header(&store));
-                assert_eq!((restored.digest(), restored.applied()), (store.digest(), store.applied()), "seed {seed}");
+                assert_eq!(
+                    (restored.digest(), restored.applied()),
+                    (store.digest(), store.applied()),
+                    "seed {seed}"
+                );
                 store = restored;
             }
         }
         assert_eq!(store.digest(), world.store.digest(), "seed {seed}");
         for node in ["n0", "n1", "n2"] {
-            assert_eq!(store.snapshot().usage(node), world.store.snapshot().usage(node), "seed {seed}");
+            assert_eq!(
+                store.snapshot().usage(node),
+                world.store.snapshot().usage(node),
+                "seed {seed}"
+            );
         }
     }
 }
@@ -42,12 +50,20 @@ fn a_restored_state_is_the_same_and_goes_on_the_same() {
 #[test]
 fn answers_blobs_and_the_largest_objects_survive() {
     let mut world = World::new();
-    world.apply(Command { blobs: vec!["hello".into()], ..Command::default() });
+    world.apply(Command {
+        blobs: vec!["hello".into()],
+        ..Command::default()
+    });
     // As large as one can be, by a status as large again.
     let half = "x".repeat(sampan_api::MAX_OBJECT_BYTES / 2 - 1000);
     world.create(crate::fixture::config("big", serde_json::json!({ "x": half })));
     let patch = serde_json::json!({"status": {"x": half}});
-    world.write(&crate::fixture::key("configmaps", "big"), sampan_api::Operation::MergeStatus(patch)).unwrap();
+    world
+        .write(
+            &crate::fixture::key("configmaps", "big"),
+            sampan_api::Operation::MergeStatus(patch),
+        )
+        .unwrap();
     let keyed = Command {
         plans: vec![crate::fixture::create(crate::fixture::config("a", serde_json::json!({}))).into()],
         idempotency_key: "k".into(),
@@ -58,7 +74,11 @@ fn answers_blobs_and_the_largest_objects_survive() {
     assert_eq!(restored.digest(), world.store.digest());
     assert_eq!(restored.snapshot().blobs().count(), 1);
     let again = restored.apply(world.index + 1, &keyed).results.remove(0).unwrap();
-    assert_eq!((again.revision, again.keys), (first.revision, first.keys), "the key is remembered");
+    assert_eq!(
+        (again.revision, again.keys),
+        (first.revision, first.keys),
+        "the key is remembered"
+    );
 }
 
 #[test]
@@ -67,7 +87,10 @@ fn history_before_a_checkpoint_is_said_to_be_gone() {
     let (restored, _) = decode_checkpoint(&bytes(&world.store)).unwrap();
     let snapshot = restored.snapshot();
     assert!(snapshot.since(snapshot.revision()).unwrap().is_empty());
-    assert_eq!(snapshot.since(snapshot.revision() - 1).unwrap_err().reason, Reason::Expired);
+    assert_eq!(
+        snapshot.since(snapshot.revision() - 1).unwrap_err().reason,
+        Reason::Expired
+    );
 }
 
 #[test]
@@ -82,5 +105,8 @@ fn every_cut_and_every_changed_byte_is_noticed() {
         bad[at] ^= 0x10;
         assert!(decode_checkpoint(&bad).is_err(), "changed at {at}");
     }
-    assert!(matches!(decode_checkpoint(b"SAMPCKP9"), Err(CheckpointError::NotACheckpoint)));
+    assert!(matches!(
+        decode_checkpoint(b"SAMPCKP9"),
+        Err(CheckpointError::NotACheckpoint)
+    ));
 }

@@ -41,14 +41,22 @@ fn generated_names_are_free_and_of_five_letters() {
         names.insert(key.name);
     }
     assert_eq!(names.len(), 20, "one plan gives each another name");
-    refused(world.try_create(config("", json!({}))), Reason::BadRequest, "generateName");
+    refused(
+        world.try_create(config("", json!({}))),
+        Reason::BadRequest,
+        "generateName",
+    );
 }
 
 #[test]
 fn a_taken_name_is_refused() {
     let mut world = World::new();
     world.create(config("a", json!({})));
-    refused(world.try_create(config("a", json!({}))), Reason::AlreadyExists, "configmaps \"a\" already exists");
+    refused(
+        world.try_create(config("a", json!({}))),
+        Reason::AlreadyExists,
+        "configmaps \"a\" already exists",
+    );
     assert_eq!(world.revision(), 2);
 }
 
@@ -57,11 +65,21 @@ fn a_namespace_must_exist_and_stay() {
     let mut world = World::new();
     let mut manifest = config("a", json!({}));
     manifest["metadata"]["namespace"] = "shop".into();
-    refused(world.try_create(manifest.clone()), Reason::NotFound, "namespaces \"shop\" not found");
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "finalizers": ["kubernetes"]}});
+    refused(
+        world.try_create(manifest.clone()),
+        Reason::NotFound,
+        "namespaces \"shop\" not found",
+    );
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "finalizers": ["kubernetes"]}});
     // Made earlier in the same plan, it exists.
     world.plan(vec![create(namespace), create(manifest.clone())]).unwrap();
-    world.write(&Key::new("namespaces", "", "shop"), Operation::Delete(Default::default())).unwrap();
+    world
+        .write(
+            &Key::new("namespaces", "", "shop"),
+            Operation::Delete(Default::default()),
+        )
+        .unwrap();
     manifest["metadata"]["name"] = "b".into();
     refused(world.try_create(manifest), Reason::Forbidden, "namespace");
 }
@@ -86,18 +104,32 @@ fn an_object_too_large_is_refused_however_it_came() {
     refused(world.plan(vec![write]), Reason::TooLarge, "limit");
     world.create(config("a", json!({ "half": &large[..large.len() / 2] })));
     let patch = json!({"data": {"other": &large[..large.len() / 2 + 1000]}});
-    refused(world.write(&key("configmaps", "a"), Operation::Merge(patch)), Reason::TooLarge, "limit");
+    refused(
+        world.write(&key("configmaps", "a"), Operation::Merge(patch)),
+        Reason::TooLarge,
+        "limit",
+    );
     let patch = json!({"status": {"other": &large[..large.len() / 2 + 1000]}});
-    refused(world.write(&key("configmaps", "a"), Operation::MergeStatus(patch)), Reason::TooLarge, "limit");
+    refused(
+        world.write(&key("configmaps", "a"), Operation::MergeStatus(patch)),
+        Reason::TooLarge,
+        "limit",
+    );
 }
 
 #[test]
 fn rubbish_in_a_field_the_kernel_reads_harms_nothing() {
     let mut world = World::new();
     world.create(crate::fixture::node("n", json!({}), "1", "10"));
-    for (at, spec) in [json!("text"), json!([1]), json!({"nodeName": 5}), json!(null)].into_iter().enumerate() {
+    for (at, spec) in [json!("text"), json!([1]), json!({"nodeName": 5}), json!(null)]
+        .into_iter()
+        .enumerate()
+    {
         world.create(pod(&format!("p{at}"), spec));
-        let binding = sampan_api::plan::Binding { node: "n".into(), policy: "sha256:1".into() };
+        let binding = sampan_api::plan::Binding {
+            node: "n".into(),
+            policy: "sha256:1".into(),
+        };
         let result = world.write(&key("pods", &format!("p{at}")), Operation::Bind(binding));
         if let Err(error) = result {
             assert!(matches!(error.reason, Reason::Conflict | Reason::Invalid), "{error}");

@@ -18,7 +18,12 @@ pub struct World {
 impl World {
     /// With the namespace `default`, which takes revision 1.
     pub fn new() -> Self {
-        let mut world = World { store: Store::new("test"), index: 0, now_ms: START_MS, commands: Vec::new() };
+        let mut world = World {
+            store: Store::new("test"),
+            index: 0,
+            now_ms: START_MS,
+            commands: Vec::new(),
+        };
         world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}));
         world
     }
@@ -31,7 +36,11 @@ impl World {
     }
 
     pub fn plans(&mut self, plans: Vec<Plan>) -> Applied {
-        self.apply(Command { now_ms: self.now_ms, plans, ..Command::default() })
+        self.apply(Command {
+            now_ms: self.now_ms,
+            plans,
+            ..Command::default()
+        })
     }
 
     pub fn plan(&mut self, writes: Vec<Write>) -> Result<Committed, ApiError> {
@@ -76,7 +85,10 @@ pub fn pod(name: &str, spec: Value) -> Value {
 
 /// A pod that asks for CPU and nothing else.
 pub fn asking(name: &str, cpu: &str) -> Value {
-    pod(name, json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}]}))
+    pod(
+        name,
+        json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}]}),
+    )
 }
 
 pub fn config(name: &str, data: Value) -> Value {

@@ -9,13 +9,25 @@ fn generation_counts_changes_of_neither_metadata_nor_status() {
     let n = key("nodes", "n");
     world.create(node("n", json!({}), "1", "10"));
     let mut generation = |patch, status: bool| {
-        let operation = if status { Operation::MergeStatus(patch) } else { Operation::Merge(patch) };
-        world.write(&n, operation).unwrap().objects[0].as_ref().unwrap().metadata.generation
+        let operation = if status {
+            Operation::MergeStatus(patch)
+        } else {
+            Operation::Merge(patch)
+        };
+        world.write(&n, operation).unwrap().objects[0]
+            .as_ref()
+            .unwrap()
+            .metadata
+            .generation
     };
     assert_eq!(generation(json!({"metadata": {"labels": {"a": "b"}}}), false), 1);
     assert_eq!(generation(json!({"status": {"phase": "Up"}}), true), 1);
     assert_eq!(generation(json!({"spec": {"unschedulable": true}}), false), 2);
-    assert_eq!(generation(json!({"spec": {"unschedulable": true}}), false), 2, "nothing changed");
+    assert_eq!(
+        generation(json!({"spec": {"unschedulable": true}}), false),
+        2,
+        "nothing changed"
+    );
 }
 
 #[test]
@@ -24,7 +36,12 @@ fn a_write_that_changes_nothing_makes_no_revision_and_no_event() {
     let made = world.create(config("a", json!({"x": "1"})));
     let same = [
         Operation::Replace(object(&config("a", json!({"x": "1"})))),
-        Operation::Replace(object(&serde_json::from_str(r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{ "x" : "1" }}"#).unwrap())),
+        Operation::Replace(object(
+            &serde_json::from_str(
+                r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{ "x" : "1" }}"#,
+            )
+            .unwrap(),
+        )),
         Operation::Merge(json!({"data": {"x": "1", "y": null}})),
         Operation::MergeStatus(json!({})),
         Operation::Merge(json!({})),
@@ -45,11 +62,23 @@ fn what_the_kernel_gave_cannot_be_replaced() {
     next.metadata.creation_timestamp = Some(sampan_api::time::Timestamp::from_millis(5_000));
     next.metadata.deletion_timestamp = Some(sampan_api::time::Timestamp::from_millis(5_000));
     next.metadata.generation = 40;
-    let replaced = world.write(&key("nodes", "n"), Operation::Replace(next)).unwrap().objects[0].clone().unwrap();
+    let replaced = world
+        .write(&key("nodes", "n"), Operation::Replace(next))
+        .unwrap()
+        .objects[0]
+        .clone()
+        .unwrap();
     assert_eq!(replaced.metadata.uid, made.metadata.uid);
     assert_eq!(replaced.metadata.creation_timestamp, made.metadata.creation_timestamp);
-    assert_eq!((replaced.metadata.deletion_timestamp, replaced.metadata.generation), (None, 2));
-    assert_eq!(replaced.field_value("status"), made.field_value("status"), "status is kept");
+    assert_eq!(
+        (replaced.metadata.deletion_timestamp, replaced.metadata.generation),
+        (None, 2)
+    );
+    assert_eq!(
+        replaced.field_value("status"),
+        made.field_value("status"),
+        "status is kept"
+    );
     assert_eq!(replaced.field_value("spec")["unschedulable"], true);
 }
 
@@ -60,10 +89,18 @@ fn names_and_uids_of_another_object_are_refused() {
     let a = key("configmaps", "a");
     let other = Operation::Replace(object(&config("b", json!({}))));
     refused(world.write(&a, other), Reason::BadRequest, "cannot be changed");
-    refused(world.write(&a, Operation::Merge(json!({"metadata": {"name": "b"}}))), Reason::BadRequest, "cannot be changed");
+    refused(
+        world.write(&a, Operation::Merge(json!({"metadata": {"name": "b"}}))),
+        Reason::BadRequest,
+        "cannot be changed",
+    );
     let mut stale = config("a", json!({}));
     stale["metadata"]["uid"] = "0".into();
-    refused(world.write(&a, Operation::Replace(object(&stale))), Reason::Conflict, "uid");
+    refused(
+        world.write(&a, Operation::Replace(object(&stale))),
+        Reason::Conflict,
+        "uid",
+    );
 }
 
 #[test]
@@ -72,23 +109,39 @@ fn status_writes_change_nothing_but_status() {
     let made = world.create(node("n", json!({"podCIDR": "10.0.0.0/24"}), "1", "10"));
     let mut next = object(&node("n", json!({"podCIDR": "changed"}), "2", "20"));
     next.metadata.labels.insert("a".into(), "b".into());
-    let after = world.write(&key("nodes", "n"), Operation::ReplaceStatus(next)).unwrap().objects[0].clone().unwrap();
+    let after = world
+        .write(&key("nodes", "n"), Operation::ReplaceStatus(next))
+        .unwrap()
+        .objects[0]
+        .clone()
+        .unwrap();
     assert_eq!(after.field_value("spec"), made.field_value("spec"));
     assert_eq!(after.metadata.labels, made.metadata.labels);
     assert_eq!(after.field_value("status")["allocatable"]["pods"], "20");
     let patch = json!({"status": {"phase": "Up"}, "spec": {"podCIDR": "changed"}, "metadata": {"labels": {"a": "b"}}});
-    let after = world.write(&key("nodes", "n"), Operation::MergeStatus(patch)).unwrap().objects[0].clone().unwrap();
+    let after = world
+        .write(&key("nodes", "n"), Operation::MergeStatus(patch))
+        .unwrap()
+        .objects[0]
+        .clone()
+        .unwrap();
     assert_eq!(after.field_value("spec"), made.field_value("spec"));
     assert_eq!(after.metadata.labels, made.metadata.labels);
     let status = after.field_value("status");
-    assert_eq!((&status["phase"], &status["allocatable"]["pods"]), (&json!("Up"), &json!("20")), "merged");
+    assert_eq!(
+        (&status["phase"], &status["allocatable"]["pods"]),
+        (&json!("Up"), &json!("20")),
+        "merged"
+    );
 }
 
 #[test]
 fn a_status_patch_without_a_status_leaves_it() {
     let mut world = World::new();
     let made = world.create(node("n", json!({}), "1", "10"));
-    let after = world.write(&key("nodes", "n"), Operation::MergeStatus(json!({"spec": {}}))).unwrap();
+    let after = world
+        .write(&key("nodes", "n"), Operation::MergeStatus(json!({"spec": {}})))
+        .unwrap();
     assert_eq!(after.objects[0].as_deref(), Some(&*made));
 }
 
@@ -98,14 +151,28 @@ fn a_stale_revision_is_a_conflict() {
     world.create(config("a", json!({})));
     let a = key("configmaps", "a");
     let patch = |x: &str| Operation::Merge(json!({"data": {"x": x}}));
-    world.plan(vec![Write::new(a.clone(), patch("1")).expecting(2)]).unwrap();
-    for operation in [patch("2"), Operation::Delete(Default::default()), Operation::MergeStatus(json!({"status": 1}))] {
-        refused(world.plan(vec![Write::new(a.clone(), operation).expecting(2)]), Reason::Conflict, "at revision 3");
+    world
+        .plan(vec![Write::new(a.clone(), patch("1")).expecting(2)])
+        .unwrap();
+    for operation in [
+        patch("2"),
+        Operation::Delete(Default::default()),
+        Operation::MergeStatus(json!({"status": 1})),
+    ] {
+        refused(
+            world.plan(vec![Write::new(a.clone(), operation).expecting(2)]),
+            Reason::Conflict,
+            "at revision 3",
+        );
     }
     // A replaced object carries the revision it was read at.
     let mut read = config("a", json!({"x": "3"}));
     read["metadata"]["resourceVersion"] = "2".into();
-    refused(world.write(&a, Operation::Replace(object(&read))), Reason::Conflict, "at revision 3");
+    refused(
+        world.write(&a, Operation::Replace(object(&read))),
+        Reason::Conflict,
+        "at revision 3",
+    );
     read["metadata"]["resourceVersion"] = "3".into();
     assert_eq!(world.write(&a, Operation::Replace(object(&read))).unwrap().revision, 4);
 }
@@ -121,6 +188,10 @@ fn what_is_not_there_is_not_found() {
         Operation::MergeStatus(json!({})),
         Operation::Delete(Default::default()),
     ] {
-        refused(world.write(&a, operation), Reason::NotFound, "configmaps \"a\" not found");
+        refused(
+            world.write(&a, operation),
+            Reason::NotFound,
+            "configmaps \"a\" not found",
+        );
     }
 }

@@ -24,7 +24,13 @@ mod flood {
         }
         fn place(pods: Vec<Pod>) -> Vec<Assignment> {
             let pod = pods.first().map_or(0, |pod| pod.id);
-            vec![Assignment { pod, outcome: Outcome::Bind(1) }; 10_000_000]
+            vec![
+                Assignment {
+                    pod,
+                    outcome: Outcome::Bind(1)
+                };
+                10_000_000
+            ]
         }
     }
 

@@ -23,7 +23,12 @@ mod liar {
             Ok(())
         }
         fn place(pods: Vec<Pod>) -> Vec<Assignment> {
-            pods.iter().map(|pod| Assignment { pod: pod.id, outcome: Outcome::Bind(u32::MAX) }).collect()
+            pods.iter()
+                .map(|pod| Assignment {
+                    pod: pod.id,
+                    outcome: Outcome::Bind(u32::MAX),
+                })
+                .collect()
         }
     }
 

@@ -1,6 +1,6 @@
 //! A controller whose plans make no sense.
 use sampan_sdk::{
-    controller::{Controller, Description, description, Key, Operation, Plan, Snapshot, Watch, Write},
+    controller::{Controller, Description, Key, Operation, Plan, Snapshot, Watch, Write, description},
     serde_json::json,
 };
 
@@ -18,7 +18,14 @@ impl Controller for Rubbish {
 
     fn reconcile(&self, key: &Key, _snapshot: &dyn Snapshot, _now_ms: u64) -> Result<Plan, String> {
         let operation = Operation::Create(json!("no object at all"));
-        Ok(Plan { writes: vec![Write { key: key.clone(), operation, expect: 0 }], ..Plan::default() })
+        Ok(Plan {
+            writes: vec![Write {
+                key: key.clone(),
+                operation,
+                expect: 0,
+            }],
+            ..Plan::default()
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Between a [`Controller`] and the generated contract: what `export_controller!` calls.
 use super::{
-    Controller, Key, Object, Operation, Plan, Query, Snapshot, Watch, read,
+    Controller, Key, Object, Operation, Plan, Query, Snapshot, Watch,
     bindings::sampan::controller::{reader, types},
+    read,
 };
 
 /// A controller as the contract wants it.
@@ -30,7 +31,10 @@ impl<C: Controller> Reconciler<C> {
                 Watch::Owner(resource) => (resource, types::Mapping::Owner),
                 Watch::Dependents(resource) => (resource, types::Mapping::Dependents),
             };
-            types::Watch { resource: resource.to_owned(), mapping }
+            types::Watch {
+                resource: resource.to_owned(),
+                mapping,
+            }
         };
         C::watches().into_iter().map(watch).collect()
     }
@@ -47,7 +51,11 @@ impl<C: Controller> Reconciler<C> {
     ) -> Result<types::Plan, String> {
         let mut all = Plan::default();
         for key in keys {
-            let key = Key { resource: key.resource, namespace: key.namespace, name: key.name };
+            let key = Key {
+                resource: key.resource,
+                namespace: key.namespace,
+                name: key.name,
+            };
             let mut plan = self.policy.reconcile(&key, &Host(snapshot), now_ms)?;
             all.writes.append(&mut plan.writes);
             all.events.append(&mut plan.events);
@@ -63,7 +71,11 @@ impl Snapshot for Host<'_> {
     }
 
     fn list(&self, query: &Query) -> Vec<Object> {
-        self.0.list(&guest_query(query)).into_iter().map(|found| object(found, query.fields)).collect()
+        self.0
+            .list(&guest_query(query))
+            .into_iter()
+            .map(|found| object(found, query.fields))
+            .collect()
     }
 
     fn count(&self, query: &Query) -> usize {
@@ -72,16 +84,27 @@ impl Snapshot for Host<'_> {
 }
 
 fn object(object: types::Object, fields: &[&str]) -> Object {
-    let key = Key { resource: object.key.resource, namespace: object.key.namespace, name: object.key.name };
+    let key = Key {
+        resource: object.key.resource,
+        namespace: object.key.namespace,
+        name: object.key.name,
+    };
     Object::new(key, object.revision, read::parse(&object.json, fields))
 }
 
 fn guest_key(key: &Key) -> types::Key {
-    types::Key { resource: key.resource.clone(), namespace: key.namespace.clone(), name: key.name.clone() }
+    types::Key {
+        resource: key.resource.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    }
 }
 
 fn label(key: &str, value: &str) -> types::Label {
-    types::Label { key: key.to_owned(), value: value.to_owned() }
+    types::Label {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
 }
 
 fn guest_query(query: &Query) -> types::Query {
@@ -106,7 +129,11 @@ fn guest_plan(plan: Plan) -> types::Plan {
     };
     let event = |event: super::Event| types::Event {
         about: guest_key(&event.about),
-        severity: if event.warning { types::Severity::Warning } else { types::Severity::Normal },
+        severity: if event.warning {
+            types::Severity::Warning
+        } else {
+            types::Severity::Normal
+        },
         reason: event.reason,
         message: event.message,
     };
@@ -116,7 +143,10 @@ fn guest_plan(plan: Plan) -> types::Plan {
         wake_ups: plan
             .wake_ups
             .iter()
-            .map(|(key, after_ms)| types::WakeUp { key: guest_key(key), after_ms: *after_ms })
+            .map(|(key, after_ms)| types::WakeUp {
+                key: guest_key(key),
+                after_ms: *after_ms,
+            })
             .collect(),
     }
 }

@@ -14,13 +14,21 @@ pub struct Key {
 
 impl Key {
     pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Key { resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        Key {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// From `{"resource", "namespace", "name"}`.
     pub fn from_json(json: &Value) -> Self {
         let text = |field: &str| json[field].as_str().unwrap_or_default().to_owned();
-        Key { resource: text("resource"), namespace: text("namespace"), name: text("name") }
+        Key {
+            resource: text("resource"),
+            namespace: text("namespace"),
+            name: text("name"),
+        }
     }
 }
 
@@ -57,7 +65,10 @@ impl Object {
 
     /// When it was made, in milliseconds of Unix time.
     pub fn created_ms(&self) -> u64 {
-        self.meta("creationTimestamp").as_str().and_then(crate::time::parse).unwrap_or_default()
+        self.meta("creationTimestamp")
+            .as_str()
+            .and_then(crate::time::parse)
+            .unwrap_or_default()
     }
 
     pub fn is_deleting(&self) -> bool {
@@ -73,7 +84,12 @@ impl Object {
     }
 
     pub fn finalizers(&self) -> Vec<&str> {
-        self.meta("finalizers").as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        self.meta("finalizers")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
     }
 
     pub fn owners(&self) -> &[Value] {
@@ -82,7 +98,10 @@ impl Object {
 
     /// The uid of the owner that controls it.
     pub fn controller(&self) -> Option<&str> {
-        self.owners().iter().find(|owner| owner["controller"] == true).and_then(|owner| owner["uid"].as_str())
+        self.owners()
+            .iter()
+            .find(|owner| owner["controller"] == true)
+            .and_then(|owner| owner["uid"].as_str())
     }
 
     pub fn spec(&self) -> &Value {
@@ -108,11 +127,15 @@ impl Object {
 
     /// Whether a condition of its status has a status.
     pub fn has_condition(&self, kind: &str, status: &str) -> bool {
-        self.condition(kind).is_some_and(|condition| condition["status"] == status)
+        self.condition(kind)
+            .is_some_and(|condition| condition["status"] == status)
     }
 
     pub fn condition(&self, kind: &str) -> Option<&Value> {
-        self.status()["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+        self.status()["conditions"]
+            .as_array()?
+            .iter()
+            .find(|condition| condition["type"] == kind)
     }
 
     /// A pod's phase; `Pending` before anybody has said another.
@@ -131,7 +154,11 @@ impl Object {
         equal.iter().all(|(name, value)| labels.get(name) == Some(value))
             && expressions.iter().all(|expression| {
                 let value = expression["key"].as_str().and_then(|key| labels.get(key));
-                let listed = || expression["values"].as_array().is_some_and(|all| value.is_some_and(|v| all.contains(v)));
+                let listed = || {
+                    expression["values"]
+                        .as_array()
+                        .is_some_and(|all| value.is_some_and(|v| all.contains(v)))
+                };
                 match expression["operator"].as_str().unwrap_or_default() {
                     "In" => listed(),
                     "NotIn" => !listed(),

@@ -45,14 +45,22 @@ impl Plan {
     pub fn create(&mut self, resource: &str, namespace: &str, json: Value) {
         let name = json["metadata"]["name"].as_str().unwrap_or_default();
         let key = Key::new(resource, namespace, name);
-        self.writes.push(Write { key, operation: Operation::Create(json), expect: 0 });
+        self.writes.push(Write {
+            key,
+            operation: Operation::Create(json),
+            expect: 0,
+        });
     }
 
     /// Changes an object as it was seen; nothing where nothing would change.
     pub fn patch(&mut self, object: &Object, patch: Value) {
         if changes(&object.json, &patch) {
             let operation = Operation::Patch(patch);
-            self.writes.push(Write { key: object.key.clone(), operation, expect: object.revision });
+            self.writes.push(Write {
+                key: object.key.clone(),
+                operation,
+                expect: object.revision,
+            });
         }
     }
 
@@ -60,12 +68,20 @@ impl Plan {
     pub fn patch_status(&mut self, object: &Object, status: Value) {
         if changes(object.status(), &status) {
             let operation = Operation::PatchStatus(json!({ "status": status }));
-            self.writes.push(Write { key: object.key.clone(), operation, expect: 0 });
+            self.writes.push(Write {
+                key: object.key.clone(),
+                operation,
+                expect: 0,
+            });
         }
     }
 
     pub fn delete(&mut self, object: &Object) {
-        self.writes.push(Write { key: object.key.clone(), operation: Operation::Delete, expect: 0 });
+        self.writes.push(Write {
+            key: object.key.clone(),
+            operation: Operation::Delete,
+            expect: 0,
+        });
     }
 
     pub fn normal(&mut self, about: &Object, reason: &str, message: String) {
@@ -77,7 +93,12 @@ impl Plan {
     }
 
     fn tell(&mut self, about: &Object, warning: bool, reason: &str, message: String) {
-        self.events.push(Event { about: about.key.clone(), warning, reason: reason.to_owned(), message });
+        self.events.push(Event {
+            about: about.key.clone(),
+            warning,
+            reason: reason.to_owned(),
+            message,
+        });
     }
 
     /// Asks to be called for a key again, after so many milliseconds.
@@ -87,8 +108,16 @@ impl Plan {
 
     /// What golden cases show of a reconciliation that failed.
     pub(crate) fn failed(error: &str) -> Self {
-        let event = Event { about: Key::default(), warning: true, reason: "Error".into(), message: error.into() };
-        Plan { events: vec![event], ..Plan::default() }
+        let event = Event {
+            about: Key::default(),
+            warning: true,
+            reason: "Error".into(),
+            message: error.into(),
+        };
+        Plan {
+            events: vec![event],
+            ..Plan::default()
+        }
     }
 
     /// As JSON, for golden cases.
@@ -100,7 +129,10 @@ impl Plan {
             Operation::PatchStatus(patch) => json!({"patchStatus": key(&write.key), "json": patch}),
             Operation::Delete => json!({"delete": key(&write.key)}),
         });
-        let events = self.events.iter().map(|event| format!("{}: {}", event.reason, event.message));
+        let events = self
+            .events
+            .iter()
+            .map(|event| format!("{}: {}", event.reason, event.message));
         let wake_ups = self.wake_ups.iter().map(|(wake, after)| json!([key(wake), after]));
         json!({
             "writes": writes.collect::<Vec<_>>(),

@@ -10,7 +10,24 @@ pub(super) fn parse(json: &str, paths: &[&str]) -> Value {
         return serde_json::from_str(json).unwrap_or_default();
     }
     let mut reader = serde_json::Deserializer::from_str(json);
-    Mask { paths: paths.to_vec() }.deserialize(&mut reader).unwrap_or_default()
+    Mask { paths: paths.to_vec() }
+        .deserialize(&mut reader)
+        .unwrap_or_default()
+}
+
+/// As [`parse`] reads it, of JSON that was read already.
+pub(super) fn prune(json: &Value, paths: &[&str]) -> Value {
+    match json {
+        _ if paths.is_empty() => json.clone(),
+        Value::Object(fields) => {
+            let mask = Mask { paths: paths.to_vec() };
+            let kept = fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), prune(value, &mask.of(name)?.paths))));
+            Value::Object(kept.collect())
+        }
+        _ => Value::Null,
+    }
 }
 
 /// What is wanted of the value that comes next.
@@ -96,7 +113,7 @@ impl<'de> Visitor<'de> for Mask<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, prune};
     use serde_json::json;
 
     #[test]
@@ -107,7 +124,13 @@ mod tests {
         let expected = json!({"metadata": {"name": "a", "labels": {"app": "x"}}, "spec": {"nodeName": "n"},
             "status": {"phase": "Running"}});
         assert_eq!(read, expected);
-        assert_eq!(parse(pod, &["spec.containers.image"]), json!({"spec": {"containers": null}}));
+        assert_eq!(
+            parse(pod, &["spec.containers.image"]),
+            json!({"spec": {"containers": null}})
+        );
+        for paths in [&["metadata.labels", "status"][..], &["spec.containers.image"], &[]] {
+            assert_eq!(prune(&parse(pod, &[]), paths), parse(pod, paths));
+        }
         assert_eq!(parse(pod, &[])["status"]["podIP"], "10.0.0.1");
         assert_eq!(parse("{", &["metadata"]), json!(null));
     }

@@ -19,24 +19,36 @@ pub struct Query {
 
 impl Query {
     pub fn all(resource: &str) -> Self {
-        Query { resource: resource.to_owned(), ..Query::default() }
+        Query {
+            resource: resource.to_owned(),
+            ..Query::default()
+        }
     }
 
     /// Of a resource in a namespace.
     pub fn within(resource: &str, namespace: &str) -> Self {
-        Query { namespace: Some(namespace.to_owned()), ..Query::all(resource) }
+        Query {
+            namespace: Some(namespace.to_owned()),
+            ..Query::all(resource)
+        }
     }
 
     /// Of a resource, belonging to an owner.
     pub fn owned(resource: &str, owner: &Object) -> Self {
-        Query { owner: Some(owner.uid().to_owned()), ..Query::all(resource) }
+        Query {
+            owner: Some(owner.uid().to_owned()),
+            ..Query::all(resource)
+        }
     }
 
     /// Those that a manifest's `matchLabels` takes.
     #[must_use]
     pub fn labelled(self, labels: &Value) -> Self {
         let label = |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap_or_default().to_owned());
-        Query { labels: labels.as_object().into_iter().flatten().map(label).collect(), ..self }
+        Query {
+            labels: labels.as_object().into_iter().flatten().map(label).collect(),
+            ..self
+        }
     }
 
     /// Reads no more than these fields of each object: much faster where there are thousands.
@@ -80,10 +92,17 @@ impl Memory {
     pub fn from_json(objects: &Value) -> Self {
         let read = |json: &Value| {
             let kind = json["kind"].as_str().unwrap_or_default();
-            let resource = RESOURCES.iter().find(|(known, _)| *known == kind).map_or(kind, |(_, resource)| *resource);
+            let resource = RESOURCES
+                .iter()
+                .find(|(known, _)| *known == kind)
+                .map_or(kind, |(_, resource)| *resource);
             let text = |field: &str| json["metadata"][field].as_str().unwrap_or_default();
             let revision = text("resourceVersion").parse().unwrap_or(1);
-            Object::new(Key::new(resource, text("namespace"), text("name")), revision, json.clone())
+            Object::new(
+                Key::new(resource, text("namespace"), text("name")),
+                revision,
+                json.clone(),
+            )
         };
         Memory::new(objects.as_array().into_iter().flatten().map(read).collect())
     }
@@ -122,7 +141,11 @@ impl Memory {
         self.given += 1;
         let (mut key, mut json) = (key.clone(), json.clone());
         if key.name.is_empty() {
-            key.name = format!("{}{:05}", json["metadata"]["generateName"].as_str().unwrap_or_default(), self.given);
+            key.name = format!(
+                "{}{:05}",
+                json["metadata"]["generateName"].as_str().unwrap_or_default(),
+                self.given
+            );
         }
         let metadata = json!({"name": key.name, "namespace": key.namespace, "uid": format!("given-{}", self.given),
             "generation": 1, "creationTimestamp": "2026-03-01T12:00:00Z"});
@@ -138,16 +161,35 @@ impl Snapshot for Memory {
 
     fn list(&self, query: &Query) -> Vec<Object> {
         let owned = |object: &&Object| {
-            query.owner.as_ref().is_none_or(|uid| object.owners().iter().any(|owner| owner["uid"] == uid.as_str()))
+            query
+                .owner
+                .as_ref()
+                .is_none_or(|uid| object.owners().iter().any(|owner| owner["uid"] == uid.as_str()))
         };
         let mut found: Vec<Object> = self
             .objects
             .iter()
             .filter(|object| query.resource == "*" || object.key.resource == query.resource)
-            .filter(|object| query.namespace.as_ref().is_none_or(|namespace| object.key.namespace == *namespace))
+            .filter(|object| {
+                query
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|namespace| object.key.namespace == *namespace)
+            })
             .filter(owned)
-            .filter(|object| query.labels.iter().all(|(name, v)| object.labels().get(name).is_some_and(|l| l == v)))
-            .map(|object| Object { json: read::parse(&object.json.to_string(), query.fields), ..object.clone() })
+            .filter(|object| {
+                query
+                    .labels
+                    .iter()
+                    .all(|(name, v)| object.labels().get(name).is_some_and(|l| l == v))
+            })
+            .map(|object| {
+                Object::new(
+                    object.key.clone(),
+                    object.revision,
+                    read::prune(&object.json, query.fields),
+                )
+            })
             .collect();
         found.sort_by(|a, b| a.key.cmp(&b.key));
         found

@@ -49,7 +49,9 @@ pub fn has_labels(node: &Node, wanted: &[Label]) -> bool {
 /// Whether every taint that forbids (`NoSchedule`, `NoExecute`) is tolerated.
 pub fn tolerates_all(tolerations: &[Toleration], taints: &[Taint]) -> bool {
     let forbidding = taints.iter().filter(|taint| taint.effect != Effect::PreferNoSchedule);
-    forbidding.into_iter().all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+    forbidding
+        .into_iter()
+        .all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 
 /// Whether one toleration covers one taint.
@@ -61,8 +63,13 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 
 /// How many `PreferNoSchedule` taints are not tolerated: a reason to score lower, not to refuse.
 pub fn untolerated_preferences(pod: &Pod, node: &Node) -> i64 {
-    let preferences = node.taints.iter().filter(|taint| taint.effect == Effect::PreferNoSchedule);
-    let untolerated = preferences.filter(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint))).count();
+    let preferences = node
+        .taints
+        .iter()
+        .filter(|taint| taint.effect == Effect::PreferNoSchedule);
+    let untolerated = preferences
+        .filter(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)))
+        .count();
     i64::try_from(untolerated).unwrap_or(i64::MAX)
 }
 
@@ -70,9 +77,17 @@ pub fn untolerated_preferences(pod: &Pod, node: &Node) -> i64 {
 pub fn used_share(pod: &Pod, node: &Node) -> i64 {
     let share = |asked: u64, used: u64, all: u64| {
         // In 64 bits, since wider division is slow in Wasm; saturates beyond 16 PiB.
-        used.saturating_add(asked).saturating_mul(1000).checked_div(all).unwrap_or(1000).min(1000)
+        used.saturating_add(asked)
+            .saturating_mul(1000)
+            .checked_div(all)
+            .unwrap_or(1000)
+            .min(1000)
     };
-    let cpu = share(pod.requests.milli_cpu, node.requested.milli_cpu, node.allocatable.milli_cpu);
+    let cpu = share(
+        pod.requests.milli_cpu,
+        node.requested.milli_cpu,
+        node.allocatable.milli_cpu,
+    );
     let memory = share(pod.requests.memory, node.requested.memory, node.allocatable.memory);
     i64::try_from(cpu.midpoint(memory)).unwrap_or(1000)
 }

@@ -24,7 +24,12 @@ impl Index {
     pub fn build(policy: &impl Scheduler, mirror: &Mirror, pod: &Pod) -> Self {
         let fits = mirror.nodes().filter(|slot| policy.filter(pod, &slot.node).is_ok());
         let entries = fits.map(|slot| (policy.score(pod, &slot.node), Reverse(slot.node.id), slot.version));
-        Index { model: pod.clone(), heap: entries.collect(), seen: mirror.changes(), used: 0 }
+        Index {
+            model: pod.clone(),
+            heap: entries.collect(),
+            seen: mirror.changes(),
+            used: 0,
+        }
     }
 
     /// The best node as the mirror is now.
@@ -43,18 +48,24 @@ impl Index {
         let same = self.model.requests == pod.requests
             && self.model.node_selector == pod.node_selector
             && self.model.tolerations == pod.tolerations;
-        let behind = mirror.changed_since(self.seen).filter(|changed| same && changed.len() <= mirror.len());
+        let behind = mirror
+            .changed_since(self.seen)
+            .filter(|changed| same && changed.len() <= mirror.len());
         let chaff = self.heap.len() > 4 * mirror.len() + 64;
         let Some(changed) = behind.filter(|_| !chaff) else {
             let used = self.used;
-            *self = Index { used, ..Index::build(policy, mirror, pod) };
+            *self = Index {
+                used,
+                ..Index::build(policy, mirror, pod)
+            };
             return;
         };
         for id in changed {
             if let Some(slot) = mirror.get(*id)
                 && policy.filter(pod, &slot.node).is_ok()
             {
-                self.heap.push((policy.score(pod, &slot.node), Reverse(*id), slot.version));
+                self.heap
+                    .push((policy.score(pod, &slot.node), Reverse(*id), slot.version));
             }
         }
         self.seen = mirror.changes();

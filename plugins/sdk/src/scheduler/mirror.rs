@@ -89,23 +89,38 @@ impl Mirror {
 
     /// Adds to (or takes from) what is requested of a node.
     pub fn usage(&mut self, id: u32, amount: &Resources, add: bool) {
-        let Some(Some(slot)) = self.nodes.get_mut(id as usize) else { return };
+        let Some(Some(slot)) = self.nodes.get_mut(id as usize) else {
+            return;
+        };
         let requested = &mut slot.node.requested;
         let change = |field: &mut u64, amount: u64| {
-            *field = if add { field.saturating_add(amount) } else { field.saturating_sub(amount) };
+            *field = if add {
+                field.saturating_add(amount)
+            } else {
+                field.saturating_sub(amount)
+            };
         };
         change(&mut requested.milli_cpu, amount.milli_cpu);
         change(&mut requested.memory, amount.memory);
         change(&mut requested.ephemeral_storage, amount.ephemeral_storage);
-        requested.pods =
-            if add { requested.pods.saturating_add(amount.pods) } else { requested.pods.saturating_sub(amount.pods) };
+        requested.pods = if add {
+            requested.pods.saturating_add(amount.pods)
+        } else {
+            requested.pods.saturating_sub(amount.pods)
+        };
         self.touch(id);
     }
 }
 
 impl<S: Scheduler> Default for Engine<S> {
     fn default() -> Self {
-        Engine { policy: S::default(), synced: 0, mirror: Mirror::default(), indexes: HashMap::new(), clock: 0 }
+        Engine {
+            policy: S::default(),
+            synced: 0,
+            mirror: Mirror::default(),
+            indexes: HashMap::new(),
+            clock: 0,
+        }
     }
 }
 
@@ -145,17 +160,29 @@ impl<S: Scheduler> Engine<S> {
 
     /// Places pods in their order, counting each at once.
     pub fn place(&mut self, pods: &[Pod]) -> Vec<Assignment> {
-        pods.iter().map(|pod| Assignment { pod: pod.id, outcome: self.place_one(pod) }).collect()
+        pods.iter()
+            .map(|pod| Assignment {
+                pod: pod.id,
+                outcome: self.place_one(pod),
+            })
+            .collect()
     }
 
     fn place_one(&mut self, pod: &Pod) -> Outcome {
         self.clock += 1;
         let (policy, mirror) = (&self.policy, &self.mirror);
         if self.indexes.len() >= CLASSES && !self.indexes.contains_key(&pod.class) {
-            let oldest = self.indexes.iter().min_by_key(|(_, index)| index.used).map(|(class, _)| *class);
+            let oldest = self
+                .indexes
+                .iter()
+                .min_by_key(|(_, index)| index.used)
+                .map(|(class, _)| *class);
             oldest.map(|class| self.indexes.remove(&class));
         }
-        let index = self.indexes.entry(pod.class).or_insert_with(|| Index::build(policy, mirror, pod));
+        let index = self
+            .indexes
+            .entry(pod.class)
+            .or_insert_with(|| Index::build(policy, mirror, pod));
         index.used = self.clock;
         match index.best(policy, mirror, pod) {
             Some(id) => {
@@ -179,7 +206,9 @@ impl<S: Scheduler> Engine<S> {
             pods: 0,
         };
         for slot in self.mirror.nodes() {
-            let Err(reason) = self.policy.filter(pod, &slot.node) else { continue };
+            let Err(reason) = self.policy.filter(pod, &slot.node) else {
+                continue;
+            };
             *match reason {
                 Reason::Cordoned => &mut refusal.cordoned,
                 Reason::NotReady => &mut refusal.not_ready,

@@ -227,7 +227,8 @@ fn a_finished_pod_is_not_run_again_by_a_new_agent() {
     play.report(Report::SandboxRemoved);
     let written = play.status();
     let mut again = recall(&play.desired, &written, Vec::new(), false, play.now);
-    assert!(reconcile(&play.desired, &mut again, play.now).actions.is_empty());
+    let actions = reconcile(&play.desired, &mut again, play.now).actions;
+    assert_eq!(actions, [Action::RemoveSandbox], "what may be left is cleared away");
     let shown = status(&play.desired, &mut again, &NodeFacts { address: "192.0.2.1".into() }, play.now);
     assert_eq!(shown, play.status());
 }
@@ -238,6 +239,6 @@ fn a_pod_that_never_restarts_fails_with_the_node() {
     play.settle();
     let written = play.status();
     play.actual = recall(&play.desired, &written, Vec::new(), false, play.now);
-    assert!(play.turn().is_empty());
+    assert_eq!(play.turn(), [Action::RemoveSandbox]);
     assert_eq!(play.phase(), "Failed");
 }

@@ -29,15 +29,24 @@ pub fn patch(object: &Value, patch: &[u8]) -> Result<Value, ApiError> {
     let operations: Vec<Operation> = serde_json::from_slice(patch)
         .map_err(|error| ApiError::bad_request(format!("the patch is no JSON patch (RFC 6902): {error}")))?;
     if operations.len() > MAX_OPERATIONS {
-        let message = format!("the patch has {} operations, and {MAX_OPERATIONS} are the limit", operations.len());
+        let message = format!(
+            "the patch has {} operations, and {MAX_OPERATIONS} are the limit",
+            operations.len()
+        );
         return Err(ApiError::new(Reason::TooLarge, message));
     }
     let mut object = object.clone();
     let mut copied = 0;
     for (index, operation) in operations.into_iter().enumerate() {
         apply(&mut object, operation, &mut copied).map_err(|problem| match problem {
-            Problem::TooLarge => ApiError::new(Reason::TooLarge, "the copies of the patch grow beyond what an object may have"),
-            Problem::Unfit(why) => ApiError::invalid(format!("operation {index} of the patch does not fit the object: {why}"), vec![]),
+            Problem::TooLarge => ApiError::new(
+                Reason::TooLarge,
+                "the copies of the patch grow beyond what an object may have",
+            ),
+            Problem::Unfit(why) => ApiError::invalid(
+                format!("operation {index} of the patch does not fit the object: {why}"),
+                vec![],
+            ),
         })?;
     }
     Ok(object)
@@ -109,7 +118,9 @@ fn depth(value: &Value) -> usize {
 
 fn check_depth(path: &str, value: &Value) -> Result<(), Problem> {
     if path.matches('/').count() + depth(value) > MAX_DEPTH {
-        return Err(Problem::Unfit(format!("the object would be nested more than {MAX_DEPTH} deep")));
+        return Err(Problem::Unfit(format!(
+            "the object would be nested more than {MAX_DEPTH} deep"
+        )));
     }
     Ok(())
 }
@@ -135,7 +146,9 @@ fn add(object: &mut Value, path: &str, value: Value) -> Result<(), Problem> {
                 None => Err(Problem::Unfit(format!("\"{path}\" is beyond the end of its list"))),
             }
         }
-        _ => Err(Problem::Unfit(format!("what is above \"{path}\" is neither an object nor a list"))),
+        _ => Err(Problem::Unfit(format!(
+            "what is above \"{path}\" is neither an object nor a list"
+        ))),
     }
 }
 
@@ -161,12 +174,27 @@ mod tests {
     fn does_what_the_rfc_says() {
         let object = json!({"a": {"b": [1, 2]}, "x/y": "z"});
         let cases = [
-            (json!([{"op": "add", "path": "/a/b/1", "value": 9}]), json!({"a": {"b": [1, 9, 2]}, "x/y": "z"})),
-            (json!([{"op": "add", "path": "/a/b/-", "value": 9}]), json!({"a": {"b": [1, 2, 9]}, "x/y": "z"})),
+            (
+                json!([{"op": "add", "path": "/a/b/1", "value": 9}]),
+                json!({"a": {"b": [1, 9, 2]}, "x/y": "z"}),
+            ),
+            (
+                json!([{"op": "add", "path": "/a/b/-", "value": 9}]),
+                json!({"a": {"b": [1, 2, 9]}, "x/y": "z"}),
+            ),
             (json!([{"op": "remove", "path": "/x~1y"}]), json!({"a": {"b": [1, 2]}})),
-            (json!([{"op": "replace", "path": "/a/b", "value": 0}]), json!({"a": {"b": 0}, "x/y": "z"})),
-            (json!([{"op": "move", "from": "/x~1y", "path": "/a/b/0"}]), json!({"a": {"b": ["z", 1, 2]}})),
-            (json!([{"op": "copy", "from": "/a/b/0", "path": "/c"}]), json!({"a": {"b": [1, 2]}, "x/y": "z", "c": 1})),
+            (
+                json!([{"op": "replace", "path": "/a/b", "value": 0}]),
+                json!({"a": {"b": 0}, "x/y": "z"}),
+            ),
+            (
+                json!([{"op": "move", "from": "/x~1y", "path": "/a/b/0"}]),
+                json!({"a": {"b": ["z", 1, 2]}}),
+            ),
+            (
+                json!([{"op": "copy", "from": "/a/b/0", "path": "/c"}]),
+                json!({"a": {"b": [1, 2]}, "x/y": "z", "c": 1}),
+            ),
             (json!([{"op": "test", "path": "/a/b/0", "value": 1}]), object.clone()),
         ];
         for (operations, expected) in cases {
@@ -190,8 +218,16 @@ mod tests {
             let error = patched(&object, &operations).unwrap_err();
             assert!(error.message.contains("operation 0"), "{operations}: {error}");
         }
-        assert_eq!(patched(&object, &json!([{"op": "eat", "path": "/a"}])).unwrap_err().reason, Reason::BadRequest);
-        assert_eq!(patched(&object, &json!({"a": 1})).unwrap_err().reason, Reason::BadRequest);
+        assert_eq!(
+            patched(&object, &json!([{"op": "eat", "path": "/a"}]))
+                .unwrap_err()
+                .reason,
+            Reason::BadRequest
+        );
+        assert_eq!(
+            patched(&object, &json!({"a": 1})).unwrap_err().reason,
+            Reason::BadRequest
+        );
     }
 
     #[test]
@@ -206,7 +242,9 @@ mod tests {
     #[test]
     fn copies_cannot_explode() {
         let object = json!({"a": "x".repeat(1000)});
-        let doubling: Vec<Value> = (0..60).map(|i| json!({"op": "copy", "from": "", "path": format!("/c{i}")})).collect();
+        let doubling: Vec<Value> = (0..60)
+            .map(|i| json!({"op": "copy", "from": "", "path": format!("/c{i}")}))
+            .collect();
         assert_eq!(patched(&object, &json!(doubling)).unwrap_err().reason, Reason::TooLarge);
     }
 }

@@ -24,7 +24,11 @@ pub enum Merge {
 impl Lists {
     /// How the lists of a kind merge.
     pub fn of(kind: &KindInfo) -> Self {
-        if kind.resource == sampan_api::plugin::RESOURCE { Lists::Atomic } else { Lists::Keyed }
+        if kind.resource == sampan_api::plugin::RESOURCE {
+            Lists::Atomic
+        } else {
+            Lists::Keyed
+        }
     }
 
     /// How the list `field` of an object found under `parent` merges.

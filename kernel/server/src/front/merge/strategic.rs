@@ -27,7 +27,11 @@ fn objects(
         None | Some(Some("merge")) => {}
         Some(Some("replace")) => return Ok(plain().map(|(name, value)| (name.clone(), value.clone())).collect()),
         Some(Some("delete")) => return Ok(Map::new()),
-        Some(_) => return Err(ApiError::bad_request("$patch must be \"merge\", \"replace\" or \"delete\"")),
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "$patch must be \"merge\", \"replace\" or \"delete\"",
+            ));
+        }
     }
     let mut merged = object.clone();
     if let Some(keep) = patch.get("$retainKeys").and_then(Value::as_array) {
@@ -59,10 +63,10 @@ fn objects(
             if let (Some(Value::Array(there)), Some(gone)) = (merged.get_mut(field), value.as_array()) {
                 there.retain(|item| !gone.contains(item));
             }
-        } else if let Some(field) = name.strip_prefix("$setElementOrder/") {
-            if let (Some(Value::Array(there)), Some(order)) = (merged.get_mut(field), value.as_array()) {
-                sort(there, order, lists.merge(parent, field));
-            }
+        } else if let Some(field) = name.strip_prefix("$setElementOrder/")
+            && let (Some(Value::Array(there)), Some(order)) = (merged.get_mut(field), value.as_array())
+        {
+            sort(there, order, lists.merge(parent, field));
         }
     }
     Ok(merged)
@@ -70,7 +74,11 @@ fn objects(
 
 fn list(lists: Lists, parent: &str, name: &str, there: &[Value], patch: &[Value]) -> Result<Vec<Value>, ApiError> {
     let directive = |item: &Value| item.get("$patch").and_then(Value::as_str).map(str::to_owned);
-    let items = || patch.iter().filter(|item| directive(item).as_deref() != Some("replace"));
+    let items = || {
+        patch
+            .iter()
+            .filter(|item| directive(item).as_deref() != Some("replace"))
+    };
     if items().count() < patch.len() {
         return Ok(items().cloned().collect());
     }
@@ -122,13 +130,18 @@ mod tests {
 
     #[test]
     fn merges_deletes_and_replaces() {
-        let object = json!({"spec": {"a": 1, "b": {"c": 2}, "containers": [{"name": "x", "image": "1"}, {"name": "y"}]}});
+        let object =
+            json!({"spec": {"a": 1, "b": {"c": 2}, "containers": [{"name": "x", "image": "1"}, {"name": "y"}]}});
         let change = json!({"spec": {"a": null, "b": {"d": 3}, "containers": [
             {"name": "x", "image": "2"}, {"name": "y", "$patch": "delete"}, {"name": "z"}]}});
-        let expected = json!({"spec": {"b": {"c": 2, "d": 3}, "containers": [{"name": "x", "image": "2"}, {"name": "z"}]}});
+        let expected =
+            json!({"spec": {"b": {"c": 2, "d": 3}, "containers": [{"name": "x", "image": "2"}, {"name": "z"}]}});
         assert_eq!(patched(&object, &change), expected);
         let change = json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "only"}], "b": {"$patch": "replace", "e": 1}}});
-        assert_eq!(patched(&object, &change), json!({"spec": {"a": 1, "b": {"e": 1}, "containers": [{"name": "only"}]}}));
+        assert_eq!(
+            patched(&object, &change),
+            json!({"spec": {"a": 1, "b": {"e": 1}, "containers": [{"name": "only"}]}})
+        );
     }
 
     #[test]
@@ -136,10 +149,16 @@ mod tests {
         let object = json!({"metadata": {"finalizers": ["a", "b"]}, "s": {"x": 1, "y": 2}});
         let change = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
             "s": {"$retainKeys": ["y", "z"], "z": 3}});
-        assert_eq!(patched(&object, &change), json!({"metadata": {"finalizers": ["b", "c"]}, "s": {"y": 2, "z": 3}}));
+        assert_eq!(
+            patched(&object, &change),
+            json!({"metadata": {"finalizers": ["b", "c"]}, "s": {"y": 2, "z": 3}})
+        );
         let object = json!({"containers": [{"name": "a"}, {"name": "b"}]});
         let change = json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]});
-        assert_eq!(patched(&object, &change), json!({"containers": [{"name": "b"}, {"name": "a"}]}));
+        assert_eq!(
+            patched(&object, &change),
+            json!({"containers": [{"name": "b"}, {"name": "a"}]})
+        );
         assert!(patch(Lists::Keyed, &object, &json!({"$patch": "eat"})).is_err());
         assert!(patch(Lists::Keyed, &object, &json!([])).is_err());
     }

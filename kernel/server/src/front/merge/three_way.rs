@@ -28,7 +28,14 @@ fn objects(
     for (name, there) in current {
         match wanted(name) {
             Some(wanted) => {
-                let value = values(lists, parent, name, last.get(name).unwrap_or(&Value::Null), wanted, there);
+                let value = values(
+                    lists,
+                    parent,
+                    name,
+                    last.get(name).unwrap_or(&Value::Null),
+                    wanted,
+                    there,
+                );
                 merged.insert(name.clone(), value);
             }
             None if last.contains_key(name) || now.contains_key(name) => {}
@@ -70,7 +77,10 @@ fn named(lists: Lists, list: &str, by: &str, last: &[Value], now: &[Value], curr
     let (now, current) = (keyed(now, by)?, keyed(current, by)?);
     let last = keyed(last, by).unwrap_or_default();
     let of = |items: &[(&Value, &Map<String, Value>)], key: &Value| {
-        items.iter().find(|(known, _)| *known == key).map(|(_, item)| (*item).clone())
+        items
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, item)| (*item).clone())
     };
     let mut merged = Vec::with_capacity(current.len().max(now.len()));
     for (key, wanted) in &now {
@@ -80,7 +90,9 @@ fn named(lists: Lists, list: &str, by: &str, last: &[Value], now: &[Value], curr
         };
         merged.push(Value::Object(item));
     }
-    let others = current.iter().filter(|(key, _)| of(&now, key).is_none() && of(&last, key).is_none());
+    let others = current
+        .iter()
+        .filter(|(key, _)| of(&now, key).is_none() && of(&last, key).is_none());
     merged.extend(others.map(|(_, item)| Value::Object((*item).clone())));
     Some(Value::Array(merged))
 }
@@ -113,7 +125,11 @@ mod tests {
     fn check(last: Value, now: Value, current: Value, expected: Value) {
         let merged = merge(Lists::Keyed, &last, &now, &current);
         assert_eq!(merged, expected);
-        assert_eq!(merge(Lists::Keyed, &now, &now, &merged), merged, "applying again changes nothing");
+        assert_eq!(
+            merge(Lists::Keyed, &now, &now, &merged),
+            merged,
+            "applying again changes nothing"
+        );
     }
 
     #[test]
@@ -125,8 +141,18 @@ mod tests {
             json!({"spec": {"paused": false, "x": 1}, "metadata": {"labels": {"a": "9", "c": "3"}}}),
         );
         // Never applied: only what it says.
-        check(Value::Null, json!({"a": 1}), json!({"a": 0, "b": 2}), json!({"a": 1, "b": 2}));
-        check(json!({}), json!({"a": null, "c": {"d": null}}), json!({"a": 1, "b": 2}), json!({"b": 2, "c": {}}));
+        check(
+            Value::Null,
+            json!({"a": 1}),
+            json!({"a": 0, "b": 2}),
+            json!({"a": 1, "b": 2}),
+        );
+        check(
+            json!({}),
+            json!({"a": null, "c": {"d": null}}),
+            json!({"a": 1, "b": 2}),
+            json!({"b": 2, "c": {}}),
+        );
     }
 
     #[test]
@@ -135,8 +161,12 @@ mod tests {
         check(
             spec(json!([{"name": "web", "image": "a", "tty": true}, {"name": "old", "image": "o"}])),
             spec(json!([{"name": "web", "image": "b"}, {"name": "new", "image": "n"}])),
-            spec(json!([{"name": "web", "image": "a", "tty": true, "stdin": true}, {"name": "old", "image": "o"}, {"name": "sidecar"}])),
-            spec(json!([{"name": "web", "image": "b", "stdin": true}, {"name": "new", "image": "n"}, {"name": "sidecar"}])),
+            spec(
+                json!([{"name": "web", "image": "a", "tty": true, "stdin": true}, {"name": "old", "image": "o"}, {"name": "sidecar"}]),
+            ),
+            spec(
+                json!([{"name": "web", "image": "b", "stdin": true}, {"name": "new", "image": "n"}, {"name": "sidecar"}]),
+            ),
         );
     }
 
@@ -150,14 +180,29 @@ mod tests {
             ports(json!([{"containerPort": 80, "protocol": "TCP", "name": "http"}, {"containerPort": 90}])),
         );
         let both = json!([{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]);
-        check(ports(json!([])), ports(both.clone()), ports(json!([{"containerPort": 53}])), ports(both));
+        check(
+            ports(json!([])),
+            ports(both.clone()),
+            ports(json!([{"containerPort": 53}])),
+            ports(both),
+        );
     }
 
     #[test]
     fn other_lists_are_one_value_and_finalizers_a_set() {
-        check(json!({}), json!({"args": [1]}), json!({"args": [2, 3]}), json!({"args": [1]}));
+        check(
+            json!({}),
+            json!({"args": [1]}),
+            json!({"args": [2, 3]}),
+            json!({"args": [1]}),
+        );
         let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
-        check(finalizers(json!(["a"])), finalizers(json!(["b"])), finalizers(json!(["a", "c"])), finalizers(json!(["b", "c"])));
+        check(
+            finalizers(json!(["a"])),
+            finalizers(json!(["b"])),
+            finalizers(json!(["a", "c"])),
+            finalizers(json!(["b", "c"])),
+        );
     }
 
     #[test]

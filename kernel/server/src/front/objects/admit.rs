@@ -44,7 +44,11 @@ pub fn read(json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> 
         };
     }
     complete(&mut object);
-    Ok(Manifest { key: object.key()?, object, warnings })
+    Ok(Manifest {
+        key: object.key()?,
+        object,
+        warnings,
+    })
 }
 
 /// JSON that is nested so deeply that not everybody could read it is let nowhere.
@@ -63,7 +67,9 @@ pub fn check_depth(json: &[u8]) -> Result<(), ApiError> {
             _ => {}
         }
         if depth > MAX_DEPTH {
-            return Err(ApiError::bad_request(format!("the JSON is nested more than {MAX_DEPTH} deep")));
+            return Err(ApiError::bad_request(format!(
+                "the JSON is nested more than {MAX_DEPTH} deep"
+            )));
         }
     }
     Ok(())
@@ -77,7 +83,12 @@ fn complete(object: &mut Object) {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
                 let is_controller = spec["world"] == World::Controller.as_str();
-                spec["slot"] = if is_controller { object.metadata.name.clone() } else { DEFAULT_SCHEDULER.to_owned() }.into();
+                spec["slot"] = if is_controller {
+                    object.metadata.name.clone()
+                } else {
+                    DEFAULT_SCHEDULER.to_owned()
+                }
+                .into();
                 object.set_field("spec", &spec);
             }
         }
@@ -87,7 +98,9 @@ fn complete(object: &mut Object) {
 
 /// A secret's texts become data.
 fn secret_texts(secret: &mut Object) {
-    let Value::Object(texts) = secret.field_value("stringData") else { return };
+    let Value::Object(texts) = secret.field_value("stringData") else {
+        return;
+    };
     let mut data = secret.field_value("data").as_object().cloned().unwrap_or_default();
     for (name, text) in texts {
         data.insert(name, STANDARD.encode(text.as_str().unwrap_or_default()).into());
@@ -102,10 +115,18 @@ pub fn as_new(object: &mut Object) {
     object.metadata.deletion_timestamp = None;
     object.metadata.deletion_grace_period_seconds = None;
     if object.kind == "Namespace" {
-        if !object.metadata.finalizers.iter().any(|known| known == NAMESPACE_FINALIZER) {
+        if !object
+            .metadata
+            .finalizers
+            .iter()
+            .any(|known| known == NAMESPACE_FINALIZER)
+        {
             object.metadata.finalizers.push(NAMESPACE_FINALIZER.to_owned());
         }
-        object.metadata.labels.insert("kubernetes.io/metadata.name".to_owned(), object.metadata.name.clone());
+        object
+            .metadata
+            .labels
+            .insert("kubernetes.io/metadata.name".to_owned(), object.metadata.name.clone());
         object.set_field("status", &json!({"phase": "Active"}));
     }
 }
@@ -135,26 +156,43 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot
 fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     let spec: PluginSpec = object.field("spec")?;
     let mut causes = Vec::new();
-    let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("spec.{field}"), message });
+    let mut cause = |field: &str, message: String| {
+        causes.push(Cause {
+            field: format!("spec.{field}"),
+            message,
+        })
+    };
     if state.blob(&spec.digest).is_none() {
-        let message = format!("\"{}\" is not the digest of bytes that are kept: `sampan plugin load` brings them", spec.digest);
+        let message = format!(
+            "\"{}\" is not the digest of bytes that are kept: `sampan plugin load` brings them",
+            spec.digest
+        );
         cause("digest", message);
     }
     if let Some(grant) = spec.grants.first() {
         cause("grants", format!("\"{grant}\" cannot be granted: no grants exist yet"));
     }
     let plugins = Selection::of(plugin::RESOURCE);
-    for (_, other) in state.list(&plugins).filter(|(_, other)| other.metadata.name != object.metadata.name) {
+    for (_, other) in state
+        .list(&plugins)
+        .filter(|(_, other)| other.metadata.name != object.metadata.name)
+    {
         let its: PluginSpec = other.field("spec").unwrap_or_default();
         if spec.mode == Mode::Active && its.mode == Mode::Active && its.slot == spec.slot {
-            let message = format!("\"{}\" is active in the slot \"{}\": `sampan plugin activate` takes its place", other.metadata.name, spec.slot);
+            let message = format!(
+                "\"{}\" is active in the slot \"{}\": `sampan plugin activate` takes its place",
+                other.metadata.name, spec.slot
+            );
             cause("mode", message);
         }
     }
     if causes.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid(format!("Plugin \"{}\" is invalid", object.metadata.name), causes))
+    Err(ApiError::invalid(
+        format!("Plugin \"{}\" is invalid", object.metadata.name),
+        causes,
+    ))
 }
 
 /// Lets a write of a plan in: as the verb of its own would be, with the write put in order.
@@ -164,11 +202,18 @@ fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
 pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
     let key = &write.key;
     let kind = kinds::of_resource(&key.resource).ok_or_else(|| match kinds::of_name(&key.resource) {
-        Ok(kind) => ApiError::bad_request(format!("a plan names resources in full: \"{}\", not \"{}\"", kind.resource, key.resource)),
+        Ok(kind) => ApiError::bad_request(format!(
+            "a plan names resources in full: \"{}\", not \"{}\"",
+            kind.resource, key.resource
+        )),
         Err(error) => error,
     })?;
     if kind.namespaced == key.namespace.is_empty() {
-        let rule = if kind.namespaced { "needs a namespace" } else { "has no namespace" };
+        let rule = if kind.namespaced {
+            "needs a namespace"
+        } else {
+            "has no namespace"
+        };
         return Err(ApiError::bad_request(format!("{key}: a {} {rule}", kind.kind)));
     }
     let stored = state.get(key);
@@ -201,7 +246,10 @@ pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
         Operation::ReplaceStatus(object) => {
             let (uid, its) = (&object.metadata.uid, stored.as_ref().map(|stored| &stored.metadata.uid));
             if !uid.is_empty() && its.is_some_and(|its| its != uid) {
-                return Err(ApiError::new(sampan_api::Reason::Conflict, format!("{key} is another object now")));
+                return Err(ApiError::new(
+                    sampan_api::Reason::Conflict,
+                    format!("{key} is another object now"),
+                ));
             }
             let status = object.fields.get("status").map_or("", |status| status.get());
             check_depth(status.as_bytes())?;
@@ -227,7 +275,11 @@ pub fn deletion(key: &Key) -> Result<(), ApiError> {
 
 /// A new namespace.
 pub fn namespace(name: &str) -> Object {
-    let mut object = Object { api_version: "v1".to_owned(), kind: "Namespace".to_owned(), ..Object::default() };
+    let mut object = Object {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        ..Object::default()
+    };
     name.clone_into(&mut object.metadata.name);
     as_new(&mut object);
     object

@@ -15,7 +15,11 @@ use serde_json::Value;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl Front {
-    pub(super) async fn apply(&self, who: &Identity, request: &rpc::ApplyRequest) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn apply(
+        &self,
+        who: &Identity,
+        request: &rpc::ApplyRequest,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         for _ in 0..ATTEMPTS {
             let manifest = admit::read(&request.json, &request.default_namespace)?;
             if manifest.key.name.is_empty() {
@@ -35,15 +39,27 @@ impl Front {
                 other => return other,
             }
         }
-        Err(ApiError::new(Reason::Conflict, "the object comes and goes all the time: try again"))
+        Err(ApiError::new(
+            Reason::Conflict,
+            "the object comes and goes all the time: try again",
+        ))
     }
 
-    async fn apply_new(&self, who: &Identity, mut manifest: admit::Manifest, dry_run: bool) -> Result<rpc::WriteResponse, ApiError> {
+    async fn apply_new(
+        &self,
+        who: &Identity,
+        mut manifest: admit::Manifest,
+        dry_run: bool,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let state = self.replica.snapshot();
         access::check(who, Verb::Create, &manifest.key, &state)?;
         let wanted = wanted(&manifest.object);
         manifest.object.metadata.resource_version = 0;
-        manifest.object.metadata.annotations.insert(LAST_APPLIED.to_owned(), wanted.to_string());
+        manifest
+            .object
+            .metadata
+            .annotations
+            .insert(LAST_APPLIED.to_owned(), wanted.to_string());
         admit::as_new(&mut manifest.object);
         admit::check(&manifest.key, None, &manifest.object, &state)?;
         self.create_object(manifest, dry_run).await
@@ -57,6 +73,14 @@ impl Front {
         dry_run: bool,
     ) -> Result<rpc::WriteResponse, ApiError> {
         let wanted = wanted(&manifest.object);
+        let (uid, its) = (&manifest.object.metadata.uid, &stored.metadata.uid);
+        if !uid.is_empty() && uid != its {
+            let message = format!(
+                "{} is another object now: its uid is {its}, and the manifest says {uid}",
+                manifest.key
+            );
+            return Err(ApiError::new(Reason::Conflict, message));
+        }
         if !stored.metadata.annotations.contains_key(LAST_APPLIED) {
             let message = format!(
                 "{} was not made by apply: what the manifest does not name stays as it is; from now on apply knows what it set",
@@ -66,7 +90,13 @@ impl Front {
         }
         let lists = Lists::of(stored.kind_info()?);
         let expect = manifest.object.metadata.resource_version;
-        let change = Change { key: manifest.key, verb: Verb::Patch, expect, dry_run, warnings: manifest.warnings };
+        let change = Change {
+            key: manifest.key,
+            verb: Verb::Patch,
+            expect,
+            dry_run,
+            warnings: manifest.warnings,
+        };
         self.change(who, change, |stored| merged(lists, &wanted, stored)).await
     }
 }
@@ -75,6 +105,7 @@ impl Front {
 fn wanted(object: &Object) -> Value {
     let mut object = object.clone();
     object.metadata.annotations.remove(LAST_APPLIED);
+    object.metadata.uid = String::new();
     object.metadata.resource_version = 0;
     object.metadata.generation = 0;
     object.metadata.creation_timestamp = None;
@@ -86,9 +117,14 @@ fn wanted(object: &Object) -> Value {
 
 fn merged(lists: Lists, wanted: &Value, stored: &Object) -> Result<Object, ApiError> {
     let last = stored.metadata.annotations.get(LAST_APPLIED);
-    let last: Value = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let last: Value = last
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     let merged = three_way::merge(lists, &last, wanted, &stored.to_value());
     let mut object = admit::object_of(&merged)?;
-    object.metadata.annotations.insert(LAST_APPLIED.to_owned(), wanted.to_string());
+    object
+        .metadata
+        .annotations
+        .insert(LAST_APPLIED.to_owned(), wanted.to_string());
     Ok(object)
 }

@@ -11,17 +11,30 @@ const MAX_PLANS: usize = 20_000;
 const MAX_KEY: usize = 128;
 
 impl Front {
-    pub(super) async fn commit(&self, who: &Identity, request: &rpc::CommitRequest) -> Result<rpc::CommitResponse, ApiError> {
+    pub(super) async fn commit(
+        &self,
+        who: &Identity,
+        request: &rpc::CommitRequest,
+    ) -> Result<rpc::CommitResponse, ApiError> {
         if request.plans.len() > MAX_PLANS {
-            let message = format!("the request has {} plans, and {MAX_PLANS} are the limit", request.plans.len());
+            let message = format!(
+                "the request has {} plans, and {MAX_PLANS} are the limit",
+                request.plans.len()
+            );
             return Err(ApiError::new(Reason::TooLarge, message));
+        }
+        if request.plans.is_empty() {
+            return Err(ApiError::bad_request("the request has no plans"));
         }
         let key = &request.idempotency_key;
         if key.len() > MAX_KEY {
-            return Err(ApiError::bad_request(format!("the idempotency key is longer than {MAX_KEY} bytes")));
+            return Err(ApiError::bad_request(format!(
+                "the idempotency key is longer than {MAX_KEY} bytes"
+            )));
         }
         let state = self.replica.snapshot();
-        let admitted: Vec<Result<Plan, ApiError>> = request.plans.iter().map(|plan| admit_plan(who, plan, &state)).collect();
+        let admitted: Vec<Result<Plan, ApiError>> =
+            request.plans.iter().map(|plan| admit_plan(who, plan, &state)).collect();
         let plans: Vec<Plan> = admitted.iter().filter_map(|plan| plan.as_ref().ok()).cloned().collect();
         let results = if key.is_empty() {
             self.replica.commit(plans).await?
@@ -34,10 +47,14 @@ impl Front {
         };
         let mut results = results.into_iter();
         let result = |plan: Result<Plan, ApiError>| match plan {
-            Ok(_) => results.next().unwrap_or_else(|| Err(ApiError::internal("nothing is known of what became of this plan"))),
+            Ok(_) => results
+                .next()
+                .unwrap_or_else(|| Err(ApiError::internal("nothing is known of what became of this plan"))),
             Err(error) => Err(error),
         };
-        Ok(rpc::CommitResponse { results: admitted.into_iter().map(result).map(message).collect() })
+        Ok(rpc::CommitResponse {
+            results: admitted.into_iter().map(result).map(message).collect(),
+        })
     }
 }
 

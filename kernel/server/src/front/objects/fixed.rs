@@ -9,14 +9,15 @@ use serde_json::Value;
 pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
     let mut causes = Vec::new();
     let mut fixed = |field: &str, why: &str| {
-        causes.push(Cause { field: field.to_owned(), message: format!("field is immutable{why}") });
+        causes.push(Cause {
+            field: field.to_owned(),
+            message: format!("field is immutable{why}"),
+        });
     };
     let spec = |object: &Object| object.field_value("spec");
     match stored.kind.as_str() {
-        "Deployment" | "ReplicaSet" => {
-            if spec(stored)["selector"] != spec(next)["selector"] {
-                fixed("spec.selector", ": delete the object and create it again");
-            }
+        "Deployment" | "ReplicaSet" if spec(stored)["selector"] != spec(next)["selector"] => {
+            fixed("spec.selector", ": delete the object and create it again");
         }
         "Job" => {
             for field in ["selector", "template", "completionMode"] {
@@ -41,7 +42,10 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
     if causes.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid(format!("{} \"{}\" is invalid", stored.kind, stored.metadata.name), causes))
+    Err(ApiError::invalid(
+        format!("{} \"{}\" is invalid", stored.kind, stored.metadata.name),
+        causes,
+    ))
 }
 
 /// Of a pod that runs, only images, the deadline and further tolerations may change; of any, a binding gives the node.
@@ -58,10 +62,16 @@ fn pod(stored: &Value, next: &Value, fixed: &mut impl FnMut(&str, &str)) {
         fixed("spec.tolerations", ": tolerations can only be added");
     }
     let (stored, next) = (comparable(stored), comparable(next));
-    let names = stored.keys().chain(next.keys()).collect::<std::collections::BTreeSet<_>>();
+    let names = stored
+        .keys()
+        .chain(next.keys())
+        .collect::<std::collections::BTreeSet<_>>();
     for name in names {
         if stored.get(name) != next.get(name) {
-            fixed(&format!("spec.{name}"), ": of a pod that is bound only images, activeDeadlineSeconds and further tolerations can change");
+            fixed(
+                &format!("spec.{name}"),
+                ": of a pod that is bound only images, activeDeadlineSeconds and further tolerations can change",
+            );
         }
     }
 }
@@ -94,12 +104,20 @@ mod tests {
             Object::from_value(&value).unwrap()
         };
         let result = changed(&object(stored), &object(next));
-        result.err().into_iter().flat_map(|error| error.causes).map(|cause| cause.field).collect()
+        result
+            .err()
+            .into_iter()
+            .flat_map(|error| error.causes)
+            .map(|cause| cause.field)
+            .collect()
     }
 
     #[test]
     fn selectors_and_templates_stay() {
-        let (a, b) = (json!({"spec": {"selector": 1, "template": 1}}), json!({"spec": {"selector": 2, "template": 2}}));
+        let (a, b) = (
+            json!({"spec": {"selector": 1, "template": 1}}),
+            json!({"spec": {"selector": 2, "template": 2}}),
+        );
         assert_eq!(fields("Deployment", &a, &b), ["spec.selector"]);
         assert_eq!(fields("Job", &a, &b), ["spec.selector", "spec.template"]);
         assert!(fields("Service", &a, &b).is_empty());
@@ -107,16 +125,23 @@ mod tests {
 
     #[test]
     fn a_bound_pod_changes_little() {
-        let pod = |node: &str, image: &str, args: &str| {
-            json!({"spec": {"nodeName": node, "containers": [{"name": "a", "image": image, "args": [args]}]}})
-        };
+        let pod = |node: &str, image: &str, args: &str| json!({"spec": {"nodeName": node, "containers": [{"name": "a", "image": image, "args": [args]}]}});
         assert!(fields("Pod", &pod("n", "1", "x"), &pod("n", "2", "x")).is_empty());
         assert!(fields("Pod", &pod("", "1", "x"), &pod("", "1", "y")).is_empty());
-        assert_eq!(fields("Pod", &pod("n", "1", "x"), &pod("n", "1", "y")), ["spec.containers"]);
-        assert_eq!(fields("Pod", &pod("", "1", "x"), &pod("n", "1", "x")), ["spec.nodeName"]);
+        assert_eq!(
+            fields("Pod", &pod("n", "1", "x"), &pod("n", "1", "y")),
+            ["spec.containers"]
+        );
+        assert_eq!(
+            fields("Pod", &pod("", "1", "x"), &pod("n", "1", "x")),
+            ["spec.nodeName"]
+        );
         let tolerant = |list: Value| json!({"spec": {"nodeName": "n", "tolerations": list}});
         assert!(fields("Pod", &tolerant(json!([1])), &tolerant(json!([1, 2]))).is_empty());
-        assert_eq!(fields("Pod", &tolerant(json!([1])), &tolerant(json!([2]))), ["spec.tolerations"]);
+        assert_eq!(
+            fields("Pod", &tolerant(json!([1])), &tolerant(json!([2]))),
+            ["spec.tolerations"]
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ fn key_of(key: Option<&rpc::Key>) -> Result<Key, ApiError> {
     let key = key.ok_or_else(|| ApiError::bad_request("the request names no object"))?;
     let kind = kinds::of_name(&key.resource)?;
     if key.name.is_empty() {
-        return Err(ApiError::bad_request(format!("the request names no object of {}", kind.plural)));
+        return Err(ApiError::bad_request(format!(
+            "the request names no object of {}",
+            kind.plural
+        )));
     }
     let namespace = match (kind.namespaced, key.namespace.as_str()) {
         (false, _) => "",

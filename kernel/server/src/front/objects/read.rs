@@ -61,19 +61,25 @@ impl Front {
             0 => usize::MAX,
             limit => limit.min(MAX_PAGE),
         };
-        let mut response = rpc::ListResponse { revision: state.revision(), ..rpc::ListResponse::default() };
+        let mut response = rpc::ListResponse {
+            revision: state.revision(),
+            ..rpc::ListResponse::default()
+        };
         let mut bytes = 0;
         let mut last = None;
         for (key, object) in state.list_after(&selection, after.as_ref()) {
             if response.objects.len() == limit {
-                response.continue_token = last.map(|last| pages::token(state.revision(), &last)).unwrap_or_default();
+                response.continue_token = last
+                    .map(|last| pages::token(state.revision(), &last))
+                    .unwrap_or_default();
                 self.pages.hold(&state);
                 break;
             }
             let message = rpc::Object::new(&key, &object);
             bytes += message.json.len();
             if bytes > MAX_LIST_BYTES {
-                let message = format!("the list would take more than {MAX_LIST_BYTES} bytes: ask for pages, with a limit");
+                let message =
+                    format!("the list would take more than {MAX_LIST_BYTES} bytes: ask for pages, with a limit");
                 return Err(ApiError::new(sampan_api::Reason::TooLarge, message));
             }
             response.objects.push(message);

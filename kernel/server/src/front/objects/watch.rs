@@ -25,7 +25,11 @@ impl Front {
         self.replica.barrier().await?;
         let state = self.replica.snapshot();
         access::check(who, Verb::Watch, &whole(&selection), &state)?;
-        let from = if request.revision == 0 { state.revision() } else { request.revision };
+        let from = if request.revision == 0 {
+            state.revision()
+        } else {
+            request.revision
+        };
         if from > state.revision() {
             let message = format!(
                 "revision {from} is ahead of the cluster, which is at {}: it was put back to an older state; list again",
@@ -35,8 +39,13 @@ impl Front {
         }
         let changes = self.replica.watch(from)?;
         let (events, receiver) = mpsc::channel(AHEAD);
-        let watcher =
-            Watcher { selection, events, told: from, replica: self.replica.clone(), closing: self.closing.clone() };
+        let watcher = Watcher {
+            selection,
+            events,
+            told: from,
+            replica: self.replica.clone(),
+            closing: self.closing.clone(),
+        };
         let first = (request.revision == 0).then_some(state);
         tokio::spawn(watcher.run(first, changes));
         Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -102,7 +111,11 @@ impl Watcher {
     }
 
     async fn bookmark(&self) -> Result<(), Gone> {
-        let event = rpc::WatchEvent { r#type: rpc::EventType::Bookmark.into(), object: None, revision: self.told };
+        let event = rpc::WatchEvent {
+            r#type: rpc::EventType::Bookmark.into(),
+            object: None,
+            revision: self.told,
+        };
         self.send(event).await
     }
 
@@ -111,7 +124,12 @@ impl Watcher {
         for (key, object) in state.list(&self.selection) {
             let revision = object.metadata.resource_version;
             let object = Some(rpc::Object::new(&key, &object));
-            self.send(rpc::WatchEvent { r#type: rpc::EventType::Added.into(), object, revision }).await?;
+            self.send(rpc::WatchEvent {
+                r#type: rpc::EventType::Added.into(),
+                object,
+                revision,
+            })
+            .await?;
         }
         self.bookmark().await
     }
@@ -135,7 +153,11 @@ fn seen(selection: &Selection, event: &Event) -> Option<rpc::WatchEvent> {
             (rpc::EventType::Deleted, rpc::Object::new(&event.key, &last))
         }
     };
-    Some(rpc::WatchEvent { r#type: kind.into(), object: Some(object), revision: event.revision })
+    Some(rpc::WatchEvent {
+        r#type: kind.into(),
+        object: Some(object),
+        revision: event.revision,
+    })
 }
 
 #[cfg(test)]
@@ -153,7 +175,10 @@ mod tests {
     #[test]
     fn a_selection_makes_its_own_beginnings_and_ends() {
         use rpc::EventType::{Added, Deleted, Modified};
-        let selection = Selection { labels: LabelSelector::parse("app=a").unwrap(), ..Selection::of("pods") };
+        let selection = Selection {
+            labels: LabelSelector::parse("app=a").unwrap(),
+            ..Selection::of("pods")
+        };
         let change = |kind, before: Option<&str>, after: &str| Event {
             kind,
             revision: 7,
@@ -172,7 +197,11 @@ mod tests {
             (change(EventKind::Deleted, Some("b"), "b"), None),
         ];
         for (event, expected) in cases {
-            assert_eq!(seen(&selection, &event).map(|event| event.r#type()), expected, "{event:?}");
+            assert_eq!(
+                seen(&selection, &event).map(|event| event.r#type()),
+                expected,
+                "{event:?}"
+            );
         }
         let left = seen(&selection, &change(EventKind::Modified, Some("a"), "b")).unwrap();
         assert_eq!(left.object.unwrap().revision, 7);

@@ -19,7 +19,11 @@ use std::sync::Arc;
 /// The answer to a write: the object as it is now.
 pub fn response(key: &Key, object: Option<&Object>, outcome: Outcome, warnings: Vec<String>) -> rpc::WriteResponse {
     let object = object.map(|object| rpc::Object::new(key, object));
-    rpc::WriteResponse { object, outcome: outcome.into(), warnings }
+    rpc::WriteResponse {
+        object,
+        outcome: outcome.into(),
+        warnings,
+    }
 }
 
 /// What one write wrote.
@@ -29,7 +33,11 @@ fn written(committed: &Committed) -> Option<(&Key, Option<&Arc<Object>>)> {
 }
 
 impl Front {
-    pub(super) async fn create(&self, who: &Identity, request: &rpc::CreateRequest) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn create(
+        &self,
+        who: &Identity,
+        request: &rpc::CreateRequest,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let mut manifest = admit::read(&request.json, &request.default_namespace)?;
         let state = self.replica.snapshot();
         access::check(who, Verb::Create, &manifest.key, &state)?;
@@ -39,7 +47,11 @@ impl Front {
     }
 
     /// Writes what was let in as a new object.
-    pub(super) async fn create_object(&self, manifest: admit::Manifest, dry_run: bool) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn create_object(
+        &self,
+        manifest: admit::Manifest,
+        dry_run: bool,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let admit::Manifest { key, object, warnings } = manifest;
         if dry_run {
             self.would_create(&key)?;
@@ -48,7 +60,12 @@ impl Front {
         let write = Write::new(key.clone(), Operation::Create(object));
         let committed = self.replica.commit_one(Plan::from(write)).await?;
         match written(&committed) {
-            Some((key, object)) => Ok(response(key, object.map(|object| &**object), Outcome::Created, warnings)),
+            Some((key, object)) => Ok(response(
+                key,
+                object.map(|object| &**object),
+                Outcome::Created,
+                warnings,
+            )),
             None => Err(ApiError::internal(format!("nothing is known of what became of {key}"))),
         }
     }
@@ -66,11 +83,25 @@ impl Front {
         Ok(())
     }
 
-    pub(super) async fn replace(&self, who: &Identity, request: &rpc::ReplaceRequest) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn replace(
+        &self,
+        who: &Identity,
+        request: &rpc::ReplaceRequest,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let manifest = admit::read(&request.json, &request.default_namespace)?;
-        let verb = if request.status { Verb::UpdateStatus } else { Verb::Update };
+        let verb = if request.status {
+            Verb::UpdateStatus
+        } else {
+            Verb::Update
+        };
         let expect = manifest.object.metadata.resource_version;
-        let change = Change { key: manifest.key, verb, expect, dry_run: request.dry_run, warnings: manifest.warnings };
+        let change = Change {
+            key: manifest.key,
+            verb,
+            expect,
+            dry_run: request.dry_run,
+            warnings: manifest.warnings,
+        };
         self.change(who, change, |stored| match request.status {
             false => Ok(manifest.object.clone()),
             true => {
@@ -85,12 +116,26 @@ impl Front {
         .await
     }
 
-    pub(super) async fn patch(&self, who: &Identity, request: &rpc::PatchRequest) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn patch(
+        &self,
+        who: &Identity,
+        request: &rpc::PatchRequest,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let key = key_of(request.key.as_ref())?;
         admit::check_depth(&request.patch)?;
-        let verb = if request.status { Verb::UpdateStatus } else { Verb::Patch };
+        let verb = if request.status {
+            Verb::UpdateStatus
+        } else {
+            Verb::Patch
+        };
         let patch = Patch::read(request)?;
-        let change = Change { key, verb, expect: request.expect, dry_run: request.dry_run, warnings: Vec::new() };
+        let change = Change {
+            key,
+            verb,
+            expect: request.expect,
+            dry_run: request.dry_run,
+            warnings: Vec::new(),
+        };
         self.change(who, change, |stored| patch.on(stored)).await
     }
 
@@ -101,7 +146,13 @@ impl Front {
         change: Change,
         next: impl Fn(&Object) -> Result<Object, ApiError>,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let Change { key, verb, expect, dry_run, warnings } = change;
+        let Change {
+            key,
+            verb,
+            expect,
+            dry_run,
+            warnings,
+        } = change;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -134,7 +185,8 @@ impl Front {
                 Err(error) => return Err(error),
                 Ok(committed) => {
                     let object = written(&committed).and_then(|(_, object)| object);
-                    let unchanged = object.is_some_and(|object| object.metadata.resource_version == stored.metadata.resource_version);
+                    let unchanged = object
+                        .is_some_and(|object| object.metadata.resource_version == stored.metadata.resource_version);
                     let outcome = match object {
                         Some(_) if unchanged => Outcome::Unchanged,
                         Some(_) => Outcome::Configured,
@@ -147,7 +199,11 @@ impl Front {
         }
     }
 
-    pub(super) async fn delete(&self, who: &Identity, request: &rpc::DeleteRequest) -> Result<rpc::WriteResponse, ApiError> {
+    pub(super) async fn delete(
+        &self,
+        who: &Identity,
+        request: &rpc::DeleteRequest,
+    ) -> Result<rpc::WriteResponse, ApiError> {
         let key = key_of(request.key.as_ref())?;
         let state = self.replica.snapshot();
         access::check(who, Verb::Delete, &key, &state)?;

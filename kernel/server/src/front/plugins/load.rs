@@ -32,11 +32,22 @@ async fn gather(mut pieces: Streaming<rpc::PluginChunk>) -> Result<Sent, ApiErro
         match (piece.header, &header) {
             (Some(first), None) => header = Some(first),
             (None, Some(_)) => {}
-            (None, None) => return Err(ApiError::bad_request("the first piece of a plugin must carry its header")),
-            (Some(_), Some(_)) => return Err(ApiError::bad_request("only the first piece of a plugin carries a header")),
+            (None, None) => {
+                return Err(ApiError::bad_request(
+                    "the first piece of a plugin must carry its header",
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(ApiError::bad_request(
+                    "only the first piece of a plugin carries a header",
+                ));
+            }
         }
         if bytes.len() + piece.data.len() > MAX_BYTES {
-            return Err(ApiError::new(Reason::TooLarge, format!("the plugin has more than {} MiB, which is the limit", MAX_BYTES >> 20)));
+            return Err(ApiError::new(
+                Reason::TooLarge,
+                format!("the plugin has more than {} MiB, which is the limit", MAX_BYTES >> 20),
+            ));
         }
         bytes.extend_from_slice(&piece.data);
     }
@@ -47,39 +58,84 @@ async fn gather(mut pieces: Streaming<rpc::PluginChunk>) -> Result<Sent, ApiErro
 }
 
 fn invalid(name: &str, field: &str, message: impl Into<String>) -> ApiError {
-    let cause = Cause { field: field.to_owned(), message: message.into() };
+    let cause = Cause {
+        field: field.to_owned(),
+        message: message.into(),
+    };
     ApiError::invalid(format!("Plugin \"{name}\" is invalid"), vec![cause])
 }
 
 /// The spec that a header asks for; the world is still to be known where the header leaves it to the component.
 fn spec_of(sent: &Sent) -> Result<(PluginSpec, Option<World>), ApiError> {
-    let rpc::PluginHeader { name, config, world, slot, grants, digest, .. } = &sent.header;
+    let rpc::PluginHeader {
+        name,
+        config,
+        world,
+        slot,
+        grants,
+        digest,
+        ..
+    } = &sent.header;
     if !validate::is_name(name) {
-        return Err(invalid(name, "name", "expected lower-case letters, digits, '-' and '.', starting and ending with a letter or digit"));
+        return Err(invalid(
+            name,
+            "name",
+            "expected lower-case letters, digits, '-' and '.', starting and ending with a letter or digit",
+        ));
     }
     let bare = |digest: &str| digest.trim_start_matches("sha256:").to_ascii_lowercase();
     if !digest.is_empty() && bare(digest) != bare(&sent.digest) {
-        return Err(invalid(name, "digest", format!("the bytes have the digest {}, and {digest} was expected", sent.digest)));
+        return Err(invalid(
+            name,
+            "digest",
+            format!("the bytes have the digest {}, and {digest} was expected", sent.digest),
+        ));
     }
     if let Some(grant) = grants.first() {
-        return Err(invalid(name, "grants", format!("\"{grant}\" cannot be granted: no grants exist yet")));
+        return Err(invalid(
+            name,
+            "grants",
+            format!("\"{grant}\" cannot be granted: no grants exist yet"),
+        ));
     }
     let config: Value = match config.as_str() {
         "" => Value::Null,
-        text => serde_json::from_str(text).map_err(|error| invalid(name, "config", format!("it is not valid JSON: {error}")))?,
+        text => serde_json::from_str(text)
+            .map_err(|error| invalid(name, "config", format!("it is not valid JSON: {error}")))?,
     };
     let world = match world.as_str() {
         "" => None,
-        text => Some(World::ALL.into_iter().find(|known| known.as_str() == text).ok_or_else(|| {
-            invalid(name, "world", format!("\"{text}\" is no world: expected scheduler or controller"))
-        })?),
+        text => Some(
+            World::ALL
+                .into_iter()
+                .find(|known| known.as_str() == text)
+                .ok_or_else(|| {
+                    invalid(
+                        name,
+                        "world",
+                        format!("\"{text}\" is no world: expected scheduler or controller"),
+                    )
+                })?,
+        ),
     };
     let (slot, digest) = (slot.clone(), sent.digest.clone());
-    Ok((PluginSpec { digest, slot, config, mode: Mode::Standby, ..PluginSpec::default() }, world))
+    Ok((
+        PluginSpec {
+            digest,
+            slot,
+            config,
+            mode: Mode::Standby,
+            ..PluginSpec::default()
+        },
+        world,
+    ))
 }
 
 impl Plugins {
-    pub(super) async fn inspect_stream(&self, pieces: Streaming<rpc::PluginChunk>) -> Result<rpc::InspectResponse, ApiError> {
+    pub(super) async fn inspect_stream(
+        &self,
+        pieces: Streaming<rpc::PluginChunk>,
+    ) -> Result<rpc::InspectResponse, ApiError> {
         let sent = gather(pieces).await?;
         let engine = self.front.engine.clone();
         let found = self.aside(move || engine.inspect(&sent.bytes)).await?;
@@ -108,12 +164,18 @@ impl Plugins {
         for _ in 0..super::modes::ATTEMPTS {
             let before = self.may_take_place(&key, &sent)?;
             match self.commit(self.plan(&key, &tried, size, before.as_deref())?).await {
-                Err(error) if matches!(error.reason, Reason::Conflict | Reason::AlreadyExists | Reason::NotFound) => {}
+                Err(error)
+                    if matches!(
+                        error.reason,
+                        Reason::Conflict | Reason::AlreadyExists | Reason::NotFound
+                    ) => {}
                 Err(error) => return Err(error),
                 Ok(objects) => {
                     let object = objects.into_iter().next_back().flatten();
                     let object = object.ok_or_else(|| ApiError::not_found(&key))?;
-                    self.front.narrator.normal(&key, "PluginLoaded", &format!("loaded {}", tried.spec.digest));
+                    self.front
+                        .narrator
+                        .normal(&key, "PluginLoaded", &format!("loaded {}", tried.spec.digest));
                     if let Some(before) = before {
                         self.forget_bytes_of(&before).await;
                     }
@@ -121,7 +183,10 @@ impl Plugins {
                 }
             }
         }
-        Err(ApiError::new(Reason::Conflict, format!("{key} changes all the time: try again")))
+        Err(ApiError::new(
+            Reason::Conflict,
+            format!("{key} changes all the time: try again"),
+        ))
     }
 
     /// The plugin of that name that would be replaced, if it may be.
@@ -131,13 +196,22 @@ impl Plugins {
         let its: PluginSpec = object.field("spec")?;
         if its.digest != sent.digest && !sent.header.replace {
             let mut error = ApiError::already_exists(key);
-            error.message.push_str(&format!(" with other bytes ({}): choose another name, or ask to replace it", its.digest));
+            error.message.push_str(&format!(
+                " with other bytes ({}): choose another name, or ask to replace it",
+                its.digest
+            ));
             return Err(error);
         }
         Ok(before)
     }
 
-    async fn try_out(&self, name: &str, bytes: Bytes, mut spec: PluginSpec, world: Option<World>) -> Result<Tried, ApiError> {
+    async fn try_out(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        mut spec: PluginSpec,
+        world: Option<World>,
+    ) -> Result<Tried, ApiError> {
         let engine = self.front.engine.clone();
         let config = spec.config.clone();
         let tried = self.aside(move || {
@@ -149,21 +223,35 @@ impl Plugins {
                     found.world.ok_or_else(|| found.problems.join("; "))?
                 }
             };
-            let loaded = engine.load(world, &bytes, &config, Limits::for_world(world)).map_err(|error| error.to_string())?;
+            let loaded = engine
+                .load(world, &bytes, &config, Limits::for_world(world))
+                .map_err(|error| error.to_string())?;
             Ok::<_, String>((world, loaded.description().clone()))
         });
-        let (world, description) = tried.await?.map_err(|why| invalid(name, "spec", format!("the component was not let in: {why}")))?;
+        let (world, description) = tried
+            .await?
+            .map_err(|why| invalid(name, "spec", format!("the component was not let in: {why}")))?;
         spec.world = world;
         if spec.slot.is_empty() {
-            spec.slot = if world == World::Scheduler { DEFAULT_SCHEDULER.to_owned() } else { name.to_owned() };
+            spec.slot = if world == World::Scheduler {
+                DEFAULT_SCHEDULER.to_owned()
+            } else {
+                name.to_owned()
+            };
         }
         Ok(Tried { spec, description })
     }
 
     /// Runs what compiles, on a thread of its own.
     async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        let failed = |error: &dyn std::fmt::Display| ApiError::internal(format!("the plugin could not be tried out: {error}"));
-        let permit = self.compiling.clone().acquire_owned().await.map_err(|error| failed(&error))?;
+        let failed =
+            |error: &dyn std::fmt::Display| ApiError::internal(format!("the plugin could not be tried out: {error}"));
+        let permit = self
+            .compiling
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| failed(&error))?;
         let work = move || {
             let done = work();
             drop(permit);
@@ -184,18 +272,32 @@ impl Plugins {
         };
         let kind = kinds::of_resource(plugin::RESOURCE).ok_or_else(|| ApiError::internal("plugins are no kind"))?;
         let Some(before) = before else {
-            let object = Object::new(kind, "", &key.name).with_field("spec", &tried.spec).with_field("status", &status);
+            let object = Object::new(kind, "", &key.name)
+                .with_field("spec", &tried.spec)
+                .with_field("status", &status);
             return Ok(Write::new(key.clone(), Operation::Create(object)).into());
         };
         let mut next = before.clone();
         next.metadata.annotations.remove(crate::bootstrap::BUILTIN);
         let mode = before.field::<PluginSpec>("spec")?.mode;
-        next.set_field("spec", &PluginSpec { mode, ..tried.spec.clone() });
+        next.set_field(
+            "spec",
+            &PluginSpec {
+                mode,
+                ..tried.spec.clone()
+            },
+        );
         next.set_field("status", &status);
         let write = |operation| Write::new(key.clone(), operation);
         let writes = vec![
             write(Operation::Replace(next.clone())).expecting(before.metadata.resource_version),
-            write(Operation::ReplaceStatus(Object { metadata: sampan_api::Meta { resource_version: 0, ..next.metadata.clone() }, ..next })),
+            write(Operation::ReplaceStatus(Object {
+                metadata: sampan_api::Meta {
+                    resource_version: 0,
+                    ..next.metadata.clone()
+                },
+                ..next
+            })),
         ];
         Ok(Plan { writes })
     }

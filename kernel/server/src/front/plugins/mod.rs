@@ -23,7 +23,10 @@ const HISTORY: usize = 20;
 
 impl Plugins {
     pub fn new(front: Arc<Front>) -> Self {
-        Plugins { front, compiling: Arc::new(Semaphore::new(1)) }
+        Plugins {
+            front,
+            compiling: Arc::new(Semaphore::new(1)),
+        }
     }
 
     fn describe(&self, name: &str) -> Result<rpc::PluginFigures, ApiError> {
@@ -49,7 +52,10 @@ fn found(state: &Snapshot, name: &str) -> Result<(Key, Arc<Object>), ApiError> {
     match state.get(&key) {
         Some(object) => Ok((key, object)),
         None => {
-            let known: Vec<String> = state.list(&Selection::of(plugin::RESOURCE)).map(|(key, _)| key.name.to_string()).collect();
+            let known: Vec<String> = state
+                .list(&Selection::of(plugin::RESOURCE))
+                .map(|(key, _)| key.name.to_string())
+                .collect();
             let mut error = ApiError::not_found(&key);
             if let Some(near) = sampan_api::kinds::nearest(name, known.iter().map(String::as_str)) {
                 error.message.push_str(&format!(": did you mean \"{near}\"?"));
@@ -61,16 +67,28 @@ fn found(state: &Snapshot, name: &str) -> Result<(Key, Arc<Object>), ApiError> {
 
 /// What the events say of a plugin, the newest last.
 fn history(state: &Snapshot, object: &Object) -> Vec<String> {
-    let selection = Selection { namespace: sampan_api::DEFAULT_NAMESPACE.to_owned(), ..Selection::of("events") };
+    let selection = Selection {
+        namespace: sampan_api::DEFAULT_NAMESPACE.to_owned(),
+        ..Selection::of("events")
+    };
     let text = |event: &Object, field: &str| event.field_value(field).as_str().unwrap_or_default().to_owned();
     let about = |event: &Object| event.field_value("involvedObject")["uid"] == *object.metadata.uid;
     let events = state.list(&selection).filter(|(_, event)| about(event));
     let mut lines: Vec<(String, String)> = events
-        .map(|(_, event)| (text(&event, "lastTimestamp"), format!("{}: {}", text(&event, "reason"), text(&event, "message"))))
+        .map(|(_, event)| {
+            (
+                text(&event, "lastTimestamp"),
+                format!("{}: {}", text(&event, "reason"), text(&event, "message")),
+            )
+        })
         .collect();
     lines.sort();
     let skipped = lines.len().saturating_sub(HISTORY);
-    lines.into_iter().skip(skipped).map(|(at, line)| format!("{at} {line}")).collect()
+    lines
+        .into_iter()
+        .skip(skipped)
+        .map(|(at, line)| format!("{at} {line}"))
+        .collect()
 }
 
 #[tonic::async_trait]

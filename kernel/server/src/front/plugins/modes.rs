@@ -60,14 +60,20 @@ impl Plugins {
                 match self.commit(Plan { writes: change.writes }).await {
                     Err(error) if error.reason == Reason::Conflict => continue,
                     Err(error) => return Err(error),
-                    Ok(_) => self.front.narrator.normal(&change.answer, change.reason, &change.message),
+                    Ok(_) => self
+                        .front
+                        .narrator
+                        .normal(&change.answer, change.reason, &change.message),
                 }
             }
             let object = self.front.replica.snapshot().get(&change.answer);
             let object = object.ok_or_else(|| ApiError::not_found(&change.answer))?;
             return Ok(rpc::Object::new(&change.answer, &object));
         }
-        Err(ApiError::new(Reason::Conflict, "the plugins of the slot change all the time: try again"))
+        Err(ApiError::new(
+            Reason::Conflict,
+            "the plugins of the slot change all the time: try again",
+        ))
     }
 
     /// The plugin decides; the one before is the last good one, and the one before that stands by.
@@ -77,18 +83,30 @@ impl Plugins {
             let this = &seats[this];
             let answer = this.key.clone();
             if this.spec.mode == Mode::Active {
-                return Ok(Change { writes: Vec::new(), answer, reason: "", message: String::new() });
+                return Ok(Change {
+                    writes: Vec::new(),
+                    answer,
+                    reason: "",
+                    message: String::new(),
+                });
             }
             let before = seats.iter().find(|seat| seat.spec.mode == Mode::Active);
             let mut writes = vec![this.write(Mode::Active), ready(&this.key)];
             if let Some(before) = before {
-                let older = seats.iter().filter(|seat| seat.spec.mode == Mode::LastGood && seat.key != this.key);
+                let older = seats
+                    .iter()
+                    .filter(|seat| seat.spec.mode == Mode::LastGood && seat.key != this.key);
                 writes.extend(older.map(|seat| seat.write(Mode::Standby)));
                 writes.push(before.write(Mode::LastGood));
             }
             let instead = before.map_or(String::new(), |before| format!(" instead of \"{}\"", before.key.name));
             let message = format!("it decides in the slot \"{}\" now{instead}", this.spec.slot);
-            Ok(Change { writes, answer, reason: "PluginActivated", message })
+            Ok(Change {
+                writes,
+                answer,
+                reason: "PluginActivated",
+                message,
+            })
         })
         .await
     }
@@ -102,7 +120,8 @@ impl Plugins {
             let mut writes = Vec::new();
             match this.spec.mode {
                 Mode::Active => {
-                    let message = format!("{answer} is active: activate another one first, or it would leave its slot empty");
+                    let message =
+                        format!("{answer} is active: activate another one first, or it would leave its slot empty");
                     return Err(ApiError::new(Reason::Conflict, message));
                 }
                 Mode::Shadow => {}
@@ -113,7 +132,12 @@ impl Plugins {
                 }
             }
             let message = format!("it is asked beside the active one of the slot \"{}\"", this.spec.slot);
-            Ok(Change { writes, answer, reason: "PluginShadows", message })
+            Ok(Change {
+                writes,
+                answer,
+                reason: "PluginShadows",
+                message,
+            })
         })
         .await
     }
@@ -123,15 +147,26 @@ impl Plugins {
         self.change(|state| {
             let (seats, this) = slot_of(state, name)?;
             let slot = &seats[this].spec.slot;
-            let good = seats.iter().find(|seat| seat.spec.mode == Mode::LastGood).ok_or_else(|| {
-                ApiError::new(Reason::Conflict, format!("there is no last good plugin in the slot \"{slot}\" to go back to"))
-            })?;
+            let good = seats
+                .iter()
+                .find(|seat| seat.spec.mode == Mode::LastGood)
+                .ok_or_else(|| {
+                    ApiError::new(
+                        Reason::Conflict,
+                        format!("there is no last good plugin in the slot \"{slot}\" to go back to"),
+                    )
+                })?;
             let mut writes = vec![good.write(Mode::Active)];
             let active = seats.iter().find(|seat| seat.spec.mode == Mode::Active);
             writes.extend(active.map(|seat| seat.write(Mode::LastGood)));
             let from = active.map_or("nothing", |seat| &*seat.key.name);
             let message = format!("rolled back from \"{from}\" in the slot \"{slot}\"");
-            Ok(Change { writes, answer: good.key.clone(), reason: "PluginRolledBack", message })
+            Ok(Change {
+                writes,
+                answer: good.key.clone(),
+                reason: "PluginRolledBack",
+                message,
+            })
         })
         .await
     }
@@ -141,12 +176,18 @@ impl Plugins {
         let (key, object) = found(&self.front.replica.snapshot(), name)?;
         let spec: PluginSpec = object.field("spec")?;
         if spec.mode == Mode::Active {
-            let message = format!("{key} decides in the slot \"{}\": activate another one first", spec.slot);
+            let message = format!(
+                "{key} decides in the slot \"{}\": activate another one first",
+                spec.slot
+            );
             return Err(ApiError::new(Reason::Conflict, message));
         }
         let write = Write::new(key.clone(), Operation::Delete(Deletion::default()));
-        self.commit(write.expecting(object.metadata.resource_version).into()).await?;
-        self.front.narrator.normal(&key, "PluginRemoved", &format!("{} was removed", spec.digest));
+        self.commit(write.expecting(object.metadata.resource_version).into())
+            .await?;
+        self.front
+            .narrator
+            .normal(&key, "PluginRemoved", &format!("{} was removed", spec.digest));
         self.forget_bytes_of(&object).await;
         Ok(rpc::Object::new(&key, &object))
     }
@@ -156,7 +197,9 @@ impl Plugins {
         let digest = object.field::<PluginSpec>("spec").unwrap_or_default().digest;
         let state = self.front.replica.snapshot();
         let selection = Selection::of(plugin::RESOURCE);
-        let mut others = state.list(&selection).map(|(_, other)| other.field::<PluginSpec>("spec").unwrap_or_default());
+        let mut others = state
+            .list(&selection)
+            .map(|(_, other)| other.field::<PluginSpec>("spec").unwrap_or_default());
         if others.any(|spec| spec.digest == digest) {
             return;
         }

@@ -1,4 +1,4 @@
-//! The demo's cluster, as its client sees it: the same gRPC as every other client's.
+//! The demo's way to its cluster: the same gRPC as every other client's.
 use super::ledger::Ledger;
 use anyhow::{Context, Result, bail};
 use sampan_api::{
@@ -22,13 +22,13 @@ const CHUNK: usize = 256 * 1024;
 
 /// A client of the demo's cluster.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct Client {
     channel: Channel,
 }
 
-impl Cluster {
+impl Client {
     pub fn new(channel: Channel) -> Self {
-        Cluster { channel }
+        Client { channel }
     }
 
     fn objects(&self) -> ObjectsClient<Channel> {

@@ -1,0 +1,201 @@
+//! The way to nodes: which node is meant, where its agent answers, and what it means if it does not.
+use super::{Front, Pieces};
+use crate::pki::KeyPair;
+use futures::StreamExt;
+use parking_lot::Mutex;
+use sampan_api::{ApiError, Key, Object, Selection, rpc::runtime_client::RuntimeClient};
+use std::{collections::HashMap, time::Duration};
+use tonic::{
+    Status, Streaming,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+/// A node that does not take a connection in this time is away.
+const CONNECT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const MAX_PIECE: usize = 64 << 20;
+
+/// Connections to nodes, made when they are first needed.
+pub struct NodeClients {
+    ca_pem: String,
+    identity: KeyPair,
+    /// By node: the address, and the connection to it.
+    channels: Mutex<HashMap<String, (String, Channel)>>,
+}
+
+/// A node that can be asked.
+#[derive(Clone)]
+pub struct Node {
+    pub name: String,
+    address: String,
+    pub client: RuntimeClient<Channel>,
+}
+
+impl NodeClients {
+    /// `identity` is the control plane's own certificate, as a client.
+    pub fn new(ca_pem: &str, identity: KeyPair) -> Self {
+        NodeClients {
+            ca_pem: ca_pem.to_owned(),
+            identity,
+            channels: Mutex::default(),
+        }
+    }
+
+    fn node(&self, object: &Object) -> Result<Node, ApiError> {
+        let name = object.metadata.name.clone();
+        let address = address(object).ok_or_else(|| {
+            ApiError::unavailable(format!(
+                "node \"{name}\" does not say where it can be reached: is its agent running?"
+            ))
+        })?;
+        let mut channels = self.channels.lock();
+        let channel = match channels.get(&name) {
+            Some((known, channel)) if *known == address => channel.clone(),
+            _ => {
+                let channel = self.connect(&name, &address)?;
+                channels.insert(name.clone(), (address.clone(), channel.clone()));
+                channel
+            }
+        };
+        let client = RuntimeClient::new(channel)
+            .max_decoding_message_size(MAX_PIECE)
+            .max_encoding_message_size(MAX_PIECE);
+        Ok(Node { name, address, client })
+    }
+
+    /// The node must show a certificate for its name, so that no other can answer in its place.
+    fn connect(&self, name: &str, address: &str) -> Result<Channel, ApiError> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&self.ca_pem))
+            .identity(Identity::from_pem(&self.identity.cert_pem, &self.identity.key_pem))
+            .domain_name(name);
+        let wrong = |error: tonic::transport::Error| {
+            ApiError::unavailable(format!("node \"{name}\" cannot be asked at {address}: {error}"))
+        };
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(wrong)?;
+        let endpoint = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .tls_config(tls)
+            .map_err(wrong)?;
+        Ok(endpoint.connect_lazy())
+    }
+}
+
+/// Where a node's agent answers.
+fn address(node: &Object) -> Option<String> {
+    let status = node.field_value("status");
+    let port = u16::try_from(status.pointer("/daemonEndpoints/kubeletEndpoint/Port")?.as_u64()?).ok()?;
+    let addresses = status["addresses"].as_array()?;
+    let ip = addresses.iter().find(|address| address["type"] == "InternalIP")?["address"].as_str()?;
+    let ip: std::net::IpAddr = ip.parse().ok()?;
+    Some(std::net::SocketAddr::new(ip, port).to_string())
+}
+
+impl Node {
+    /// What a node answered; if it did not, that it is away.
+    pub(super) fn explain(&self, status: Status) -> ApiError {
+        // An answer of the agent carries its reason; what has none comes from the way to it.
+        if !status.details().is_empty() || !matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown) {
+            return status.into();
+        }
+        let mut why = status.message().to_owned();
+        let mut source = std::error::Error::source(&status);
+        while let Some(error) = source {
+            why = error.to_string();
+            source = error.source();
+        }
+        ApiError::unavailable(format!(
+            "node \"{}\" cannot be reached at {}: {why}",
+            self.name, self.address
+        ))
+    }
+
+    /// The answer in pieces, with errors explained.
+    pub(super) fn pieces<T: Send + 'static>(self, stream: Streaming<T>) -> Pieces<T> {
+        Box::pin(stream.map(move |piece| piece.map_err(|status| self.explain(status).into())))
+    }
+}
+
+impl Front {
+    fn node_named(&self, name: &str) -> Result<Node, ApiError> {
+        let key = Key::new("nodes", "", name);
+        let object = self
+            .replica
+            .snapshot()
+            .get(&key)
+            .ok_or_else(|| ApiError::not_found(&key))?;
+        self.nodes.node(&object)
+    }
+
+    /// The node of that name; all of them where it is empty.
+    pub(super) fn nodes_named(&self, name: &str) -> Result<Vec<Node>, ApiError> {
+        if !name.is_empty() {
+            return self.node_named(name).map(|node| vec![node]);
+        }
+        let state = self.replica.snapshot();
+        let nodes: Vec<Node> = state
+            .list(&Selection::of("nodes"))
+            .map(|(_, node)| self.nodes.node(&node))
+            .collect::<Result<_, _>>()?;
+        if nodes.is_empty() {
+            return Err(ApiError::unavailable(
+                "the cluster has no node yet: `sampan get nodes` shows when one has joined",
+            ));
+        }
+        Ok(nodes)
+    }
+
+    pub(super) fn node_of_pod(&self, namespace: &str, pod: &str) -> Result<Node, ApiError> {
+        let namespace = if namespace.is_empty() {
+            sampan_api::DEFAULT_NAMESPACE
+        } else {
+            namespace
+        };
+        let key = Key::new("pods", namespace, pod);
+        let object = self
+            .replica
+            .snapshot()
+            .get(&key)
+            .ok_or_else(|| ApiError::not_found(&key))?;
+        match object.field_value("spec")["nodeName"].as_str() {
+            Some(node) if !node.is_empty() => self.node_named(node),
+            _ => {
+                let message = format!(
+                    "{key} is not bound to a node yet, so it has no logs: `sampan describe pod {pod}` says why"
+                );
+                Err(ApiError::bad_request(message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_node_says_where_it_is() {
+        let node = |status: serde_json::Value| Object::default().with_field("status", &status);
+        let port = json!({"kubeletEndpoint": {"Port": 4711}});
+        let of = |ip: &str| {
+            node(
+                json!({"addresses": [{"type": "Hostname", "address": "x"}, {"type": "InternalIP", "address": ip}], "daemonEndpoints": port}),
+            )
+        };
+        assert_eq!(address(&of("10.0.0.1")).as_deref(), Some("10.0.0.1:4711"));
+        assert_eq!(address(&of("fd00::1")).as_deref(), Some("[fd00::1]:4711"));
+        // An address is no place to smuggle a path or another host in.
+        assert_eq!(address(&of("evil.example/#")), None);
+        assert_eq!(address(&node(json!({"daemonEndpoints": port}))), None);
+        assert_eq!(
+            address(&node(
+                json!({"addresses": [], "daemonEndpoints": {"kubeletEndpoint": {"Port": 70000}}})
+            )),
+            None
+        );
+    }
+}

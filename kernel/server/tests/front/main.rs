@@ -1,0 +1,13 @@
+//! The control plane as its clients meet it: a server in a temporary directory, and calls over mutual TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
+
+mod access;
+mod applying;
+mod bench;
+mod committing;
+mod extremes;
+mod nodes;
+mod objects;
+mod plugins;
+mod starting;
+mod watching;
