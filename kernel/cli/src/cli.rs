@@ -169,6 +169,7 @@ fn log(verbose: u8, server: bool) {
     // Tests may have set up a subscriber of their own; theirs stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(terminal::draws_progress())
         .with_writer(std::io::stderr)
         .try_init();
 }

@@ -84,6 +84,10 @@ impl AgentConfig {
     /// The address that pods and users know the node by.
     pub(crate) fn node_address(&self) -> IpAddr {
         let listen = self.listen.ip();
-        self.address.unwrap_or(if listen.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen })
+        self.address.unwrap_or(if listen.is_unspecified() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            listen
+        })
     }
 }

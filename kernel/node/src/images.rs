@@ -15,9 +15,10 @@ use std::{
 pub struct Images {
     pub store: Store,
     options: Arc<PullOptions>,
-    /// Where compiled Wasm is kept, and which modules are there.
+    /// Where compiled Wasm is kept.
     cache: PathBuf,
-    compiled: Arc<Mutex<HashSet<PathBuf>>>,
+    /// The manifests that were unpacked or compiled.
+    ready: Arc<Mutex<HashSet<Digest>>>,
     rootless: bool,
     /// The manifests that pods run from, by the pods' uids.
     used: Arc<Mutex<HashMap<String, HashSet<Digest>>>>,
@@ -52,7 +53,7 @@ impl Images {
             store,
             options: Arc::new(options),
             cache: config.cache.clone(),
-            compiled: Arc::default(),
+            ready: Arc::default(),
             rootless: config.rootless,
             used: Arc::default(),
         }
@@ -72,12 +73,16 @@ impl Images {
         auths: Vec<Auth>,
         pulling: impl FnOnce() + Send,
     ) -> Result<Ensured, Missing> {
-        let reference: Reference = name
-            .parse()
-            .map_err(|error: ImageError| Missing { reason: "InvalidImageName", message: error.to_string() })?;
+        let reference: Reference = name.parse().map_err(|error: ImageError| Missing {
+            reason: "InvalidImageName",
+            message: error.to_string(),
+        })?;
         let ensured = self.ensure_present(name, &reference, policy, auths, pulling).await?;
         let ready = self.make_ready(&reference).await;
-        ready.map_err(|error| Missing { reason: "ErrImagePull", message: error.to_string() })?;
+        ready.map_err(|error| Missing {
+            reason: "ErrImagePull",
+            message: error.to_string(),
+        })?;
         Ok(ensured)
     }
 
@@ -93,7 +98,10 @@ impl Images {
         match (policy, &present) {
             ("Never", None) => {
                 let message = format!("Container image \"{name}\" is not present with pull policy of Never");
-                return Err(Missing { reason: "ErrImageNeverPull", message });
+                return Err(Missing {
+                    reason: "ErrImageNeverPull",
+                    message,
+                });
             }
             ("Never" | "IfNotPresent", Some(image)) => return Ok(ensured(reference, image, None)),
             _ => pulling(),
@@ -106,9 +114,15 @@ impl Images {
             }
             (Err(error @ ImageError::Unreachable { .. }), Some(image)) => {
                 let warning = format!("{error}; the image that is here is used although its pull policy is Always");
-                Ok(Ensured { warning: Some(warning), ..ensured(reference, image, None) })
+                Ok(Ensured {
+                    warning: Some(warning),
+                    ..ensured(reference, image, None)
+                })
             }
-            (Err(error), _) => Err(Missing { reason: "ErrImagePull", message: error.to_string() }),
+            (Err(error), _) => Err(Missing {
+                reason: "ErrImagePull",
+                message: error.to_string(),
+            }),
         }
     }
 
@@ -116,7 +130,10 @@ impl Images {
     async fn pull(&self, reference: &Reference, auths: Vec<Auth>) -> Result<Image, ImageError> {
         let mut refused = None;
         for auth in auths {
-            let options = PullOptions { auth, ..(*self.options).clone() };
+            let options = PullOptions {
+                auth,
+                ..(*self.options).clone()
+            };
             match self.store.pull(reference, &options, |_| {}).await {
                 Err(error @ (ImageError::Unauthorized { .. } | ImageError::NotFound { .. })) => refused = Some(error),
                 result => return result,
@@ -150,23 +167,25 @@ impl Images {
     /// # Errors
     /// As the store's.
     pub async fn make_ready(&self, reference: &Reference) -> Result<(), ImageError> {
-        let kind = self.store.resolve(reference).map(|image| image.kind);
-        if kind == Some(Kind::Container) && self.rootless {
+        let present = self.store.resolve(reference);
+        if let Some(image) = &present
+            && (self.ready.lock().contains(&image.manifest) || (image.kind == Kind::Container && self.rootless))
+        {
             // Unpacking needs root. That containers do too is said when one is started.
             return Ok(());
         }
-        if let Prepared::Wasm { module_path, lease, .. } = self.store.prepare(reference).await? {
+        let prepared = self.store.prepare(reference).await?;
+        let manifest = prepared.digest();
+        if let Prepared::Wasm { module_path, lease, .. } = prepared {
             self.compile(module_path).await;
             drop(lease);
         }
+        self.ready.lock().insert(manifest);
         Ok(())
     }
 
     /// What cannot be compiled is said by the run that fails of it.
     async fn compile(&self, module: PathBuf) {
-        if !self.compiled.lock().insert(module.clone()) {
-            return;
-        }
         let cache = self.cache.clone();
         let work = move || workload::precompile(&module, wasm::digest_of(&module).as_deref(), &cache);
         match tokio::task::spawn_blocking(work).await {
@@ -182,7 +201,11 @@ impl Images {
     /// As the store's.
     pub async fn prepare(&self, name: &str, uid: &str) -> Result<Prepared, ImageError> {
         let prepared = self.store.prepare(&name.parse()?).await?;
-        self.used.lock().entry(uid.to_owned()).or_default().insert(prepared.digest());
+        self.used
+            .lock()
+            .entry(uid.to_owned())
+            .or_default()
+            .insert(prepared.digest());
         Ok(prepared)
     }
 
@@ -209,7 +232,14 @@ impl Images {
 
 fn ensured(reference: &Reference, image: &Image, pulled: Option<(u64, u64)>) -> Ensured {
     let id = format!("{}@{}", reference.name(), image.digest);
-    Ensured { image: reconcile::Image { name: reference.familiar(), id }, pulled, warning: None }
+    Ensured {
+        image: reconcile::Image {
+            name: reference.familiar(),
+            id,
+        },
+        pulled,
+        warning: None,
+    }
 }
 
 #[cfg(test)]
@@ -224,9 +254,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_image_that_is_here_does_where_no_registry_answers() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (dir, images) = images();
+        let path = dir.path().join("empty.wasm");
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
+        let name = "localhost:1/hello:latest";
+        let source = sampan_container::BuildSource::Wasm { path };
+        images.store.build(&name.parse().unwrap(), source).await.unwrap();
+        let present = images
+            .ensure(name, "IfNotPresent", Vec::new(), || panic!("nothing is pulled"))
+            .await
+            .unwrap();
+        assert_eq!((present.warning, present.pulled), (None, None));
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let pulling = || asked.store(true, std::sync::atomic::Ordering::Relaxed);
+        let kept = images.ensure(name, "Always", Vec::new(), pulling).await.unwrap();
+        assert!(kept.warning.unwrap().contains("cannot reach registry localhost:1"));
+        assert!(asked.into_inner());
+        let missing = images
+            .ensure("localhost:1/none:1", "Always", Vec::new(), || {})
+            .await
+            .unwrap_err();
+        assert_eq!(missing.reason, "ErrImagePull");
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_had_says_why() {
         let (_dir, images) = images();
-        let never = images.ensure("web:1", "Never", Vec::new(), || panic!("nothing is pulled")).await.unwrap_err();
+        let never = images
+            .ensure("web:1", "Never", Vec::new(), || panic!("nothing is pulled"))
+            .await
+            .unwrap_err();
         assert_eq!(never.reason, "ErrImageNeverPull");
         let invalid = images.ensure("Web:1", "Always", Vec::new(), || {}).await.unwrap_err();
         assert_eq!(invalid.reason, "InvalidImageName");

@@ -48,7 +48,13 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(path: PathBuf, wanted: Wanted) -> Self {
-        Reader { path, newest: None, partial: Vec::new(), wanted, mid_line: false }
+        Reader {
+            path,
+            newest: None,
+            partial: Vec::new(),
+            wanted,
+            mid_line: false,
+        }
     }
 
     /// Reads what there is, from the oldest file on.
@@ -95,7 +101,9 @@ impl Reader {
                     file => Some(BufReader::new(file?)),
                 };
             }
-            let Some(mut reader) = self.newest.take() else { return Ok(true) };
+            let Some(mut reader) = self.newest.take() else {
+                return Ok(true);
+            };
             while let Some(line) = self.next_line(&mut reader)? {
                 if let Some(text) = self.render(&line)
                     && !push(&mut out, &text, sink)
@@ -123,7 +131,12 @@ impl Reader {
     fn render(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let mut parts = line.splitn(4, |byte| *byte == b' ');
-        let (time, _stream, tag, text) = (parts.next()?, parts.next()?, parts.next()?, parts.next().unwrap_or_default());
+        let (time, _stream, tag, text) = (
+            parts.next()?,
+            parts.next()?,
+            parts.next()?,
+            parts.next().unwrap_or_default(),
+        );
         let time = std::str::from_utf8(time).ok()?;
         if let Some(since) = self.wanted.since
             && time.parse::<Timestamp>().is_ok_and(|time| time < since)
@@ -227,7 +240,12 @@ mod tests {
 
     fn read(path: &Path, wanted: Wanted) -> String {
         let mut all = Vec::new();
-        Reader::new(path.to_owned(), wanted).read_all(&mut |chunk| { all.extend_from_slice(&chunk); true }).unwrap();
+        Reader::new(path.to_owned(), wanted)
+            .read_all(&mut |chunk| {
+                all.extend_from_slice(&chunk);
+                true
+            })
+            .unwrap();
         String::from_utf8(all).unwrap()
     }
 
@@ -239,12 +257,49 @@ mod tests {
         fs::write(dir.path().join("0.log.1"), line(2, "P", "tw") + &line(2, "F", "o")).unwrap();
         fs::write(&path, line(3, "F", "three") + &line(4, "F", "")).unwrap();
         assert_eq!(read(&path, Wanted::default()), "one\ntwo\nthree\n\n");
-        assert_eq!(read(&path, Wanted { tail: Some(3), ..Wanted::default() }), "two\nthree\n\n");
-        assert_eq!(read(&path, Wanted { tail: Some(0), ..Wanted::default() }), "");
-        let stamped = read(&path, Wanted { timestamps: true, tail: Some(3), ..Wanted::default() });
-        assert!(stamped.starts_with("2026-03-01T12:00:02.000000000Z two\n2026-03-01T12:00:03"), "{stamped}");
+        assert_eq!(
+            read(
+                &path,
+                Wanted {
+                    tail: Some(3),
+                    ..Wanted::default()
+                }
+            ),
+            "two\nthree\n\n"
+        );
+        assert_eq!(
+            read(
+                &path,
+                Wanted {
+                    tail: Some(0),
+                    ..Wanted::default()
+                }
+            ),
+            ""
+        );
+        let stamped = read(
+            &path,
+            Wanted {
+                timestamps: true,
+                tail: Some(3),
+                ..Wanted::default()
+            },
+        );
+        assert!(
+            stamped.starts_with("2026-03-01T12:00:02.000000000Z two\n2026-03-01T12:00:03"),
+            "{stamped}"
+        );
         let since = Some("2026-03-01T12:00:03Z".parse().unwrap());
-        assert_eq!(read(&path, Wanted { since, ..Wanted::default() }), "three\n\n");
+        assert_eq!(
+            read(
+                &path,
+                Wanted {
+                    since,
+                    ..Wanted::default()
+                }
+            ),
+            "three\n\n"
+        );
         assert_eq!(read(&dir.path().join("none.log"), Wanted::default()), "");
     }
 
@@ -256,9 +311,19 @@ mod tests {
         let mut all = Vec::new();
         let mut reader = Reader::new(path.clone(), Wanted::default());
         let more = |reader: &mut Reader, all: &mut Vec<u8>| {
-            reader.read_more(&mut |chunk| { all.extend_from_slice(&chunk); true }).unwrap()
+            reader
+                .read_more(&mut |chunk| {
+                    all.extend_from_slice(&chunk);
+                    true
+                })
+                .unwrap()
         };
-        reader.read_all(&mut |chunk| { all.extend_from_slice(&chunk); true }).unwrap();
+        reader
+            .read_all(&mut |chunk| {
+                all.extend_from_slice(&chunk);
+                true
+            })
+            .unwrap();
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&line(2, "F", "two").as_bytes()[..40]).unwrap();
         more(&mut reader, &mut all);
@@ -276,7 +341,8 @@ mod tests {
         let path = dir.path().join("0.log");
         fs::write(&path, line(1, "F", "one")).unwrap();
         let (sink, mut lines) = mpsc::channel(8);
-        let task = tokio::task::spawn_blocking(move || send(Reader::new(path, Wanted::default()), true, || false, &sink));
+        let task =
+            tokio::task::spawn_blocking(move || send(Reader::new(path, Wanted::default()), true, || false, &sink));
         assert_eq!(lines.recv().await.unwrap().unwrap(), "one\n");
         assert!(lines.recv().await.is_none());
         task.await.unwrap().unwrap();

@@ -48,13 +48,17 @@ pub async fn ask(probe: &Probe, container: &Container, address: &str) -> Result<
         if let Some(get) = &probe.spec.http_get {
             return http_get(get, container, address).await;
         }
-        let Some(tcp) = &probe.spec.tcp_socket else { return Err("the probe says nothing to ask".to_owned()) };
+        let Some(tcp) = &probe.spec.tcp_socket else {
+            return Err("the probe says nothing to ask".to_owned());
+        };
         let port = port_number(&tcp.port, container).ok_or_else(|| no_port(&tcp.port))?;
         let host = tcp.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
         connect(host, port).await.map(drop)
     };
     let limit = Duration::from_millis(probe.timeout);
-    timeout(limit, work).await.unwrap_or_else(|_| Err(format!("no answer within {}s", limit.as_secs())))
+    timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {}s", limit.as_secs())))
 }
 
 fn no_port(port: &impl std::fmt::Debug) -> String {
@@ -62,21 +66,33 @@ fn no_port(port: &impl std::fmt::Debug) -> String {
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    TcpStream::connect((host, port)).await.map_err(|error| format!("dial tcp {host}:{port}: {error}"))
+    TcpStream::connect((host, port))
+        .await
+        .map_err(|error| format!("dial tcp {host}:{port}: {error}"))
 }
 
 async fn http_get(get: &HTTPGetAction, container: &Container, address: &str) -> Result<(), String> {
     let port = port_number(&get.port, container).ok_or_else(|| no_port(&get.port))?;
     let host = get.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
     let path = get.path.as_deref().unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let url = format!("http://{host}:{port}{path}");
     let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
     let stream = connect(host, port).await.map_err(|error| failed(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
     let mut request = http::Request::get(&path);
-    let named = |name: &str| get.http_headers.iter().flatten().any(|header| header.name.eq_ignore_ascii_case(name));
+    let named = |name: &str| {
+        get.http_headers
+            .iter()
+            .flatten()
+            .any(|header| header.name.eq_ignore_ascii_case(name))
+    };
     if !named("host") {
         request = request.header("host", format!("{host}:{port}"));
     }
@@ -86,7 +102,9 @@ async fn http_get(get: &HTTPGetAction, container: &Container, address: &str) -> 
     for header in get.http_headers.iter().flatten() {
         request = request.header(&header.name, &header.value);
     }
-    let request = request.body(Empty::<bytes::Bytes>::new()).map_err(|error| failed(&error))?;
+    let request = request
+        .body(Empty::<bytes::Bytes>::new())
+        .map_err(|error| failed(&error))?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let status = response.status();
@@ -119,7 +137,10 @@ mod tests {
         let container = json!({"name": "c", "readinessProbe": spec, "ports": [{"name": "web", "containerPort": 80}]});
         let pod = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
         let desired = Desired::new(Arc::new(pod));
-        (desired.containers[0].probe(ProbeKind::Readiness).unwrap().clone(), desired.container(0).unwrap().clone())
+        (
+            desired.containers[0].probe(ProbeKind::Readiness).unwrap().clone(),
+            desired.container(0).unwrap().clone(),
+        )
     }
 
     /// Answers one request with this; gives the port.
@@ -145,7 +166,10 @@ mod tests {
     #[tokio::test]
     async fn http_answers_are_judged() {
         assert_eq!(get("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await, Ok(()));
-        assert_eq!(get("HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n").await, Ok(()));
+        assert_eq!(
+            get("HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n").await,
+            Ok(())
+        );
         let error = get("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await.unwrap_err();
         assert_eq!(error, "HTTP probe failed with statuscode: 503");
         assert!(get("rubbish\r\n\r\n").await.is_err());
@@ -158,7 +182,10 @@ mod tests {
         let (tcp, container) = probe(json!({"tcpSocket": {"port": port}}));
         assert_eq!(ask(&tcp, &container, "127.0.0.1").await, Ok(()));
         let (silent, container) = probe(json!({"httpGet": {"port": port}, "timeoutSeconds": 1}));
-        assert_eq!(ask(&silent, &container, "127.0.0.1").await.unwrap_err(), "no answer within 1s");
+        assert_eq!(
+            ask(&silent, &container, "127.0.0.1").await.unwrap_err(),
+            "no answer within 1s"
+        );
         drop(listener);
         let error = ask(&tcp, &container, "127.0.0.1").await.unwrap_err();
         assert!(error.starts_with(&format!("dial tcp 127.0.0.1:{port}: ")), "{error}");
@@ -167,9 +194,15 @@ mod tests {
     #[test]
     fn kinds_are_told_apart() {
         let of = |spec: Value| kind(&probe(spec).0);
-        assert_eq!(of(json!({"exec": {"command": ["true"]}})), Ask::Exec(vec!["true".into()]));
+        assert_eq!(
+            of(json!({"exec": {"command": ["true"]}})),
+            Ask::Exec(vec!["true".into()])
+        );
         assert_eq!(of(json!({"httpGet": {"port": "web"}})), Ask::Network);
-        assert!(matches!(of(json!({"httpGet": {"port": 1, "scheme": "HTTPS"}})), Ask::Unsupported(_)));
+        assert!(matches!(
+            of(json!({"httpGet": {"port": 1, "scheme": "HTTPS"}})),
+            Ask::Unsupported(_)
+        ));
         assert!(matches!(of(json!({"grpc": {"port": 1}})), Ask::Unsupported(_)));
         let (named, container) = probe(json!({"tcpSocket": {"port": "web"}}));
         assert_eq!(port_number(&named.spec.tcp_socket.unwrap().port, &container), Some(80));

@@ -46,7 +46,9 @@ impl rpc::runtime_server::Runtime for Service {
 
     async fn logs(&self, request: Request<rpc::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         rights::check(&request)?;
-        logs::logs(self.node.clone(), request.into_inner()).map(Response::new).map_err(Status::from)
+        logs::logs(self.node.clone(), request.into_inner())
+            .map(Response::new)
+            .map_err(Status::from)
     }
 
     async fn pull_image(
@@ -54,7 +56,9 @@ impl rpc::runtime_server::Runtime for Service {
         request: Request<rpc::PullImageRequest>,
     ) -> Result<Response<Self::PullImageStream>, Status> {
         rights::check(&request)?;
-        images::pull(self.node.clone(), request.into_inner()).map(Response::new).map_err(Status::from)
+        images::pull(self.node.clone(), request.into_inner())
+            .map(Response::new)
+            .map_err(Status::from)
     }
 
     async fn load_image(
@@ -78,6 +82,9 @@ impl rpc::runtime_server::Runtime for Service {
         request: Request<rpc::RemoveImageRequest>,
     ) -> Result<Response<rpc::RemoveImageResponse>, Status> {
         rights::check(&request)?;
-        images::remove(&self.node, &request.into_inner().image).await.map(Response::new).map_err(Status::from)
+        images::remove(&self.node, &request.into_inner().image)
+            .await
+            .map(Response::new)
+            .map_err(Status::from)
     }
 }

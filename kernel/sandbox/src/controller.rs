@@ -4,15 +4,13 @@ mod plan;
 pub use plan::{ControllerPlan, PolicyEvent};
 
 use crate::{
-    Description, Figures, LoadError,
+    CallError, Description, Figures, LoadError,
     engine::{Limits, PluginEngine},
     instance::{Data, Guarded},
 };
 use sampan_api::{Key, Object};
 use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker, Resource};
-
-pub use crate::error::CallError;
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]

@@ -135,7 +135,7 @@ impl Server {
         let listening = match serve(front.clone(), listener, &certificate, authority.ca_pem()).await {
             Ok(listening) => listening,
             Err(error) => {
-                stop_policies(&front.policies).await;
+                tokio::join!(stop_policies(&front.policies), replica.shutdown());
                 return Err(error.into());
             }
         };
@@ -169,7 +169,7 @@ impl Server {
         &self.front.replica
     }
 
-    /// Says good-bye to clients, lets the policies finish what they decide, and closes the log.
+    /// Says good-bye to clients, stops the policies, and closes the log after what it was asked to write.
     pub async fn shutdown(self) {
         let Server {
             front,
@@ -189,8 +189,9 @@ impl Server {
         if tokio::time::timeout(FAREWELL, &mut serving).await.is_err() {
             serving.abort();
         }
-        stop_policies(&front.policies).await;
-        front.replica.shutdown().await;
+        // Loops that wait for changes are woken by the end of the replica. What they were about to decide is decided again
+        // by the next one: a policy looks at the state, not at what it meant to do.
+        tokio::join!(stop_policies(&front.policies), front.replica.shutdown());
     }
 }
 

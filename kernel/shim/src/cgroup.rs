@@ -15,7 +15,8 @@ use rustix::{
     fs::{CWD, Mode, OFlags, openat},
 };
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -85,13 +86,11 @@ impl Cgroup {
         Ok(Some(openat(CWD, &dir.path, flags, Mode::empty())?))
     }
 
-    /// Puts the calling process in, with version 1. It must have one thread: moving one that moves itself takes no lock
-    /// of the whole system, as moving a process would, which waits for milliseconds.
-    pub fn enter(&self) -> io::Result<()> {
-        self.dirs
-            .iter()
-            .filter(|dir| !dir.v2)
-            .try_for_each(|dir| fs::write(dir.path.join("tasks"), "0"))
+    /// Where the calling process enters, with version 1, by [`Entrance::enter`]: opened while the path can still be seen.
+    pub fn entrance(&self) -> io::Result<Entrance> {
+        let tasks = self.dirs.iter().filter(|dir| !dir.v2);
+        let opened = tasks.map(|dir| fs::OpenOptions::new().write(true).open(dir.path.join("tasks")));
+        opened.collect::<Result<_, _>>().map(Entrance)
     }
 
     /// How many processes the kernel killed for want of memory.
@@ -116,6 +115,17 @@ impl Cgroup {
     pub fn remove(&mut self) -> bool {
         self.dirs.retain(|dir| !remove_dir(&dir.path));
         self.dirs.is_empty()
+    }
+}
+
+/// The way into a cgroup of version 1.
+pub struct Entrance(Vec<fs::File>);
+
+impl Entrance {
+    /// Puts the calling process in. It must have one thread: moving one that moves itself takes no lock of the whole
+    /// system, as moving a process would, which waits for milliseconds.
+    pub fn enter(self) -> io::Result<()> {
+        self.0.into_iter().try_for_each(|mut tasks| tasks.write_all(b"0"))
     }
 }
 

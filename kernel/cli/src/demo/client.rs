@@ -68,25 +68,43 @@ impl Client {
     }
 
     pub async fn get(&self, key: &Key) -> Result<Object> {
-        let request = rpc::GetRequest { key: Some(key.into()), stale: false };
+        let request = rpc::GetRequest {
+            key: Some(key.into()),
+            stale: false,
+        };
         Ok(self.objects().get(request).await?.into_inner().object()?)
     }
 
     pub async fn list(&self, resource: &str) -> Result<Vec<Object>> {
-        let selection = Selection { resource: resource.to_owned(), ..Selection::default() };
-        let request = rpc::ListRequest { selection: Some(selection), ..rpc::ListRequest::default() };
+        let selection = Selection {
+            resource: resource.to_owned(),
+            ..Selection::default()
+        };
+        let request = rpc::ListRequest {
+            selection: Some(selection),
+            ..rpc::ListRequest::default()
+        };
         let response = self.objects().list(request).await?.into_inner();
         response.objects.iter().map(|object| Ok(object.object()?)).collect()
     }
 
     pub async fn delete(&self, key: &Key) -> Result<()> {
-        let request = rpc::DeleteRequest { key: Some(key.into()), ..rpc::DeleteRequest::default() };
+        let request = rpc::DeleteRequest {
+            key: Some(key.into()),
+            ..rpc::DeleteRequest::default()
+        };
         self.objects().delete(request).await?;
         Ok(())
     }
 
     /// Waits until an object is as wanted.
-    pub async fn wait_for(&self, key: &Key, limit: Duration, what: &str, wanted: impl Fn(&Object) -> bool) -> Result<()> {
+    pub async fn wait_for(
+        &self,
+        key: &Key,
+        limit: Duration,
+        what: &str,
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<()> {
         let until = Instant::now() + limit;
         loop {
             let object = self.get(key).await?;
@@ -94,7 +112,10 @@ impl Client {
                 return Ok(());
             }
             if Instant::now() > until {
-                bail!("{key} did not become {what} within {limit:?}; its status is {}", object.field_value("status"));
+                bail!(
+                    "{key} did not become {what} within {limit:?}; its status is {}",
+                    object.field_value("status")
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -111,7 +132,10 @@ impl Client {
     pub async fn load_image(&self, archive: Vec<u8>) -> Result<()> {
         let chunks: Vec<_> = archive
             .chunks(CHUNK)
-            .map(|chunk| rpc::LoadImageRequest { data: chunk.to_vec().into(), node: String::new() })
+            .map(|chunk| rpc::LoadImageRequest {
+                data: chunk.to_vec().into(),
+                node: String::new(),
+            })
             .collect();
         self.runtime().load_image(futures::stream::iter(chunks)).await?;
         Ok(())
@@ -133,9 +157,19 @@ impl Client {
     }
 
     pub async fn load_plugin(&self, name: &str, bytes: &[u8], slot: &str) -> Result<()> {
-        let header = PluginHeader { name: name.to_owned(), slot: slot.to_owned(), ..PluginHeader::default() };
-        let first = PluginChunk { header: Some(header), data: Default::default() };
-        let rest = bytes.chunks(CHUNK).map(|data| PluginChunk { header: None, data: data.to_vec().into() });
+        let header = PluginHeader {
+            name: name.to_owned(),
+            slot: slot.to_owned(),
+            ..PluginHeader::default()
+        };
+        let first = PluginChunk {
+            header: Some(header),
+            data: Default::default(),
+        };
+        let rest = bytes.chunks(CHUNK).map(|data| PluginChunk {
+            header: None,
+            data: data.to_vec().into(),
+        });
         let chunks: Vec<_> = std::iter::once(first).chain(rest).collect();
         self.plugins().load(futures::stream::iter(chunks)).await?;
         Ok(())
@@ -151,13 +185,27 @@ impl Client {
         let object = self.get(&Key::new(sampan_api::plugin::RESOURCE, "", name)).await?;
         let spec = object.field_value("spec");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok((text(&spec["digest"]), text(&spec["mode"]), text(&object.field_value("status")["message"])))
+        Ok((
+            text(&spec["digest"]),
+            text(&spec["mode"]),
+            text(&object.field_value("status")["message"]),
+        ))
     }
 
     /// Watches pods for as long as the receivers live: into the ledger, and the endpoints of both apps.
-    pub async fn witness(&self, ledger: Arc<Mutex<Ledger>>, apps: [(&'static str, watch::Sender<Vec<SocketAddr>>); 2]) -> Result<()> {
-        let selection = Selection { resource: "pods".to_owned(), ..Selection::default() };
-        let request = rpc::WatchRequest { selection: Some(selection), revision: 0 };
+    pub async fn witness(
+        &self,
+        ledger: Arc<Mutex<Ledger>>,
+        apps: [(&'static str, watch::Sender<Vec<SocketAddr>>); 2],
+    ) -> Result<()> {
+        let selection = Selection {
+            resource: "pods".to_owned(),
+            ..Selection::default()
+        };
+        let request = rpc::WatchRequest {
+            selection: Some(selection),
+            revision: 0,
+        };
         let mut events = self.objects().watch(request).await?.into_inner();
         while let Some(event) = events.message().await? {
             if let Some(message) = &event.object {

@@ -38,23 +38,35 @@ impl Ledger {
         entry.name.clone_from(&pod.metadata.name);
         entry.app = pod.metadata.labels.get("app").cloned().unwrap_or_default();
         node.clone_into(&mut entry.node);
-        entry.policy = pod.metadata.annotations.get(POLICY_ANNOTATION).cloned().unwrap_or_default();
+        entry.policy = pod
+            .metadata
+            .annotations
+            .get(POLICY_ANNOTATION)
+            .cloned()
+            .unwrap_or_default();
         entry.deleting = pod.metadata.deletion_timestamp.is_some();
         entry.gone = gone;
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
         entry.ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        let port = spec["containers"][0]["ports"][0]["containerPort"].as_u64().and_then(|p| u16::try_from(p).ok());
+        let port = spec["containers"][0]["ports"][0]["containerPort"]
+            .as_u64()
+            .and_then(|p| u16::try_from(p).ok());
         let ip = status["podIP"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
         entry.address = ip.zip(port).map(SocketAddr::from);
     }
 
     fn alive<'a>(&'a self, app: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.pods.values().filter(move |pod| pod.app == app && !pod.gone && !pod.deleting)
+        self.pods
+            .values()
+            .filter(move |pod| pod.app == app && !pod.gone && !pod.deleting)
     }
 
     /// Where the ready pods of an app answer.
     pub fn endpoints(&self, app: &str) -> Vec<SocketAddr> {
-        self.alive(app).filter(|pod| pod.ready).filter_map(|pod| pod.address).collect()
+        self.alive(app)
+            .filter(|pod| pod.ready)
+            .filter_map(|pod| pod.address)
+            .collect()
     }
 
     /// How many pods of an app there are, and how many of them are ready.
@@ -65,7 +77,11 @@ impl Ledger {
 
     /// Pods that went although nobody asked for it.
     pub fn lost(&self) -> Vec<String> {
-        self.pods.values().filter(|pod| pod.gone || pod.deleting).map(|pod| pod.name.clone()).collect()
+        self.pods
+            .values()
+            .filter(|pod| pod.gone || pod.deleting)
+            .map(|pod| pod.name.clone())
+            .collect()
     }
 
     /// How many pods each policy bound, by digest.

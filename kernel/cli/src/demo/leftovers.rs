@@ -7,7 +7,11 @@ pub fn of(data: &Path) -> BTreeSet<String> {
     processes(data, &mut found);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    found.extend(mounts.filter(|point| Path::new(point).starts_with(data)).map(|point| format!("mount {point}")));
+    found.extend(
+        mounts
+            .filter(|point| Path::new(point).starts_with(data))
+            .map(|point| format!("mount {point}")),
+    );
     for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("sp") {
@@ -28,7 +32,10 @@ fn processes(data: &Path, found: &mut BTreeSet<String>) {
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if command.contains(&*data.to_string_lossy()) {
-            found.insert(format!("process {pid}: {}", command.chars().take(120).collect::<String>()));
+            found.insert(format!(
+                "process {pid}: {}",
+                command.chars().take(120).collect::<String>()
+            ));
         }
     }
 }
@@ -41,7 +48,11 @@ fn cgroups(dir: &Path, depth: usize, found: &mut BTreeSet<String>) {
             continue;
         }
         if entry.file_name() == "sampan" {
-            let pods = fs::read_dir(&path).into_iter().flatten().flatten().filter(|pod| pod.path().is_dir());
+            let pods = fs::read_dir(&path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|pod| pod.path().is_dir());
             found.extend(pods.map(|pod| format!("cgroup {}", pod.path().display())));
         } else if depth > 1 {
             cgroups(&path, depth - 1, found);

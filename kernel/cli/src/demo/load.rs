@@ -41,7 +41,10 @@ impl Load {
     pub fn start(clients: usize, endpoints: watch::Receiver<Vec<SocketAddr>>, expected: &'static str) -> Self {
         let tally = Arc::new(Tally::default());
         let client = |number| tokio::spawn(run(number, endpoints.clone(), expected, tally.clone()));
-        Load { clients: (0..clients).map(client).collect(), tally }
+        Load {
+            clients: (0..clients).map(client).collect(),
+            tally,
+        }
     }
 
     /// Stops the clients; what they were waiting for is not counted.
@@ -87,7 +90,9 @@ pub async fn get(endpoint: SocketAddr) -> Result<String> {
     let stream = TcpStream::connect(endpoint).await.context("cannot connect")?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = http::Request::get("/").header("host", endpoint.to_string()).body(Empty::<Bytes>::new())?;
+    let request = http::Request::get("/")
+        .header("host", endpoint.to_string())
+        .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();

@@ -1,7 +1,7 @@
 //! The demo: a story told on a cluster that is gone afterwards.
 mod client;
-mod leftovers;
 mod ledger;
+mod leftovers;
 mod load;
 mod report;
 mod story;
@@ -15,7 +15,9 @@ use client::Client;
 use ledger::Ledger;
 use report::Report;
 use sampan_container::{BuildConfig, BuildSource, Reference, build_archive};
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc, time::Instant,
+};
 use story::{App, Story};
 use tokio::sync::{Mutex, watch};
 
@@ -32,7 +34,10 @@ pub struct DemoArgs {
 /// # Errors
 /// If it could not be told to its end.
 pub async fn run(args: DemoArgs) -> Result<ExitCode> {
-    let home = tempfile::Builder::new().prefix("sampan-demo-").tempdir().context("no temporary directory")?;
+    let home = tempfile::Builder::new()
+        .prefix("sampan-demo-")
+        .tempdir()
+        .context("no temporary directory")?;
     let before = leftovers::of(home.path());
     let mut report = Report::new();
     println!("A cluster of one, in {}:", home.path().display());
@@ -62,12 +67,20 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     let left = what_is_left(home.path(), &before).await;
     home.close().context("the temporary directory cannot be removed")?;
     step.done(if left.is_empty() { "nothing" } else { "something" });
-    let seen = if left.is_empty() { "no process, mount, interface or cgroup".to_owned() } else { left.join("; ") };
+    let seen = if left.is_empty() {
+        "no process, mount, interface or cgroup".to_owned()
+    } else {
+        left.join("; ")
+    };
     report.check("nothing is left on the host", left.is_empty(), seen);
     report.print();
     match error {
         Some(error) => Err(error.context("the story could not be told to its end")),
-        None => Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        None => Ok(if report.good() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }),
     }
 }
 
@@ -84,7 +97,12 @@ async fn tell(client: Client, report: Report, home: &Path, rootless: bool) -> (R
     if !rootless {
         apps.insert(0, App::web(web_ready));
     }
-    let mut story = Story { client, report, ledger, apps };
+    let mut story = Story {
+        client,
+        report,
+        ledger,
+        apps,
+    };
     let told = chapters(&mut story, home, rootless).await;
     witness.abort();
     (story.report, told)
@@ -107,23 +125,42 @@ async fn images(story: &Story, home: &Path, rootless: bool) -> Result<()> {
     fs::create_dir_all(&rootfs)?;
     fs::write(rootfs.join("web"), sampan_builtin::WEB)?;
     fs::set_permissions(rootfs.join("web"), fs::Permissions::from_mode(0o755))?;
-    let config = BuildConfig { entrypoint: vec!["/web".to_owned()], ..BuildConfig::default() };
-    let mut sources = vec![("demo/web:1", BuildSource::Folder { path: rootfs, config: Box::new(config) })];
+    let config = BuildConfig {
+        entrypoint: vec!["/web".to_owned()],
+        ..BuildConfig::default()
+    };
+    let mut sources = vec![(
+        "demo/web:1",
+        BuildSource::Folder {
+            path: rootfs,
+            config: Box::new(config),
+        },
+    )];
     if rootless {
         sources.clear();
     }
     for (name, bytes) in [("hello", sampan_builtin::HELLO), ("primes", sampan_builtin::PRIMES)] {
         let path = work.join(format!("{name}.wasm"));
         fs::write(&path, bytes)?;
-        let name = if name == "hello" { "demo/hello:1" } else { "demo/primes:1" };
+        let name = if name == "hello" {
+            "demo/hello:1"
+        } else {
+            "demo/primes:1"
+        };
         sources.push((name, BuildSource::Wasm { path }));
     }
     let count = sources.len();
     for (name, source) in sources {
         let archive = work.join("image.tar");
         let reference: Reference = name.parse()?;
-        build_archive(&reference, source, &archive).await.with_context(|| format!("cannot pack {name}"))?;
-        story.client.load_image(fs::read(&archive)?).await.with_context(|| format!("cannot load {name}"))?;
+        build_archive(&reference, source, &archive)
+            .await
+            .with_context(|| format!("cannot pack {name}"))?;
+        story
+            .client
+            .load_image(fs::read(&archive)?)
+            .await
+            .with_context(|| format!("cannot load {name}"))?;
         fs::remove_file(&archive)?;
     }
     step.done(&format!("{count} images"));

@@ -35,19 +35,29 @@ impl Report {
     pub fn step(&self, what: &str) -> Step {
         let spinner = if self.terminal {
             let spinner = ProgressBar::new_spinner();
-            spinner.set_style(ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            spinner.set_style(
+                ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             spinner.set_message(what.to_owned());
             spinner.enable_steady_tick(Duration::from_millis(80));
             Some(spinner)
         } else {
             None
         };
-        Step { what: what.to_owned(), spinner, started: Instant::now() }
+        Step {
+            what: what.to_owned(),
+            spinner,
+            started: Instant::now(),
+        }
     }
 
     /// Notes what was seen of something that had to be.
     pub fn check(&mut self, what: &'static str, good: bool, seen: impl Into<String>) {
-        self.checks.push(Check { what, seen: seen.into(), good });
+        self.checks.push(Check {
+            what,
+            seen: seen.into(),
+            good,
+        });
     }
 
     /// Notes what could not be shown here, and why.
@@ -63,7 +73,9 @@ impl Report {
     /// Prints the table.
     pub fn print(&self) {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["", "what had to happen", "what was seen"]);
+        table
+            .load_style(presets::UTF8_HORIZONTAL_ONLY)
+            .set_header(["", "what had to happen", "what was seen"]);
         for check in &self.checks {
             let mark = if check.good { "yes" } else { "NO" };
             let mut cell = Cell::new(mark);
@@ -76,7 +88,11 @@ impl Report {
             table.add_row([Cell::new("left out"), Cell::new(what), Cell::new(why)]);
         }
         println!("\n{table}");
-        let word = if self.good() { "All of it was seen" } else { "NOT all of it was seen" };
+        let word = if self.good() {
+            "All of it was seen"
+        } else {
+            "NOT all of it was seen"
+        };
         println!("{word}, in {:.1} s.", self.started.elapsed().as_secs_f64());
     }
 }

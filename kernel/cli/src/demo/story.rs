@@ -49,12 +49,24 @@ pub struct App {
 impl App {
     /// The native container.
     pub fn web(endpoints: watch::Receiver<Vec<SocketAddr>>) -> Self {
-        App { name: "web", manifest: WEB, greeting: "hello from the container", replicas: 2, endpoints }
+        App {
+            name: "web",
+            manifest: WEB,
+            greeting: "hello from the container",
+            replicas: 2,
+            endpoints,
+        }
     }
 
     /// The Wasm component.
     pub fn hello(endpoints: watch::Receiver<Vec<SocketAddr>>) -> Self {
-        App { name: "hello", manifest: HELLO, greeting: "hello from the component", replicas: 2, endpoints }
+        App {
+            name: "hello",
+            manifest: HELLO,
+            greeting: "hello from the component",
+            replicas: 2,
+            endpoints,
+        }
     }
 }
 
@@ -64,12 +76,17 @@ impl Story {
         for app in &mut self.apps {
             let step = self.report.step(&format!("deployment {}: two pods", app.name));
             let started = Instant::now();
-            self.client.apply(app.manifest).await.with_context(|| format!("cannot apply {}", app.name))?;
+            self.client
+                .apply(app.manifest)
+                .await
+                .with_context(|| format!("cannot apply {}", app.name))?;
             self.client.wait_available(app.name, app.replicas, PATIENCE).await?;
             let took = started.elapsed();
             app.endpoints.wait_for(|ready| ready.len() == app.replicas).await?;
             let endpoint = app.endpoints.borrow()[0];
-            let answer = get(endpoint).await.with_context(|| format!("{} does not answer on {endpoint}", app.name))?;
+            let answer = get(endpoint)
+                .await
+                .with_context(|| format!("{} does not answer on {endpoint}", app.name))?;
             step.done(answer.trim());
             let seen = format!("available in {} ms; \"{}\"", took.as_millis(), answer.trim());
             let what = match app.name {
@@ -89,27 +106,44 @@ impl Story {
         let complete = |job: &sampan_api::Object| job.field_value("status")["succeeded"] == 2;
         self.client.wait_for(&key, PATIENCE, "complete", complete).await?;
         let pods = self.client.list("pods").await?;
-        let pod = pods.iter().find(|pod| pod.metadata.labels.get("app").is_some_and(|app| app == "primes"));
-        let log = self.client.logs(&pod.context("the job's pods are gone")?.metadata.name).await?;
+        let pod = pods
+            .iter()
+            .find(|pod| pod.metadata.labels.get("app").is_some_and(|app| app == "primes"));
+        let log = self
+            .client
+            .logs(&pod.context("the job's pods are gone")?.metadata.name)
+            .await?;
         step.done(log.trim());
-        self.report.check("a Wasm batch job runs to completion", log.contains("78498 primes"), log.trim());
+        self.report.check(
+            "a Wasm batch job runs to completion",
+            log.contains("78498 primes"),
+            log.trim(),
+        );
         Ok(())
     }
 
     /// The policy is swapped while requests and scale-ups go on.
     pub async fn swaps(&mut self) -> Result<()> {
-        let loads: Vec<Load> =
-            self.apps.iter().map(|app| Load::start(3, app.endpoints.clone(), app.greeting)).collect();
+        let loads: Vec<Load> = self
+            .apps
+            .iter()
+            .map(|app| Load::start(3, app.endpoints.clone(), app.greeting))
+            .collect();
         tokio::time::sleep(Duration::from_millis(300)).await;
         let mut slowest = Duration::ZERO;
         for swap in 0..SWAPS {
             let policy = if swap % 2 == 0 { "binpack" } else { "spread" };
-            let step = self.report.step(&format!("swap to {policy}, and {MORE} more pods each"));
+            let step = self
+                .report
+                .step(&format!("swap to {policy}, and {MORE} more pods each"));
             let swapped = Instant::now();
             self.client.activate_plugin(policy).await?;
             slowest = slowest.max(swapped.elapsed());
             self.scale_up(policy).await?;
-            let answered: u64 = loads.iter().map(|load| load.tally.answered.load(Ordering::Relaxed)).sum();
+            let answered: u64 = loads
+                .iter()
+                .map(|load| load.tally.answered.load(Ordering::Relaxed))
+                .sum();
             step.done(&format!("{answered} requests answered so far"));
         }
         let (mut answered, mut failed, mut worst, mut failures) = (0, 0, 0, Vec::new());
@@ -118,13 +152,23 @@ impl Story {
             answered += tally.answered.load(Ordering::Relaxed);
             failed += tally.failed.load(Ordering::Relaxed);
             worst = worst.max(tally.slowest.load(Ordering::Relaxed));
-            failures.extend(tally.failures.lock().map(|failures| failures.clone()).unwrap_or_default());
+            failures.extend(
+                tally
+                    .failures
+                    .lock()
+                    .map(|failures| failures.clone())
+                    .unwrap_or_default(),
+            );
         }
         let seen = match failures.first() {
             Some(first) => format!("{failed} of {answered} failed, first: {first}"),
             None => format!("{answered} answered, 0 failed, the slowest in {worst} ms"),
         };
-        self.report.check("no request fails during swaps and scale-ups", failed == 0 && answered > 100, seen);
+        self.report.check(
+            "no request fails during swaps and scale-ups",
+            failed == 0 && answered > 100,
+            seen,
+        );
         self.pods_are_whole(slowest).await
     }
 
@@ -144,13 +188,22 @@ impl Story {
         }
         let after = self.bound_by(&digest).await;
         if after < before + MORE * self.apps.len() {
-            bail!("of the new pods only {} were bound by {policy} ({digest})", after - before);
+            bail!(
+                "of the new pods only {} were bound by {policy} ({digest})",
+                after - before
+            );
         }
         Ok(())
     }
 
     async fn bound_by(&self, digest: &str) -> usize {
-        self.ledger.lock().await.bound_by().get(digest).copied().unwrap_or_default()
+        self.ledger
+            .lock()
+            .await
+            .bound_by()
+            .get(digest)
+            .copied()
+            .unwrap_or_default()
     }
 
     async fn pods_are_whole(&mut self, slowest: Duration) -> Result<()> {
@@ -170,10 +223,15 @@ impl Story {
         };
         let twice = ledger.bound_twice.iter().cloned().collect::<Vec<_>>();
         self.report.check("no pod is lost", wrong.is_empty(), seen);
-        let seen = if twice.is_empty() { "none".to_owned() } else { twice.join(", ") };
+        let seen = if twice.is_empty() {
+            "none".to_owned()
+        } else {
+            twice.join(", ")
+        };
         self.report.check("no pod is bound twice", twice.is_empty(), seen);
         let seen = format!("{SWAPS} swaps, the slowest in {:.1} ms", slowest.as_secs_f64() * 1000.0);
-        self.report.check("the scheduler policy is swapped and swapped back", true, seen);
+        self.report
+            .check("the scheduler policy is swapped and swapped back", true, seen);
         Ok(())
     }
 
@@ -181,7 +239,9 @@ impl Story {
     pub async fn hostile(&mut self) -> Result<()> {
         let step = self.report.step("a policy that loops for ever");
         let bytes = sampan_builtin::component(sampan_builtin::HOSTILE, "hostile-loop").context("no hostile policy")?;
-        self.client.load_plugin("loop", bytes, sampan_api::plugin::DEFAULT_SCHEDULER).await?;
+        self.client
+            .load_plugin("loop", bytes, sampan_api::plugin::DEFAULT_SCHEDULER)
+            .await?;
         self.client.activate_plugin("loop").await?;
         let app = self.apps.last_mut().context("no deployment is left")?;
         app.replicas += MORE;
@@ -204,8 +264,12 @@ impl Story {
         let (_, mode, _) = self.client.plugin("spread").await?;
         let good = rolled_back && mode == "Active";
         step.done(&format!("rolled back by itself: {message}"));
-        let seen = format!("{} ms after it was asked; spread is {mode}, and its pods run", took.as_millis());
-        self.report.check("a policy that loops is rolled back by itself", good, seen);
+        let seen = format!(
+            "{} ms after it was asked; spread is {mode}, and its pods run",
+            took.as_millis()
+        );
+        self.report
+            .check("a policy that loops is rolled back by itself", good, seen);
         Ok(())
     }
 
@@ -215,7 +279,9 @@ impl Story {
         for app in &self.apps {
             self.client.delete(&deployment_key(app.name)).await?;
         }
-        self.client.delete(&Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes")).await?;
+        self.client
+            .delete(&Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes"))
+            .await?;
         let started = Instant::now();
         loop {
             let left = self.client.list("pods").await?.len();

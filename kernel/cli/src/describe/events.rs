@@ -4,7 +4,7 @@ use crate::{
     doc::Doc,
     print::{
         Moment,
-        columns::{count, first_seen, last_seen, source},
+        columns::{chronology, count, first_seen, last_seen, source},
     },
 };
 
@@ -14,7 +14,7 @@ pub fn describe(events: &[Doc], now: Moment, page: &mut Page) {
         return;
     }
     let mut events: Vec<&Doc> = events.iter().collect();
-    events.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
+    events.sort_by_key(|event| chronology(&event.value));
     page.head(0, "Events");
     let rows = events.into_iter().map(|event| {
         let last = now.since(last_seen(&event.value));

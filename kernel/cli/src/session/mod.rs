@@ -74,7 +74,10 @@ impl Session {
     /// The same with more patience, for what may take the server long.
     #[must_use]
     pub fn patient(&self, at_least: Duration) -> Self {
-        Session { timeout: self.timeout.max(at_least), ..self.clone() }
+        Session {
+            timeout: self.timeout.max(at_least),
+            ..self.clone()
+        }
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {

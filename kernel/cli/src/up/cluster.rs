@@ -12,9 +12,7 @@ use sampan_api::{
     plugin::{DEFAULT_SCHEDULER, Mode, World},
     rpc,
 };
-#[path = "/tmp/agent_stub.rs"]
-mod agent_stub;
-use agent_stub::{Agent, AgentConfig};
+use sampan_node::{Agent, AgentConfig};
 use sampan_server::{BuiltinPlugin, Server, ServerConfig};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -82,9 +80,17 @@ impl Cluster {
         // Someone may have installed it already; any is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         place::prepare(&settings.data)?;
-        let server = Server::start(server_config(&settings)).await.context("the control plane cannot start")?;
+        let server = Server::start(server_config(&settings))
+            .await
+            .context("the control plane cannot start")?;
         let access = access(&settings, &server)?;
-        let mut cluster = Cluster { server, agent: None, access, node: settings.name.clone(), rootless: settings.rootless };
+        let mut cluster = Cluster {
+            server,
+            agent: None,
+            access,
+            node: settings.name.clone(),
+            rootless: settings.rootless,
+        };
         if settings.agent {
             match cluster.start_agent(&settings).await {
                 Ok(agent) => cluster.agent = Some(agent),
@@ -100,7 +106,10 @@ impl Cluster {
 
     async fn start_agent(&self, settings: &Settings) -> Result<Agent> {
         let shim = place::install_shim(&settings.data)?;
-        let keys = self.server.authority().issue_node(&settings.name, &[settings.listen.ip().to_string()])?;
+        let keys = self
+            .server
+            .authority()
+            .issue_node(&settings.name, &[settings.listen.ip().to_string()])?;
         let mut config = AgentConfig::new(settings.data.join("node"), &settings.name, &self.access.server);
         config.cache = settings.data.join("cache/wasm");
         config.ca_pem.clone_from(&self.access.ca_pem);
@@ -120,7 +129,11 @@ impl Cluster {
     async fn until_ready(&self) -> Result<()> {
         let session = Session::open(&self.access, PATIENCE)?;
         let field_selector = format!("metadata.name={}", self.node);
-        let selection = rpc::Selection { resource: "nodes".to_owned(), field_selector, ..rpc::Selection::default() };
+        let selection = rpc::Selection {
+            resource: "nodes".to_owned(),
+            field_selector,
+            ..rpc::Selection::default()
+        };
         let mut watcher = session.watch(selection, 0);
         let ready = async {
             loop {
@@ -133,7 +146,10 @@ impl Cluster {
         match tokio::time::timeout(PATIENCE, ready).await {
             Ok(result) => result,
             Err(_) => {
-                terminal::warn(&format!("node {} is not ready after {PATIENCE:?}: `sampan describe node` may say why", self.node));
+                terminal::warn(&format!(
+                    "node {} is not ready after {PATIENCE:?}: `sampan describe node` may say why",
+                    self.node
+                ));
                 Ok(())
             }
         }
@@ -163,7 +179,11 @@ impl Cluster {
 }
 
 fn server_config(settings: &Settings) -> ServerConfig {
-    let mut config = ServerConfig::new(settings.data.join("server"), settings.data.join("cache"), settings.listen);
+    let mut config = ServerConfig::new(
+        settings.data.join("server"),
+        settings.data.join("cache"),
+        settings.listen,
+    );
     config.cluster_name.clone_from(&settings.cluster_name);
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config
@@ -177,7 +197,13 @@ fn builtin(&(name, bytes): &'static sampan_builtin::Component) -> BuiltinPlugin 
         "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
         controller => (World::Controller, controller, Mode::Active),
     };
-    BuiltinPlugin { name, world, slot, bytes, mode }
+    BuiltinPlugin {
+        name,
+        world,
+        slot,
+        bytes,
+        mode,
+    }
 }
 
 fn access(settings: &Settings, server: &Server) -> Result<Access> {

@@ -82,7 +82,9 @@ pub fn data_dir(given: Option<&Path>) -> Result<PathBuf> {
         return Ok(Path::new(&data).join("sampan"));
     }
     let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-    Ok(home.context("no home directory is known: set HOME or --data-dir")?.join(".local/share/sampan"))
+    Ok(home
+        .context("no home directory is known: set HOME or --data-dir")?
+        .join(".local/share/sampan"))
 }
 
 pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
@@ -106,7 +108,11 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
         started.elapsed().as_secs_f64() * 1000.0,
         cluster.node_word(),
     );
-    println!("context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`", access.context, config.display());
+    println!(
+        "context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`",
+        access.context,
+        config.display()
+    );
     crate::terminal::flush();
     notify::ready();
     tokio::select! {

@@ -13,7 +13,9 @@ pub fn stopping() {
 }
 
 fn tell(state: &str) {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let name = name.to_string_lossy();
     let address = match name.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name),

@@ -13,12 +13,25 @@ use std::{
 /// If they cannot be made, or belong to somebody else.
 pub fn prepare(data: &Path) -> Result<()> {
     let what = || format!("cannot make {}: choose another place with --data-dir", data.display());
-    for directory in [data.to_owned(), data.join("server"), data.join("node"), data.join("cache"), data.join("bin")] {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).with_context(what)?;
+    for directory in [
+        data.to_owned(),
+        data.join("server"),
+        data.join("node"),
+        data.join("cache"),
+        data.join("bin"),
+    ] {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(what)?;
     }
     let metadata = fs::metadata(data).with_context(what)?;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        bail!("{} belongs to another user: run as that user, or choose another place with --data-dir", data.display());
+        bail!(
+            "{} belongs to another user: run as that user, or choose another place with --data-dir",
+            data.display()
+        );
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(data, Permissions::from_mode(0o700)).with_context(what)?;
@@ -31,7 +44,13 @@ pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised there are fewer watches and pods.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }
 
 /// Writes the shim that this binary carries, under a name that says which it is: shims of pods that run on keep theirs.
@@ -47,12 +66,19 @@ pub fn install_shim(data: &Path) -> Result<PathBuf> {
     if fs::metadata(&path).is_ok_and(|there| whole(&there)) {
         return Ok(path);
     }
-    let mut file = tempfile::Builder::new().prefix(".shim-").tempfile_in(&directory).with_context(what)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".shim-")
+        .tempfile_in(&directory)
+        .with_context(what)?;
     file.write_all(sampan_builtin::SHIM).with_context(what)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o700)).with_context(what)?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(0o700))
+        .with_context(what)?;
     file.as_file().sync_all().with_context(what)?;
     file.persist(&path).map_err(|error| error.error).with_context(what)?;
-    fs::File::open(&directory).and_then(|directory| directory.sync_all()).with_context(what)?;
+    fs::File::open(&directory)
+        .and_then(|directory| directory.sync_all())
+        .with_context(what)?;
     Ok(path)
 }
 
@@ -68,7 +94,9 @@ pub fn host_name() -> String {
 pub fn node_name(name: &str) -> Result<String> {
     let lower = name.to_lowercase().replace('_', "-");
     if !sampan_api::validate::is_name(&lower) {
-        bail!("\"{name}\" is no name: lower-case letters, digits, '-' and '.'; say another with --name or --cluster-name");
+        bail!(
+            "\"{name}\" is no name: lower-case letters, digits, '-' and '.'; say another with --name or --cluster-name"
+        );
     }
     Ok(lower)
 }

@@ -2,7 +2,7 @@
 use super::get::listing;
 use crate::{
     doc::Doc,
-    print::{Format, Moment, columns::last_seen, table, table::Dress},
+    print::{Format, Moment, columns::chronology, table, table::Dress},
     session::{Seen, Session},
     targets, terminal,
 };
@@ -73,7 +73,7 @@ pub async fn run(args: EventsArgs, session: &Session) -> Result<()> {
     };
     let listed = session.list(&selection).await?;
     let mut docs: Vec<Doc> = listed.objects.into_iter().filter(|doc| args.wants(doc)).collect();
-    docs.sort_by(|a, b| last_seen(&a.value).cmp(last_seen(&b.value)));
+    docs.sort_by_key(|event| chronology(&event.value));
     let format = args.output.clone().unwrap_or_default();
     let kind = targets::kind("events")?;
     let dress = Dress {

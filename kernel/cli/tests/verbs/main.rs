@@ -1,4 +1,6 @@
 //! The verbs, as processes, against a real control plane without a node: what users type, and what they read.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
+
 mod bad_input;
 mod changes;
 mod lifecycle;

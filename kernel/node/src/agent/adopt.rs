@@ -20,7 +20,8 @@ pub async fn adopt(node: &Arc<Node>) -> HashMap<String, Entry> {
     let entries = fs::read_dir(node.config.pods_dir()).into_iter().flatten().flatten();
     let uids = entries.filter_map(|entry| entry.file_name().into_string().ok());
     for uid in uids.collect::<Vec<_>>() {
-        let record = Record::read(&node.pod_dir(&uid)).filter(|record| record.pod.metadata.uid.as_deref() == Some(&uid));
+        let record =
+            Record::read(&node.pod_dir(&uid)).filter(|record| record.pod.metadata.uid.as_deref() == Some(&uid));
         match record {
             Some(record) if is_uid(&uid) => drop(pods.insert(uid.clone(), adopt_one(node, &uid, record).await)),
             _ => clear(node, &uid).await,
@@ -53,7 +54,8 @@ async fn adopt_one(node: &Arc<Node>, uid: &str, record: Record) -> Entry {
     let survivors = survivors(&desired, &states);
     let actual = recall(&desired, &status, survivors, link.is_some(), node.clock.now());
     if link.is_some() {
-        node.images.keep(uid, record.manifests.iter().filter_map(|digest| digest.parse().ok()));
+        node.images
+            .keep(uid, record.manifests.iter().filter_map(|digest| digest.parse().ok()));
         if let Ok(address) = actual.ip.parse() {
             node.addresses.lock().keep(uid, address);
         }
@@ -63,8 +65,12 @@ async fn adopt_one(node: &Arc<Node>, uid: &str, record: Record) -> Entry {
 }
 
 fn survivors(desired: &Desired, states: &[ContainerState]) -> Vec<Survivor> {
-    let known = states.iter().filter_map(|state| Some((desired.index_of(&state.name)?, state)));
-    known.map(|(index, state)| runtime::survivor(index, &desired.uid, state)).collect()
+    let known = states
+        .iter()
+        .filter_map(|state| Some((desired.index_of(&state.name)?, state)));
+    known
+        .map(|(index, state)| runtime::survivor(index, &desired.uid, state))
+        .collect()
 }
 
 /// How containers ended whose shim is gone too.

@@ -1,6 +1,7 @@
 //! The agent: all of the node's parts put together, started and ended.
 mod act;
 mod adopt;
+mod making;
 mod node;
 mod record;
 mod sandbox;
@@ -75,12 +76,19 @@ impl Agent {
         let cidr = config.cidr().map_err(StartError::Config)?;
         for dir in [&config.data, &config.pods_dir(), &config.cache] {
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-            made.map_err(|source| StartError::Io { path: dir.clone(), source })?;
+            made.map_err(|source| StartError::Io {
+                path: dir.clone(),
+                source,
+            })?;
         }
         let (lock, store) = claim(&config.data).await?;
         let address = config.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-        let serves = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+        let serves = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address, source })?;
         let plane = ControlPlane::new(&config)?;
         let identity = Identity::look(&config, serves);
         let (inputs, receiver) = mpsc::unbounded_channel();
@@ -96,7 +104,12 @@ impl Agent {
             views: view::Views::default(),
             clock: Clock::new(),
             mtu: net::mtu(),
-            gateway: if config.rootless { Ipv4Addr::LOCALHOST } else { cidr.gateway() },
+            oom_floor: host::oom_floor(),
+            gateway: if config.rootless {
+                Ipv4Addr::LOCALHOST
+            } else {
+                cidr.gateway()
+            },
             kept: parking_lot::Mutex::default(),
             plane: plane.clone(),
             identity: identity.clone(),
@@ -104,6 +117,7 @@ impl Agent {
             config,
         });
         let pods = adopt::adopt(&node).await;
+        tokio::spawn(collect(node.clone()));
         let table = tokio::spawn(Table::new(node.clone(), receiver, pods).run());
         let (ready, registered) = watch::channel(false);
         let tasks = vec![
@@ -111,7 +125,14 @@ impl Agent {
             tokio::spawn(keep_registered(plane, identity, ready)),
             tokio::spawn(serve::serve(node.clone(), listener)?),
         ];
-        Ok(Agent { node, serves, registered, tasks, table, _lock: lock })
+        Ok(Agent {
+            node,
+            serves,
+            registered,
+            tasks,
+            table,
+            _lock: lock,
+        })
     }
 
     /// Waits until the control plane has the node's object. For ever, if it cannot be reached.
@@ -133,7 +154,7 @@ impl Agent {
 
     /// Ends the agent. With `stop_pods` all pods are ended first, and nothing of them is left on the machine; their
     /// objects stay, and they are started again by the next agent. Without, they run on and the next agent finds them.
-    pub async fn shutdown(self, stop_pods: bool) {
+    pub async fn shutdown(mut self, stop_pods: bool) {
         for task in &self.tasks {
             task.abort();
         }
@@ -142,17 +163,39 @@ impl Agent {
             let (done, wait) = oneshot::channel();
             let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             let _ = self.node.inputs.send(Input::LetGo { grace: millis, done });
-            if tokio::time::timeout(grace + Duration::from_secs(30), wait).await.is_err() {
+            if tokio::time::timeout(grace + Duration::from_secs(30), wait)
+                .await
+                .is_err()
+            {
                 tracing::warn!("some pods did not end in time; the next agent clears them away");
             }
         }
         self.node.writer.flush(Duration::from_millis(500)).await;
         self.node.records.barrier().await;
         self.table.abort();
-        let _ = self.table.await;
+        let _ = (&mut self.table).await;
         if stop_pods {
             clear(&self.node.config);
         }
+    }
+}
+
+/// As if it had been killed: its pods run on.
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.table.abort();
+    }
+}
+
+/// Frees what pulls left that were broken off, and what no name keeps any more.
+async fn collect(node: Arc<Node>) {
+    match node.images.store.collect(&node.images.used()).await {
+        Ok(removed) if removed.freed_bytes > 0 => {
+            tracing::info!(bytes = removed.freed_bytes, "images that nothing uses were removed");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot remove images that nothing uses"),
     }
 }
 
@@ -189,17 +232,26 @@ async fn claim(data: &Path) -> Result<(fs::File, Store), StartError> {
             }
         }
     };
-    tokio::task::spawn_blocking(open).await.map_err(|error| StartError::Config(error.to_string()))?
+    tokio::task::spawn_blocking(open)
+        .await
+        .map_err(|error| StartError::Config(error.to_string()))?
 }
 
 fn lock(data: &Path) -> Result<fs::File, StartError> {
     let path = data.join("lock");
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let open = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = open.map_err(|source| StartError::Io { path, source })?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Busy(data.to_owned())),
-        Err(error) => Err(StartError::Io { path: data.to_owned(), source: error.into() }),
+        Err(error) => Err(StartError::Io {
+            path: data.to_owned(),
+            source: error.into(),
+        }),
     }
 }
 

@@ -11,11 +11,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    path::PathBuf,
-};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf};
 use tokio::sync::mpsc;
 
 /// Objects kept for when the control plane is away.
@@ -33,6 +29,8 @@ pub struct Node {
     pub views: Views,
     pub clock: Clock,
     pub mtu: u32,
+    /// The lowest `oom_score_adj` that this process may give.
+    pub oom_floor: i32,
     /// The node's address towards its pods.
     pub gateway: Ipv4Addr,
     pub inputs: mpsc::UnboundedSender<Input>,
@@ -66,7 +64,10 @@ impl Node {
 
     /// The newest log file of a run; older ones are beside it with `.1`, `.2` …
     pub fn log_path(&self, uid: &str, container: &str, attempt: u32) -> PathBuf {
-        self.pod_dir(uid).join("logs").join(container).join(format!("{attempt}.log"))
+        self.pod_dir(uid)
+            .join("logs")
+            .join(container)
+            .join(format!("{attempt}.log"))
     }
 
     /// The pod's cgroup, below every controller's mount.
@@ -80,7 +81,13 @@ impl Node {
     }
 
     pub fn wire(&self, uid: &str, address: Ipv4Addr) -> Wire {
-        Wire { owner: self.wire_owner(), uid: uid.to_owned(), address, node: self.gateway, mtu: self.mtu }
+        Wire {
+            owner: self.wire_owner(),
+            uid: uid.to_owned(),
+            address,
+            node: self.gateway,
+            mtu: self.mtu,
+        }
     }
 
     pub fn facts(&self, pod_ip: &str) -> Facts {
@@ -93,11 +100,16 @@ impl Node {
     }
 
     pub fn status_facts(&self) -> NodeFacts {
-        NodeFacts { address: self.config.node_address().to_string() }
+        NodeFacts {
+            address: self.config.node_address().to_string(),
+        }
     }
 
     pub fn report(&self, uid: &str, report: Report) {
-        let _ = self.inputs.send(Input::Report { uid: uid.to_owned(), report });
+        let _ = self.inputs.send(Input::Report {
+            uid: uid.to_owned(),
+            report,
+        });
     }
 
     /// Fetches what a pod names. While the control plane is away, what was fetched last does.
@@ -105,19 +117,26 @@ impl Node {
     /// # Errors
     /// The control plane is away and an object was never fetched.
     pub async fn sources(&self, namespace: &str, wanted: &Wanted) -> Result<Sources, ApiError> {
-        let mut sources = Sources { namespace: namespace.to_owned(), ..Sources::default() };
+        let mut sources = Sources {
+            namespace: namespace.to_owned(),
+            ..Sources::default()
+        };
         if wanted.is_empty() {
             return Ok(sources);
         }
         let keys = |resource: &'static str, names: &std::collections::BTreeSet<String>| {
-            names.iter().map(|name| Key::new(resource, namespace, name)).collect::<Vec<_>>()
+            names
+                .iter()
+                .map(|name| Key::new(resource, namespace, name))
+                .collect::<Vec<_>>()
         };
         let config_maps = keys("configmaps", &wanted.config_maps);
         let secrets = keys("secrets", &wanted.secrets);
-        let (config_maps, secrets) =
-            futures::try_join!(self.fetch_all(config_maps), self.fetch_all(secrets))?;
+        let (config_maps, secrets) = futures::try_join!(self.fetch_all(config_maps), self.fetch_all(secrets))?;
         for object in config_maps {
-            sources.config_maps.insert(object.metadata.name.clone(), object.typed()?);
+            sources
+                .config_maps
+                .insert(object.metadata.name.clone(), object.typed()?);
         }
         for object in secrets {
             sources.secrets.insert(object.metadata.name.clone(), object.typed()?);
@@ -149,7 +168,7 @@ impl Node {
     }
 }
 
-/// Whether a uid can name a directory.
+/// Whether a uid, or a container's name, can name a directory.
 pub fn is_uid(uid: &str) -> bool {
     !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

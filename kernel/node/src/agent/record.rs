@@ -5,7 +5,10 @@ use std::{
     fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
 };
 
 /// The largest record that is read. Bytes.
@@ -26,15 +29,39 @@ impl Record {
     /// pod runs, and the control plane knows the rest.
     ///
     /// # Errors
-    /// If the disk refuses.
+    /// If the disk refuses, or there is no such directory.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let aside = dir.join("record.json.tmp");
+        fs::rename(self.write_aside(dir)?, dir.join("record.json"))
+    }
+
+    /// Writes it if there is none yet.
+    ///
+    /// # Errors
+    /// As [`Record::write`].
+    pub fn write_first(&self, dir: &Path) -> io::Result<()> {
+        let aside = self.write_aside(dir)?;
+        let linked = fs::hard_link(&aside, dir.join("record.json"));
+        fs::remove_file(aside)?;
+        match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_aside(&self, dir: &Path) -> io::Result<PathBuf> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let aside = dir.join(format!("record.json.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)?;
         let mut file = io::BufWriter::new(file);
         serde_json::to_writer(&mut file, self)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        fs::rename(&aside, dir.join("record.json"))
+        Ok(aside)
     }
 
     /// Reads it back; none if there is none that makes sense.
@@ -100,10 +127,14 @@ mod tests {
     async fn records_come_back_and_forgotten_pods_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let pod = dir.path().join("u1");
-        let mut record = Record { manifests: vec!["sha256:0".into()], ..Record::default() };
+        let mut record = Record {
+            manifests: vec!["sha256:0".into()],
+            ..Record::default()
+        };
         record.pod.metadata.name = Some("web".into());
         fs::create_dir(&pod).unwrap();
-        record.write(&pod).unwrap();
+        record.write_first(&pod).unwrap();
+        Record::default().write_first(&pod).unwrap();
         assert_eq!(Record::read(&pod).unwrap().pod.metadata.name.as_deref(), Some("web"));
 
         let records = Records::start().unwrap();

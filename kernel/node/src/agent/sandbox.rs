@@ -1,9 +1,5 @@
 //! A pod's sandbox: its address, its network, its directory and its shim; made together, and taken away together.
-use super::{
-    node::Node,
-    record::Record,
-    table::Input,
-};
+use super::{node::Node, record::Record, table::Input};
 use crate::{
     net,
     pod::volumes,
@@ -44,11 +40,20 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         // It was there before: what its shim held may still be.
         clear_remains(node, uid).await.map_err(|error| error.to_string())?;
     }
-    let host_network = desired.pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+    let tt = std::time::Instant::now();
+    let host_network = desired
+        .pod
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.host_network == Some(true));
     if host_network && node.config.rootless {
         return Err("hostNetwork needs root".to_owned());
     }
-    let address = if host_network { node_v4(node) } else { node.addresses.lock().claim(uid).map_err(|e| e.to_string())? };
+    let address = if host_network {
+        node_v4(node)
+    } else {
+        node.addresses.lock().claim(uid).map_err(|e| e.to_string())?
+    };
     prepare_dir(node, desired, address).map_err(|error| format!("{}: {error}", dir.display()))?;
     if !node.config.rootless {
         volumes::set_up_memory(&desired.pod, &node.volumes_dir(uid)).map_err(|error| error.message)?;
@@ -60,18 +65,35 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         cgroup: (!node.config.rootless).then(|| node.cgroup(uid)),
         sysctls: sysctls(desired),
     };
+    eprintln!("T dir {:?}", tt.elapsed());
     let shim_dir = node.shim_dir(uid);
-    let info = runtime::launch(&node.config.shim, &shim_dir, &spec).await.map_err(|error| error.to_string())?;
+    let info = runtime::launch(&node.config.shim, &shim_dir, &spec)
+        .await
+        .map_err(|error| error.to_string())?;
+    eprintln!("T launch {:?}", tt.elapsed());
     let wire = async {
         if node.config.rootless || host_network {
             return Ok(());
         }
-        let namespace = fs::File::open(format!("/proc/{}/ns/net", info.pid)).map_err(|e| format!("the shim is gone: {e}"))?;
-        node.wire(uid, address).connect(namespace).await.map_err(|error| error.to_string())
+        let namespace =
+            fs::File::open(format!("/proc/{}/ns/net", info.pid)).map_err(|e| format!("the shim is gone: {e}"))?;
+        node.wire(uid, address)
+            .connect(namespace)
+            .await
+            .map_err(|error| error.to_string())
     };
-    let link = async { connect(node, uid, &shim_dir).await.map_err(|error| format!("the pod's shim: {error}")) };
+    let link = async {
+        connect(node, uid, &shim_dir)
+            .await
+            .map_err(|error| format!("the pod's shim: {error}"))
+    };
+    let wire = async { let r = wire.await; eprintln!("T wire {:?}", tt.elapsed()); r };
+    let link = async { let r = link.await; eprintln!("T link {:?}", tt.elapsed()); r };
     let (link, ()) = futures::try_join!(link, wire)?;
-    let _ = node.inputs.send(Input::Linked { uid: uid.clone(), link: link.0 });
+    let _ = node.inputs.send(Input::Linked {
+        uid: uid.clone(),
+        link: link.0,
+    });
     Ok(address.to_string())
 }
 
@@ -81,7 +103,10 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
 /// If nobody answers.
 pub async fn connect(node: &Arc<Node>, uid: &str, dir: &Path) -> io::Result<(Link, Vec<sampan_shim::ContainerState>)> {
     let (inputs, of) = (node.inputs.clone(), uid.to_owned());
-    Link::connect(dir, move |heard| drop(inputs.send(Input::Heard { uid: of.clone(), heard }))).await
+    Link::connect(dir, move |heard| {
+        drop(inputs.send(Input::Heard { uid: of.clone(), heard }))
+    })
+    .await
 }
 
 /// With `hostNetwork` a pod has the node's address.
@@ -96,16 +121,25 @@ fn node_v4(node: &Node) -> Ipv4Addr {
 fn prepare_dir(node: &Node, desired: &Desired, address: Ipv4Addr) -> io::Result<()> {
     let dir = node.pod_dir(&desired.uid);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-    if !dir.join("record.json").exists() {
-        Record { pod: (*desired.pod).clone(), ..Record::default() }.write(&dir)?;
-    }
+    let record = Record {
+        pod: (*desired.pod).clone(),
+        ..Record::default()
+    };
+    record.write_first(&dir)?;
     net::write_files(&desired.pod, address, &node.etc_dir(&desired.uid))
 }
 
 fn sysctls(desired: &Desired) -> std::collections::BTreeMap<String, String> {
-    let context = desired.pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    let context = desired
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.as_ref());
     let list = context.and_then(|context| context.sysctls.as_ref());
-    list.into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect()
+    list.into_iter()
+        .flatten()
+        .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
+        .collect()
 }
 
 /// Takes it away, and reports. It is gone whatever went wrong: what was left is swept when the agent starts again.
@@ -142,7 +176,9 @@ pub async fn clear_remains(node: &Arc<Node>, uid: &str) -> io::Result<()> {
             return remove_dirs(&node, uid);
         }
         sampan_shim::sweep_cgroups(&node.cgroup(uid))?;
-        node.wire(uid, Ipv4Addr::UNSPECIFIED).disconnect().map_err(io::Error::other)?;
+        node.wire(uid, Ipv4Addr::UNSPECIFIED)
+            .disconnect()
+            .map_err(io::Error::other)?;
         remove_dirs(&node, uid)
     };
     spawn_blocking(work).await.map_err(io::Error::other)?
@@ -161,7 +197,10 @@ fn end_shim(info: sampan_shim::ShimInfo) -> io::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, format!("the shim {} does not end", info.pid)))
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the shim {} does not end", info.pid),
+    ))
 }
 
 fn remove_dirs(node: &Node, uid: &str) -> io::Result<()> {

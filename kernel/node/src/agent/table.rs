@@ -23,13 +23,25 @@ use tokio::sync::{mpsc, oneshot};
 pub enum Input {
     /// Of the pods that are wanted here.
     Change(Change),
-    Report { uid: String, report: Report },
+    Report {
+        uid: String,
+        report: Report,
+    },
     /// A pod's shim can be talked to.
-    Linked { uid: String, link: Link },
+    Linked {
+        uid: String,
+        link: Link,
+    },
     /// A pod's shim says something.
-    Heard { uid: String, heard: runtime::Heard },
+    Heard {
+        uid: String,
+        heard: runtime::Heard,
+    },
     /// The node is to end all of its pods.
-    LetGo { grace: Millis, done: oneshot::Sender<()> },
+    LetGo {
+        grace: Millis,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A pod of this node.
@@ -44,7 +56,13 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(desired: Desired, actual: Actual, link: Option<Link>) -> Self {
-        Entry { desired, actual, link, shown: None, wake_at: None }
+        Entry {
+            desired,
+            actual,
+            link,
+            shown: None,
+            wake_at: None,
+        }
     }
 }
 
@@ -59,7 +77,12 @@ pub struct Table {
 
 impl Table {
     pub fn new(node: Arc<Node>, inputs: mpsc::UnboundedReceiver<Input>, pods: HashMap<String, Entry>) -> Self {
-        Table { node, inputs, pods, letting_go: None }
+        Table {
+            node,
+            inputs,
+            pods,
+            letting_go: None,
+        }
     }
 
     /// Runs until nobody can tell it anything.
@@ -128,8 +151,13 @@ impl Table {
     fn seen(&mut self, pod: Pod) {
         let desired = Desired::new(Arc::new(pod));
         let uid = desired.uid.clone();
-        if !is_uid(&uid) {
-            return tracing::warn!(pod = desired.name, uid, "a pod's uid is none");
+        // They become names of files.
+        if !is_uid(&uid) || !desired.containers.iter().all(|spec| is_uid(&spec.name)) {
+            return tracing::warn!(
+                pod = desired.name,
+                uid,
+                "a pod's uid or the name of a container is none"
+            );
         }
         let now = self.node.clock.now();
         match self.pods.get_mut(&uid) {
@@ -221,8 +249,15 @@ impl Table {
         let now = self.node.clock.now();
         for action in actions {
             match action {
-                Action::Event { container, warning, reason, message } => {
-                    self.node.writer.event(event(&entry.desired, container, warning, reason, message, now));
+                Action::Event {
+                    container,
+                    warning,
+                    reason,
+                    message,
+                } => {
+                    self.node
+                        .writer
+                        .event(event(&entry.desired, container, warning, reason, message, now));
                 }
                 action => act::perform(&self.node, entry, action),
             }
@@ -237,16 +272,36 @@ impl Table {
         if entry.shown.as_ref() == Some(&status) {
             return;
         }
-        self.node.views.set(&desired.namespace, &desired.name, view(desired, &entry.actual));
+        self.node
+            .views
+            .set(&desired.namespace, &desired.name, view(desired, &entry.actual));
         let manifests = self.node.images.used_by(uid).iter().map(ToString::to_string).collect();
-        let pod = Pod { status: Some(status.clone()), ..(*desired.pod).clone() };
-        self.node.records.write(self.node.pod_dir(uid), Record { pod, manifests });
-        let shutdown = entry.actual.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::NodeShutdown);
+        let pod = Pod {
+            status: Some(status.clone()),
+            ..(*desired.pod).clone()
+        };
+        self.node
+            .records
+            .write(self.node.pod_dir(uid), Record { pod, manifests });
+        let shutdown = entry
+            .actual
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.cause == StopCause::NodeShutdown);
         // Of pods that are not wanted any more, or not less for the node's going, nobody needs to hear.
         if !shutdown && desired.deletion != Deletion::Gone {
             let phase = |status: &PodStatus| status.phase.clone();
-            let pending = entry.shown.as_ref().is_none_or(|shown| phase(shown).as_deref() == Some("Pending"));
-            let urgent = !pending || phase(&status).as_deref() != Some("Pending");
+            let pending = entry
+                .shown
+                .as_ref()
+                .is_none_or(|shown| phase(shown).as_deref() == Some("Pending"));
+            // What is being started will be something else in a moment.
+            let starting = entry
+                .actual
+                .containers
+                .iter()
+                .any(|container| matches!(container.state, State::Starting(_)));
+            let urgent = !(starting || pending && phase(&status).as_deref() == Some("Pending"));
             if let Some(kind) = kinds::of_resource("pods") {
                 let mut object = Object::new(kind, &desired.namespace, &desired.name).with_field("status", &status);
                 object.metadata.uid = uid.to_owned();
@@ -271,7 +326,11 @@ fn event(
     at: Millis,
 ) -> PodEvent {
     let field_path = container.and_then(|index| desired.containers.get(index)).map(|spec| {
-        let list = if spec.role == Role::Main { "containers" } else { "initContainers" };
+        let list = if spec.role == Role::Main {
+            "containers"
+        } else {
+            "initContainers"
+        };
         format!("spec.{list}{{{}}}", spec.name)
     });
     PodEvent {
@@ -287,16 +346,23 @@ fn event(
 }
 
 fn view(desired: &Desired, actual: &Actual) -> View {
-    let containers = desired.containers.iter().zip(&actual.containers).map(|(spec, container)| ContainerView {
-        name: spec.name.clone(),
-        attempt: container.attempt,
-        ran: container.ran,
-        alive: container.state.is_alive(),
-        waits: match &container.state {
-            State::Waiting(waiting) if waiting.reason.is_empty() => "ContainerCreating".to_owned(),
-            State::Waiting(waiting) => waiting.reason.clone(),
-            _ => String::new(),
-        },
-    });
-    View { uid: desired.uid.clone(), containers: containers.collect() }
+    let containers = desired
+        .containers
+        .iter()
+        .zip(&actual.containers)
+        .map(|(spec, container)| ContainerView {
+            name: spec.name.clone(),
+            attempt: container.attempt,
+            ran: container.ran,
+            alive: container.state.is_alive(),
+            waits: match &container.state {
+                State::Waiting(waiting) if waiting.reason.is_empty() => "ContainerCreating".to_owned(),
+                State::Waiting(waiting) => waiting.reason.clone(),
+                _ => String::new(),
+            },
+        });
+    View {
+        uid: desired.uid.clone(),
+        containers: containers.collect(),
+    }
 }

@@ -1,5 +1,5 @@
 //! Wasm containers: the pod's shim runs `sampan __wasm`, a process of its own that runs the one component.
-use super::start::{Making, shim_limits};
+use super::making::{Making, shim_limits};
 use crate::pod::{
     ConfigError, command, env,
     limits::Limits,
@@ -34,18 +34,23 @@ pub fn spec(
 ) -> Result<ContainerSpec, ConfigError> {
     let node = &making.node;
     let name = making.container.name.clone();
-    let mounts = volumes::mounts(&making.container, places, variables)?.into_iter().map(|mount| Mount {
-        host: mount.source,
-        guest: mount.target,
-        readonly: mount.read_only,
-    });
+    let mounts = volumes::mounts(&making.container, places, variables)?
+        .into_iter()
+        .map(|mount| Mount {
+            host: mount.source,
+            guest: mount.target,
+            readonly: mount.read_only,
+        });
     let runner = WorkloadSpec {
         digest: digest_of(&module),
         module,
         cache: Some(node.config.cache.clone()),
         // A component has no program to name: what the pod calls command and args are all arguments.
         args: command::arguments(&making.container, (&[], &[]), variables),
-        env: variables.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        env: variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
         mounts: mounts.collect(),
         memory_limit: limits.memory,
         listen: listen(&making.container, &making.facts.pod_ip, node.config.rootless),
@@ -87,13 +92,23 @@ pub fn digest_of(module: &Path) -> Option<String> {
 /// Where it serves: on all addresses of the pod's network, or on the pod's own where it shares the node's.
 fn listen(container: &Container, pod_ip: &str, rootless: bool) -> Vec<SocketAddr> {
     let tcp = |protocol: Option<&str>| matches!(protocol, None | Some("" | "TCP"));
-    let named = container.ports.iter().flatten().filter(|port| tcp(port.protocol.as_deref()));
-    let mut ports: Vec<u16> = named.filter_map(|port| u16::try_from(port.container_port).ok()).collect();
+    let named = container
+        .ports
+        .iter()
+        .flatten()
+        .filter(|port| tcp(port.protocol.as_deref()));
+    let mut ports: Vec<u16> = named
+        .filter_map(|port| u16::try_from(port.container_port).ok())
+        .collect();
     if ports.is_empty() {
         ports.push(PORT);
     }
     let own = pod_ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let address = if rootless { own } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    let address = if rootless {
+        own
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
     ports.into_iter().map(|port| SocketAddr::new(address, port)).collect()
 }
 
@@ -106,7 +121,11 @@ mod tests {
     fn served_on_the_containers_ports() {
         let of = |ports: serde_json::Value, rootless| {
             let container = serde_json::from_value(json!({"name": "c", "ports": ports})).unwrap();
-            listen(&container, "127.5.6.7", rootless).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            listen(&container, "127.5.6.7", rootless)
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let ports = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 8000}, {"containerPort": 8001}]);
         assert_eq!(of(ports, false), "0.0.0.0:8000 0.0.0.0:8001");
@@ -116,7 +135,10 @@ mod tests {
     #[test]
     fn files_of_the_store_are_known_by_name() {
         let hex = "0".repeat(64);
-        assert_eq!(digest_of(Path::new(&format!("/x/blobs/sha256/{hex}"))), Some(format!("sha256:{hex}")));
+        assert_eq!(
+            digest_of(Path::new(&format!("/x/blobs/sha256/{hex}"))),
+            Some(format!("sha256:{hex}"))
+        );
         assert_eq!(digest_of(Path::new(&format!("/x/modules/{hex}"))), None);
         assert_eq!(digest_of(Path::new("/x/blobs/module.wasm")), None);
     }

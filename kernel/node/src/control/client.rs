@@ -31,11 +31,15 @@ impl ControlPlane {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
-        Ok(ControlPlane { channel: endpoint.connect_lazy() })
+        Ok(ControlPlane {
+            channel: endpoint.connect_lazy(),
+        })
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {
-        ObjectsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
+        ObjectsClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
     }
 
     pub fn nodes(&self) -> NodesClient<Channel> {
@@ -47,7 +51,10 @@ impl ControlPlane {
     /// # Errors
     /// What the control plane says, or that it is away.
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, ApiError> {
-        let mut request = tonic::Request::new(rpc::GetRequest { key: Some(key.into()), stale: false });
+        let mut request = tonic::Request::new(rpc::GetRequest {
+            key: Some(key.into()),
+            stale: false,
+        });
         request.set_timeout(Duration::from_secs(5));
         match self.objects().get(request).await {
             Ok(found) => found.into_inner().object().map(Some),
@@ -64,9 +71,17 @@ impl ControlPlane {
     /// That of all of them: the control plane is away, or does not let this node.
     pub async fn commit(&self, plans: &[Plan]) -> Result<Vec<Result<(), ApiError>>, ApiError> {
         let plans = plans.iter().map(rpc::Plan::from).collect();
-        let mut request = tonic::Request::new(rpc::CommitRequest { plans, idempotency_key: String::new() });
+        let mut request = tonic::Request::new(rpc::CommitRequest {
+            plans,
+            idempotency_key: String::new(),
+        });
         request.set_timeout(Duration::from_secs(30));
-        let response = self.objects().commit(request).await.map_err(ApiError::from)?.into_inner();
+        let response = self
+            .objects()
+            .commit(request)
+            .await
+            .map_err(ApiError::from)?
+            .into_inner();
         let one = |result: rpc::PlanResult| match result.result {
             Some(rpc::plan_result::Result::Failure(failure)) => Err(ApiError::from(&failure)),
             _ => Ok(()),

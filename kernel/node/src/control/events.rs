@@ -39,7 +39,11 @@ struct Told {
 
 impl Ledger {
     pub(super) fn new(node: &str, salt: u64) -> Self {
-        Ledger { node: node.to_owned(), salt, told: HashMap::new() }
+        Ledger {
+            node: node.to_owned(),
+            salt,
+            told: HashMap::new(),
+        }
     }
 
     /// The write that tells it.
@@ -49,7 +53,10 @@ impl Ledger {
             self.told.clear();
             self.salt = self.salt.wrapping_add(1);
         }
-        let told = self.told.entry(name.clone()).or_insert(Told { count: 0, first: event.at });
+        let told = self.told.entry(name.clone()).or_insert(Told {
+            count: 0,
+            first: event.at,
+        });
         told.count += 1;
         let last = Timestamp::from_millis(event.at);
         let kind = kinds::of_resource("events");
@@ -58,11 +65,16 @@ impl Ledger {
             let patch = json!({"count": told.count, "lastTimestamp": last});
             return Write::new(key, Operation::Merge(patch)).into();
         }
-        let mut object = kind.map(|kind| Object::new(kind, &event.namespace, &name)).unwrap_or_default();
-        object.set_field("involvedObject", &json!({
-            "apiVersion": "v1", "kind": "Pod", "namespace": event.namespace, "name": event.pod, "uid": event.uid,
-            "fieldPath": event.field_path,
-        }));
+        let mut object = kind
+            .map(|kind| Object::new(kind, &event.namespace, &name))
+            .unwrap_or_default();
+        object.set_field(
+            "involvedObject",
+            &json!({
+                "apiVersion": "v1", "kind": "Pod", "namespace": event.namespace, "name": event.pod, "uid": event.uid,
+                "fieldPath": event.field_path,
+            }),
+        );
         object.set_field("type", if event.warning { "Warning" } else { "Normal" });
         object.set_field("reason", event.reason);
         object.set_field("message", &cut(&event.message));
@@ -106,10 +118,18 @@ mod tests {
             at: 1_772_366_400_000,
         };
         let first = ledger.plan(&event).writes.remove(0);
-        let Operation::Create(object) = &first.operation else { panic!("{first:?}") };
+        let Operation::Create(object) = &first.operation else {
+            panic!("{first:?}")
+        };
         let typed: k8s_openapi::api::core::v1::Event = object.typed().unwrap();
-        assert_eq!((typed.count, typed.reason.as_deref(), typed.type_.as_deref()), (Some(1), Some("BackOff"), Some("Warning")));
-        assert_eq!(typed.involved_object.field_path.as_deref(), Some("spec.containers{web}"));
+        assert_eq!(
+            (typed.count, typed.reason.as_deref(), typed.type_.as_deref()),
+            (Some(1), Some("BackOff"), Some("Warning"))
+        );
+        assert_eq!(
+            typed.involved_object.field_path.as_deref(),
+            Some("spec.containers{web}")
+        );
         event.at += 5000;
         let second = ledger.plan(&event).writes.remove(0);
         assert_eq!(second.key, first.key);

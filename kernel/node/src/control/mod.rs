@@ -25,7 +25,9 @@ impl Retry {
     async fn wait(&mut self) {
         let millis = (100_u64 << self.0.min(6)).min(5_000);
         self.0 += 1;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         let jitter = u64::from(now.subsec_nanos()) % (millis / 2 + 1);
         tokio::time::sleep(Duration::from_millis(millis * 3 / 4 + jitter)).await;
     }

@@ -59,8 +59,19 @@ impl Identity {
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": architecture,
         });
-        let pod_cidr = if config.rootless { String::new() } else { config.pod_cidr.clone() };
-        Identity { name: config.name.clone(), labels, pod_cidr, status, milli_cpu: cpus * 1000, memory }
+        let pod_cidr = if config.rootless {
+            String::new()
+        } else {
+            config.pod_cidr.clone()
+        };
+        Identity {
+            name: config.name.clone(),
+            labels,
+            pod_cidr,
+            status,
+            milli_cpu: cpus * 1000,
+            memory,
+        }
     }
 
     fn key(&self) -> Key {
@@ -77,9 +88,24 @@ impl Identity {
         };
         let mut status = self.status.clone();
         status["conditions"] = json!([
-            condition("MemoryPressure", false, "KubeletHasSufficientMemory", "the node has sufficient memory available"),
-            condition("DiskPressure", false, "KubeletHasNoDiskPressure", "the node has no disk pressure"),
-            condition("PIDPressure", false, "KubeletHasSufficientPID", "the node has sufficient PID available"),
+            condition(
+                "MemoryPressure",
+                false,
+                "KubeletHasSufficientMemory",
+                "the node has sufficient memory available"
+            ),
+            condition(
+                "DiskPressure",
+                false,
+                "KubeletHasNoDiskPressure",
+                "the node has no disk pressure"
+            ),
+            condition(
+                "PIDPressure",
+                false,
+                "KubeletHasSufficientPID",
+                "the node has sufficient PID available"
+            ),
             condition("Ready", true, "KubeletReady", "the agent is ready"),
         ]);
         status
@@ -130,7 +156,12 @@ async fn register(plane: &ControlPlane, identity: &Identity, since: u64) -> Resu
     object.set_field("spec", &identity.spec());
     object.set_field("status", &status);
     let one = |operation| Plan::from(Write::new(identity.key(), operation));
-    match plane.commit(&[one(Operation::Create(object))]).await?.into_iter().next() {
+    match plane
+        .commit(&[one(Operation::Create(object))])
+        .await?
+        .into_iter()
+        .next()
+    {
         Some(Err(error)) if error.reason == Reason::AlreadyExists => {
             let merge = json!({"metadata": {"labels": identity.labels}, "spec": identity.spec()});
             let plans = [one(Operation::Merge(merge)), one(Operation::MergeStatus(status))];
@@ -156,7 +187,10 @@ pub async fn keep_registered(plane: ControlPlane, identity: Identity, ready: tok
             }
         };
         if let Err(error) = result.await {
-            tracing::debug!(%error, "the node lost the control plane");
+            match error.reason {
+                Reason::Unavailable | Reason::Timeout => tracing::debug!(%error, "the control plane is away"),
+                _ => tracing::warn!(%error, "the control plane does not take this node"),
+            }
         }
         retry.wait().await;
     }
@@ -167,7 +201,11 @@ async fn beat(plane: &ControlPlane, node: &str) -> Result<(), ApiError> {
     let (beats, outbound) = mpsc::channel(1);
     let request = || rpc::HeartbeatRequest { node: node.to_owned() };
     let _ = beats.send(request()).await;
-    let mut answers = plane.nodes().heartbeat(ReceiverStream::new(outbound)).await?.into_inner();
+    let mut answers = plane
+        .nodes()
+        .heartbeat(ReceiverStream::new(outbound))
+        .await?
+        .into_inner();
     while let Some(answer) = answers.message().await? {
         let interval = Duration::from_millis(u64::from(answer.interval_ms).clamp(100, 60_000));
         tokio::time::sleep(interval).await;
@@ -208,7 +246,10 @@ async fn stay_ready(plane: &ControlPlane, identity: &Identity, since: u64) -> Re
 
 fn is_ready(status: &Value) -> bool {
     let conditions = status.get("conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ async fn watch_once(
     retry: &mut Retry,
     changes: &mpsc::Sender<Change>,
 ) -> Result<(), ApiError> {
-    let request = rpc::WatchRequest { selection: Some(selection.clone()), revision: *revision };
+    let request = rpc::WatchRequest {
+        selection: Some(selection.clone()),
+        revision: *revision,
+    };
     let mut stream = plane.objects().watch(request).await?.into_inner();
     // From the start: what is there comes first, and then a bookmark.
     let mut initial = (*revision == 0).then(HashSet::new);

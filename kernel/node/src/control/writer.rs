@@ -23,8 +23,15 @@ const BATCH: usize = 500;
 const MAX_EVENTS: usize = 2_000;
 
 enum Item {
-    Status { key: Key, object: Box<Object>, urgent: bool },
-    Delete { key: Key, uid: String },
+    Status {
+        key: Key,
+        object: Box<Object>,
+        urgent: bool,
+    },
+    Delete {
+        key: Key,
+        uid: String,
+    },
     Event(Box<PodEvent>),
     Flush(oneshot::Sender<()>),
 }
@@ -40,18 +47,34 @@ impl Writer {
     pub fn start(plane: ControlPlane, node: &str, salt: u64) -> Self {
         let (items, receiver) = mpsc::unbounded_channel();
         let ledger = Ledger::new(node, salt);
-        tokio::spawn(Task { plane, ledger, receiver, waiting: Waiting::default(), flushes: Vec::new() }.run());
+        tokio::spawn(
+            Task {
+                plane,
+                ledger,
+                receiver,
+                waiting: Waiting::default(),
+                flushes: Vec::new(),
+            }
+            .run(),
+        );
         Writer { items }
     }
 
     /// A pod's status, whole: `object` has its uid and its status.
     pub fn status(&self, key: Key, object: Object, urgent: bool) {
-        let _ = self.items.send(Item::Status { key, object: Box::new(object), urgent });
+        let _ = self.items.send(Item::Status {
+            key,
+            object: Box::new(object),
+            urgent,
+        });
     }
 
     /// The pod has ended: its object may go.
     pub fn delete(&self, key: Key, uid: &str) {
-        let _ = self.items.send(Item::Delete { key, uid: uid.to_owned() });
+        let _ = self.items.send(Item::Delete {
+            key,
+            uid: uid.to_owned(),
+        });
     }
 
     pub fn event(&self, event: PodEvent) {
@@ -105,19 +128,24 @@ impl Task {
     async fn run(mut self) {
         let mut retry = Retry::default();
         loop {
-            let due = self.waiting.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep_until(due) => {
-                    while let Ok(item) = self.receiver.try_recv() {
-                        self.take(item);
-                    }
-                    if self.send().await {
-                        retry.reset();
-                    } else {
-                        retry.wait().await;
-                    }
+            // A timer is a millisecond late; what is due is sent at once.
+            if self.waiting.due.is_some_and(|due| due <= Instant::now()) {
+                while let Ok(item) = self.receiver.try_recv() {
+                    self.take(item);
                 }
+                if self.send().await {
+                    retry.reset();
+                } else {
+                    retry.wait().await;
+                }
+                continue;
+            }
+            let due = self
+                .waiting
+                .due
+                .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
                 item = self.receiver.recv() => match item {
                     Some(item) => self.take(item),
                     None => return,
@@ -202,7 +230,12 @@ impl Task {
         }
         // After the last status of the same pod: only when no status waits any more.
         if self.waiting.statuses.is_empty() {
-            batch.extend(self.waiting.deletions.drain(..).map(|(key, uid)| About::Deletion(key, uid)));
+            batch.extend(
+                self.waiting
+                    .deletions
+                    .drain(..)
+                    .map(|(key, uid)| About::Deletion(key, uid)),
+            );
         }
         let room = BATCH.saturating_sub(batch.len()).min(self.waiting.events.len());
         batch.extend(self.waiting.events.drain(..room).map(About::Event));
@@ -215,7 +248,10 @@ impl Task {
         for about in batch {
             match about {
                 About::Status(key, object) => {
-                    self.waiting.statuses.entry(object.metadata.uid.clone()).or_insert((key, object));
+                    self.waiting
+                        .statuses
+                        .entry(object.metadata.uid.clone())
+                        .or_insert((key, object));
                 }
                 About::Deletion(key, uid) => self.waiting.deletions.push((key, uid)),
                 About::Event(event) => events.push_back(event),
@@ -227,11 +263,13 @@ impl Task {
 
     fn plan(&mut self, about: &About) -> Plan {
         match about {
-            About::Status(key, object) => {
-                Write::new(key.clone(), Operation::ReplaceStatus((**object).clone())).into()
-            }
+            About::Status(key, object) => Write::new(key.clone(), Operation::ReplaceStatus((**object).clone())).into(),
             About::Deletion(key, uid) => {
-                let deletion = Deletion { uid: uid.clone(), final_: true, ..Deletion::default() };
+                let deletion = Deletion {
+                    uid: uid.clone(),
+                    final_: true,
+                    ..Deletion::default()
+                };
                 Write::new(key.clone(), Operation::Delete(deletion)).into()
             }
             About::Event(event) => self.ledger.plan(event),

@@ -28,14 +28,21 @@ impl FromStr for PodCidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("the pod CIDR \"{text}\" is none: expected an IPv4 range of /8 to /29, as in 10.42.0.0/24");
+        let wrong =
+            || format!("the pod CIDR \"{text}\" is none: expected an IPv4 range of /8 to /29, as in 10.42.0.0/24");
         let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
         let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix.parse().ok().filter(|prefix| (8..=29).contains(prefix)).ok_or_else(wrong)?;
+        let prefix: u8 = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| (8..=29).contains(prefix))
+            .ok_or_else(wrong)?;
         let base = u32::from(address);
         if base & (u32::MAX >> prefix) != 0 {
             let base = Ipv4Addr::from(base & !(u32::MAX >> prefix));
-            return Err(format!("the pod CIDR \"{text}\" has bits after its prefix: did you mean {base}/{prefix}?"));
+            return Err(format!(
+                "the pod CIDR \"{text}\" has bits after its prefix: did you mean {base}/{prefix}?"
+            ));
         }
         Ok(PodCidr { base, prefix })
     }
@@ -66,7 +73,12 @@ pub struct AddressPool {
 impl AddressPool {
     /// From a range, or from the loopback where there is none.
     pub fn new(cidr: Option<PodCidr>) -> Self {
-        AddressPool { cidr, next: 0, by_pod: HashMap::new(), used: HashMap::new() }
+        AddressPool {
+            cidr,
+            next: 0,
+            by_pod: HashMap::new(),
+            used: HashMap::new(),
+        }
     }
 
     /// The pod's address: the one it has, else a free one.
@@ -81,7 +93,9 @@ impl AddressPool {
             Some(cidr) => self.free(cidr),
             None => self.free_loopback(uid),
         };
-        let range = self.cidr.map_or_else(|| "127.0.0.0/8".to_owned(), |cidr| cidr.to_string());
+        let range = self
+            .cidr
+            .map_or_else(|| "127.0.0.0/8".to_owned(), |cidr| cidr.to_string());
         let address = address.ok_or(NoAddress(range))?;
         self.keep(uid, address);
         Ok(address)
@@ -93,7 +107,10 @@ impl AddressPool {
         self.by_pod.insert(uid.to_owned(), address);
         self.used.insert(address, uid.to_owned());
         if let Some(cidr) = self.cidr {
-            self.next = self.next.max(u32::from(address).wrapping_sub(cidr.base)).min(cidr.size());
+            self.next = self
+                .next
+                .max(u32::from(address).wrapping_sub(cidr.base))
+                .min(cidr.size());
         }
     }
 
@@ -141,7 +158,9 @@ mod tests {
     #[test]
     fn each_pod_has_its_own_until_released_and_none_comes_back_at_once() {
         let mut pool = pool("10.42.0.0/29");
-        let first: Vec<String> = (0..5).map(|n| pool.claim(&n.to_string()).unwrap().to_string()).collect();
+        let first: Vec<String> = (0..5)
+            .map(|n| pool.claim(&n.to_string()).unwrap().to_string())
+            .collect();
         assert_eq!(first, ["10.42.0.2", "10.42.0.3", "10.42.0.4", "10.42.0.5", "10.42.0.6"]);
         assert_eq!(pool.claim("3").unwrap().to_string(), "10.42.0.5");
         assert!(pool.claim("x").unwrap_err().to_string().contains("10.42.0.0/29"));
@@ -177,11 +196,22 @@ mod tests {
 
     #[test]
     fn a_wrong_range_says_what_is_right() {
-        assert!("10.42.0.1/24".parse::<PodCidr>().unwrap_err().contains("did you mean 10.42.0.0/24?"));
+        assert!(
+            "10.42.0.1/24"
+                .parse::<PodCidr>()
+                .unwrap_err()
+                .contains("did you mean 10.42.0.0/24?")
+        );
         for wrong in ["10.42.0.0", "10.42.0.0/31", "fd00::/64", "x/24", ""] {
-            assert!(wrong.parse::<PodCidr>().unwrap_err().contains("as in 10.42.0.0/24"), "{wrong}");
+            assert!(
+                wrong.parse::<PodCidr>().unwrap_err().contains("as in 10.42.0.0/24"),
+                "{wrong}"
+            );
         }
         let cidr: PodCidr = "10.42.0.0/16".parse().unwrap();
-        assert_eq!((cidr.gateway().to_string(), cidr.to_string()), ("10.42.0.1".into(), "10.42.0.0/16".into()));
+        assert_eq!(
+            (cidr.gateway().to_string(), cidr.to_string()),
+            ("10.42.0.1".into(), "10.42.0.0/16".into())
+        );
     }
 }

@@ -4,9 +4,17 @@ use std::{fs, io, net::Ipv4Addr, path::Path};
 
 /// The pod's host name: as given, else its own, cut to what the kernel takes.
 pub fn hostname(pod: &Pod) -> String {
-    let given = pod.spec.as_ref().and_then(|spec| spec.hostname.clone()).filter(|name| !name.is_empty());
+    let given = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.hostname.clone())
+        .filter(|name| !name.is_empty());
     let name = given.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
-    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+    name.chars()
+        .take(63)
+        .collect::<String>()
+        .trim_end_matches(['-', '.'])
+        .to_owned()
 }
 
 /// Writes the three files into `dir`.
@@ -44,17 +52,30 @@ fn resolv_conf(spec: &PodSpec, of_node: &str) -> String {
         let loopback = server.is_some_and(|s| s.starts_with("127.") || s == "::1");
         !loopback && !line.trim_start().starts_with('#') && !line.trim().is_empty()
     };
-    let mut lines: Vec<String> =
-        if inherited { of_node.lines().filter(usable).map(str::to_owned).collect() } else { Vec::new() };
+    let mut lines: Vec<String> = if inherited {
+        of_node.lines().filter(usable).map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
     if let Some(config) = &spec.dns_config {
-        lines.extend(config.nameservers.iter().flatten().map(|server| format!("nameserver {server}")));
+        lines.extend(
+            config
+                .nameservers
+                .iter()
+                .flatten()
+                .map(|server| format!("nameserver {server}")),
+        );
         if let Some(searches) = config.searches.as_ref().filter(|searches| !searches.is_empty()) {
             lines.push(format!("search {}", searches.join(" ")));
         }
-        let options = config.options.iter().flatten().map(|option| match (&option.name, &option.value) {
-            (name, Some(value)) => format!("{}:{value}", name.as_deref().unwrap_or_default()),
-            (name, None) => name.clone().unwrap_or_default(),
-        });
+        let options = config
+            .options
+            .iter()
+            .flatten()
+            .map(|option| match (&option.name, &option.value) {
+                (name, Some(value)) => format!("{}:{value}", name.as_deref().unwrap_or_default()),
+                (name, None) => name.clone().unwrap_or_default(),
+            });
         let options: Vec<String> = options.collect();
         if !options.is_empty() {
             lines.push(format!("options {}", options.join(" ")));
@@ -94,8 +115,12 @@ mod tests {
     fn name_servers_of_the_node_or_of_the_pod() {
         let node = "# comment\nnameserver 127.0.0.53\nnameserver 192.0.2.53\nsearch example.org\n";
         let of = |spec: serde_json::Value| resolv_conf(&pod(spec).spec.unwrap(), node);
-        assert_eq!(of(json!({"containers": []})), "nameserver 192.0.2.53\nsearch example.org\n");
-        let config = json!({"nameservers": ["192.0.2.1"], "searches": ["a", "b"], "options": [{"name": "ndots", "value": "2"}]});
+        assert_eq!(
+            of(json!({"containers": []})),
+            "nameserver 192.0.2.53\nsearch example.org\n"
+        );
+        let config =
+            json!({"nameservers": ["192.0.2.1"], "searches": ["a", "b"], "options": [{"name": "ndots", "value": "2"}]});
         let own = of(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": config}));
         assert_eq!(own, "nameserver 192.0.2.1\nsearch a b\noptions ndots:2\n");
     }

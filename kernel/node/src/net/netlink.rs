@@ -60,14 +60,22 @@ impl Netlink {
         while !rest.is_empty() {
             let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+            let length = usize::try_from(answer.header.length)
+                .unwrap_or(usize::MAX)
+                .next_multiple_of(4);
             rest = rest.get(length.max(16)..).unwrap_or_default();
             if answer.header.sequence_number != self.sequence {
                 continue;
             }
             match answer.payload {
                 NetlinkPayload::Done(_) => return Ok(true),
-                NetlinkPayload::Error(error) => return if error.code.is_none() { Ok(true) } else { Err(error.to_io()) },
+                NetlinkPayload::Error(error) => {
+                    return if error.code.is_none() {
+                        Ok(true)
+                    } else {
+                        Err(error.to_io())
+                    };
+                }
                 NetlinkPayload::InnerMessage(message) => answers.push(message),
                 _ => {}
             }
@@ -146,8 +154,12 @@ impl Netlink {
         message.header.ifindex = index;
         message.header.state = NeighbourState::Permanent;
         message.header.kind = RouteType::Unicast;
-        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
+        message
+            .attributes
+            .push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+        message
+            .attributes
+            .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
         self.request(RouteNetlinkMessage::NewNeighbour(message), REPLACE)
     }
 
@@ -155,8 +167,12 @@ impl Netlink {
     pub(super) fn add_route(&mut self, index: u32, to: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
         let mut message = route(index, RouteScope::Link);
         message.header.destination_prefix_length = 32;
-        message.attributes.push(RouteAttribute::Destination(IpAddr::V4(to).into()));
-        message.attributes.push(RouteAttribute::PrefSource(IpAddr::V4(source).into()));
+        message
+            .attributes
+            .push(RouteAttribute::Destination(IpAddr::V4(to).into()));
+        message
+            .attributes
+            .push(RouteAttribute::PrefSource(IpAddr::V4(source).into()));
         self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
     }
 
@@ -164,7 +180,9 @@ impl Netlink {
     pub(super) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
         let mut message = route(index, RouteScope::Universe);
         message.header.flags = RouteFlags::Onlink;
-        message.attributes.push(RouteAttribute::Gateway(IpAddr::V4(gateway).into()));
+        message
+            .attributes
+            .push(RouteAttribute::Gateway(IpAddr::V4(gateway).into()));
         self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
     }
 }

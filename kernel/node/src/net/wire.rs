@@ -55,7 +55,12 @@ impl Wire {
 
     /// The name of the node's end: `sp` and a hash.
     pub fn name(&self) -> String {
-        let hex: String = self.hash("name").iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = self
+            .hash("name")
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("sp{hex}")
     }
 
@@ -91,14 +96,12 @@ impl Wire {
             // Left over by a pod sandbox that was not taken down in order.
             node.delete_link(index).step("remove a stale interface")?;
         }
-        node.request(RouteNetlinkMessage::NewLink(self.pair(&name, namespace)), CREATE).step("create its interfaces")?;
+        node.request(RouteNetlinkMessage::NewLink(self.pair(&name, namespace)), CREATE)
+            .step("create its interfaces")?;
         self.node_end(&mut node, &name)?;
-        rustix::thread::move_into_link_name_space(
-            namespace.as_fd(),
-            Some(rustix::thread::LinkNameSpaceType::Network),
-        )
-        .map_err(io::Error::from)
-        .step("enter its namespace")?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(rustix::thread::LinkNameSpaceType::Network))
+            .map_err(io::Error::from)
+            .step("enter its namespace")?;
         self.pod_end()
     }
 
@@ -106,7 +109,8 @@ impl Wire {
         let index = node.index_of(name).step("find its interface")?;
         node.set_alias(index, &self.alias()).step("mark its interface")?;
         node.add_address(index, self.node).step("set the node's address")?;
-        node.add_neighbour(index, self.address, self.hardware("pod")).step("set its neighbour")?;
+        node.add_neighbour(index, self.address, self.hardware("pod"))
+            .step("set its neighbour")?;
         node.add_route(index, self.address, self.node).step("set its route")?;
         // Packets from the pod may go on to others, whatever the node does elsewhere.
         fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "1").step("let it forward")
@@ -119,7 +123,8 @@ impl Wire {
         let index = pod.index_of("eth0").step("find eth0")?;
         pod.set_up(index).step("set eth0 up")?;
         pod.add_address(index, self.address).step("set its address")?;
-        pod.add_neighbour(index, GATEWAY, self.hardware("node")).step("set its gateway's neighbour")?;
+        pod.add_neighbour(index, GATEWAY, self.hardware("node"))
+            .step("set its gateway's neighbour")?;
         pod.add_default_route(index, GATEWAY).step("set its default route")
     }
 
@@ -139,7 +144,10 @@ impl Wire {
         node.header.flags = LinkFlags::Up;
         node.header.change_mask = LinkFlags::Up;
         let data = InfoData::Veth(InfoVeth::Peer(pod));
-        node.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]));
+        node.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(data),
+        ]));
         node
     }
 
@@ -162,7 +170,14 @@ impl Wire {
 
 fn alias_prefix(owner: &str) -> String {
     // The kernel keeps 255 bytes.
-    let tail: String = owner.chars().rev().take(180).collect::<Vec<_>>().into_iter().rev().collect();
+    let tail: String = owner
+        .chars()
+        .rev()
+        .take(180)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .collect();
     format!("sampan:{tail}:")
 }
 
@@ -190,7 +205,13 @@ pub fn mtu() -> u32 {
         let (name, destination) = (fields.next()?, fields.next()?);
         (destination == "00000000").then(|| name.to_owned())
     });
-    let of_link = |name: String| fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok();
+    let of_link = |name: String| {
+        fs::read_to_string(format!("/sys/class/net/{name}/mtu"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    };
     uplink.and_then(of_link).unwrap_or(1500)
 }
 
@@ -247,7 +268,13 @@ mod tests {
     fn wire(uid: &str, last: u8) -> Wire {
         let owner = format!("/test/{}", std::process::id());
         let node = Ipv4Addr::new(10, 201, 7, 1);
-        Wire { owner, uid: uid.into(), address: Ipv4Addr::new(10, 201, 7, last), node, mtu: 1400 }
+        Wire {
+            owner,
+            uid: uid.into(),
+            address: Ipv4Addr::new(10, 201, 7, last),
+            node,
+            mtu: 1400,
+        }
     }
 
     fn links() -> String {
@@ -267,19 +294,34 @@ mod tests {
         eprintln!("second wire up in {:?}", begun.elapsed());
 
         let receive = |socket: &UdpSocket| {
-            socket.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+            socket
+                .set_read_timeout(Some(std::time::Duration::from_secs(2)))
+                .unwrap();
             let mut buffer = [0; 16];
             let (length, from) = socket.recv_from(&mut buffer).unwrap();
             (buffer[..length].to_vec(), from.ip().to_string())
         };
         let at_b = b.inside(|| UdpSocket::bind("10.201.7.3:7001").unwrap());
-        a.inside(|| UdpSocket::bind("10.201.7.2:0").unwrap().send_to(b"from a", "10.201.7.3:7001").unwrap());
+        a.inside(|| {
+            UdpSocket::bind("10.201.7.2:0")
+                .unwrap()
+                .send_to(b"from a", "10.201.7.3:7001")
+                .unwrap()
+        });
         assert_eq!(receive(&at_b), (b"from a".to_vec(), "10.201.7.2".to_owned()));
-        UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"node", "10.201.7.3:7001").unwrap();
+        UdpSocket::bind("0.0.0.0:0")
+            .unwrap()
+            .send_to(b"node", "10.201.7.3:7001")
+            .unwrap();
         assert_eq!(receive(&at_b), (b"node".to_vec(), "10.201.7.1".to_owned()));
         let at_node = UdpSocket::bind("10.201.7.1:0").unwrap();
         let port = at_node.local_addr().unwrap().port();
-        b.inside(move || UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"up", ("10.201.7.1", port)).unwrap());
+        b.inside(move || {
+            UdpSocket::bind("0.0.0.0:0")
+                .unwrap()
+                .send_to(b"up", ("10.201.7.1", port))
+                .unwrap()
+        });
         assert_eq!(receive(&at_node).1, "10.201.7.3");
 
         assert!(links().contains(&wire_a.name()));

@@ -35,7 +35,10 @@ pub fn arguments(
 ) -> Vec<String> {
     let given = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
     let expanded = |list: Vec<String>| list.iter().map(|text| expand(text, variables)).collect::<Vec<_>>();
-    let (command, args) = (given(&container.command).map(expanded), given(&container.args).map(expanded));
+    let (command, args) = (
+        given(&container.command).map(expanded),
+        given(&container.args).map(expanded),
+    );
     match (command, args) {
         (Some(command), args) => command.into_iter().chain(args.into_iter().flatten()).collect(),
         (None, Some(args)) => entrypoint.iter().cloned().chain(args).collect(),

@@ -20,8 +20,14 @@ pub fn variables(
     let mut variables = BTreeMap::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
-        let maps = from.config_map_ref.iter().map(|source| sources.config_map(&source.name, source.optional));
-        let secrets = from.secret_ref.iter().map(|source| sources.secret(&source.name, source.optional));
+        let maps = from
+            .config_map_ref
+            .iter()
+            .map(|source| sources.config_map(&source.name, source.optional));
+        let secrets = from
+            .secret_ref
+            .iter()
+            .map(|source| sources.secret(&source.name, source.optional));
         for data in maps.chain(secrets) {
             for (key, value) in data?.into_iter().flatten() {
                 variables.insert(format!("{prefix}{key}"), text(value));
@@ -103,7 +109,10 @@ mod tests {
         container["name"] = json!("c");
         let container: core::Container = serde_json::from_value(container).unwrap();
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default"}})).unwrap();
-        let facts = Facts { pod_ip: "10.42.0.2".into(), ..Facts::default() };
+        let facts = Facts {
+            pod_ip: "10.42.0.2".into(),
+            ..Facts::default()
+        };
         variables(&pod, &container, &facts, &sources()).map_err(|error| error.message)
     }
 
@@ -125,16 +134,25 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let key = |name: &str, key: &str| json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}]});
-        assert_eq!(run(key("conf", "colour")).unwrap_err(), "couldn't find key colour in ConfigMap default/conf");
+        assert_eq!(
+            run(key("conf", "colour")).unwrap_err(),
+            "couldn't find key colour in ConfigMap default/conf"
+        );
         assert_eq!(run(key("none", "colour")).unwrap_err(), "configmap \"none\" not found");
-        assert_eq!(run(json!({"envFrom": [{"secretRef": {"name": "s"}}]})).unwrap_err(), "secret \"s\" not found");
+        assert_eq!(
+            run(json!({"envFrom": [{"secretRef": {"name": "s"}}]})).unwrap_err(),
+            "secret \"s\" not found"
+        );
     }
 
     #[test]
     fn the_pod_is_above_the_image() {
         let image = ["PATH=/app".to_owned(), "A=image".to_owned()];
         let variables = BTreeMap::from([("A".to_owned(), "pod".to_owned())]);
-        assert_eq!(environment(&image, &variables, "web"), ["A=pod", "HOSTNAME=web", "PATH=/app"]);
+        assert_eq!(
+            environment(&image, &variables, "web"),
+            ["A=pod", "HOSTNAME=web", "PATH=/app"]
+        );
         assert!(environment(&[], &variables, "web")[2].starts_with("PATH=/usr/local/sbin:"));
     }
 }

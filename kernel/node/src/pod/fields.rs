@@ -29,7 +29,9 @@ pub fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, ConfigError
         "metadata.labels" => listed(metadata.labels.as_ref()),
         "metadata.annotations" => listed(metadata.annotations.as_ref()),
         "spec.nodeName" => spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
-        "spec.serviceAccountName" => spec.and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into()),
+        "spec.serviceAccountName" => spec
+            .and_then(|s| s.service_account_name.clone())
+            .unwrap_or_else(|| "default".into()),
         "status.podIP" | "status.podIPs" => facts.pod_ip.clone(),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
         _ => return Err(unknown(path)),
@@ -46,7 +48,11 @@ fn unknown(path: &str) -> ConfigError {
 
 /// `key="value"`, one a line, as Kubernetes writes them.
 fn listed(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let lines: Vec<String> = map
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -63,7 +69,10 @@ pub fn resource(
     let spec = pod.spec.as_ref();
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => spec.and_then(|spec| {
-            spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
+            spec.containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten())
+                .find(|c| c.name == name)
         }),
         None => own,
     };
@@ -79,7 +88,12 @@ pub fn resource(
         "requests" => find(&resources.requests).or_else(|| find(&resources.limits)),
         _ => return Err(wrong_resource(&selector.resource)),
     };
-    let divisor = selector.divisor.as_ref().map(|q| q.0.as_str()).filter(|q| !q.is_empty() && *q != "0").unwrap_or("1");
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .map(|q| q.0.as_str())
+        .filter(|q| !q.is_empty() && *q != "0")
+        .unwrap_or("1");
     let amount = match (name, quantity, kind) {
         (_, Some(quantity), _) => scaled(name, &quantity.0)?,
         ("cpu", None, "limits") => facts.node_milli_cpu,
@@ -92,13 +106,18 @@ pub fn resource(
 }
 
 fn wrong_resource(resource: &str) -> ConfigError {
-    let message = format!("unsupported resource \"{resource}\": expected limits or requests of cpu, memory or ephemeral-storage");
+    let message =
+        format!("unsupported resource \"{resource}\": expected limits or requests of cpu, memory or ephemeral-storage");
     ConfigError::config(message)
 }
 
 /// CPU in thousandths, all else in units.
 fn scaled(name: &str, text: &str) -> Result<u64, ConfigError> {
-    let value = if name == "cpu" { quantity::millis(text) } else { quantity::units(text) };
+    let value = if name == "cpu" {
+        quantity::millis(text)
+    } else {
+        quantity::units(text)
+    };
     let value = value.map_err(|error| ConfigError::config(error.to_string()))?;
     Ok(u64::try_from(value).unwrap_or(0))
 }
@@ -117,7 +136,12 @@ mod tests {
     }
 
     fn facts() -> Facts {
-        Facts { pod_ip: "10.42.0.2".into(), host_ip: "192.0.2.1".into(), node_milli_cpu: 2000, node_memory: 1 << 30 }
+        Facts {
+            pod_ip: "10.42.0.2".into(),
+            host_ip: "192.0.2.1".into(),
+            node_milli_cpu: 2000,
+            node_memory: 1 << 30,
+        }
     }
 
     #[test]
@@ -127,8 +151,16 @@ mod tests {
         assert_eq!(get("metadata.labels['app']"), "web");
         assert_eq!(get("metadata.labels['none']"), "");
         assert_eq!(get("metadata.labels"), "app=\"web\"\ntier=\"a\\\"b\"");
-        assert_eq!((get("status.podIP"), get("status.hostIP"), get("spec.nodeName")), ("10.42.0.2".into(), "192.0.2.1".into(), "n1".into()));
-        assert!(field(&pod(), &facts(), "spec.replicas").unwrap_err().message.contains("metadata.name"));
+        assert_eq!(
+            (get("status.podIP"), get("status.hostIP"), get("spec.nodeName")),
+            ("10.42.0.2".into(), "192.0.2.1".into(), "n1".into())
+        );
+        assert!(
+            field(&pod(), &facts(), "spec.replicas")
+                .unwrap_err()
+                .message
+                .contains("metadata.name")
+        );
     }
 
     #[test]

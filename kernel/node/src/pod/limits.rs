@@ -23,11 +23,18 @@ pub struct Limits {
 /// Where a quantity is none.
 pub fn limits(pod: &Pod, container: &core::Container, node_memory: u64) -> Result<Limits, ConfigError> {
     let resources = container.resources.clone().unwrap_or_default();
-    let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+    let (limits, requests) = (
+        resources.limits.unwrap_or_default(),
+        resources.requests.unwrap_or_default(),
+    );
     let read = |name: &str, own: &std::collections::BTreeMap<_, _>| -> Result<Option<u64>, ConfigError> {
         let Some(quantity) = own.get(name) else { return Ok(None) };
         let quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity = quantity;
-        let value = if name == "cpu" { quantity::millis(&quantity.0) } else { quantity::units(&quantity.0) };
+        let value = if name == "cpu" {
+            quantity::millis(&quantity.0)
+        } else {
+            quantity::units(&quantity.0)
+        };
         let value = value.map_err(|e| ConfigError::config(format!("container {}: {name}: {e}", container.name)))?;
         Ok(u64::try_from(value).ok().filter(|value| *value > 0))
     };
@@ -44,7 +51,12 @@ pub fn limits(pod: &Pod, container: &core::Container, node_memory: u64) -> Resul
             (1000 - i32::try_from(share).unwrap_or(1000)).clamp(3, 999)
         }
     };
-    Ok(Limits { milli_cpu, requested_milli_cpu, memory, oom_score_adj })
+    Ok(Limits {
+        milli_cpu,
+        requested_milli_cpu,
+        memory,
+        oom_score_adj,
+    })
 }
 
 #[cfg(test)]
@@ -62,11 +74,30 @@ mod tests {
     #[test]
     fn limits_and_requests() {
         let limits = of(json!({"limits": {"cpu": "500m", "memory": "64Mi"}})).unwrap();
-        let all = Limits { milli_cpu: Some(500), requested_milli_cpu: 500, memory: Some(64 << 20), oom_score_adj: -997 };
+        let all = Limits {
+            milli_cpu: Some(500),
+            requested_milli_cpu: 500,
+            memory: Some(64 << 20),
+            oom_score_adj: -997,
+        };
         assert_eq!(limits, all);
         let burstable = of(json!({"requests": {"memory": "512Mi", "cpu": "100m"}})).unwrap();
-        assert_eq!((burstable.memory, burstable.requested_milli_cpu, burstable.oom_score_adj), (None, 100, 500));
-        assert_eq!(of(json!({})).unwrap(), Limits { oom_score_adj: 1000, ..Limits::default() });
-        assert!(of(json!({"limits": {"memory": "lots"}})).unwrap_err().message.contains("\"lots\" is no quantity"));
+        assert_eq!(
+            (burstable.memory, burstable.requested_milli_cpu, burstable.oom_score_adj),
+            (None, 100, 500)
+        );
+        assert_eq!(
+            of(json!({})).unwrap(),
+            Limits {
+                oom_score_adj: 1000,
+                ..Limits::default()
+            }
+        );
+        assert!(
+            of(json!({"limits": {"memory": "lots"}}))
+                .unwrap_err()
+                .message
+                .contains("\"lots\" is no quantity")
+        );
     }
 }

@@ -24,13 +24,19 @@ pub struct ConfigError {
 impl ConfigError {
     /// Something the pod names is missing or makes no sense.
     pub fn config(message: impl Into<String>) -> Self {
-        ConfigError { reason: "CreateContainerConfigError", message: message.into() }
+        ConfigError {
+            reason: "CreateContainerConfigError",
+            message: message.into(),
+        }
     }
 
     /// A volume cannot be had.
     pub fn mount(volume: &str, message: impl std::fmt::Display) -> Self {
         let message = format!("MountVolume.SetUp failed for volume \"{volume}\": {message}");
-        ConfigError { reason: "FailedMount", message }
+        ConfigError {
+            reason: "FailedMount",
+            message,
+        }
     }
 }
 

@@ -89,7 +89,11 @@ const ALL: [&str; 41] = [
 /// # Errors
 /// Where a user, a group or a capability makes no sense.
 pub fn rights(pod: &Pod, container: &core::Container) -> Result<Rights, ConfigError> {
-    let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.clone()).unwrap_or_default();
+    let of_pod = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.security_context.clone())
+        .unwrap_or_default();
     let own = container.security_context.clone().unwrap_or_default();
     let privileged = own.privileged == Some(true);
     let mut groups = Vec::new();
@@ -99,7 +103,9 @@ pub fn rights(pod: &Pod, container: &core::Container) -> Result<Rights, ConfigEr
     let profile = own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref());
     let unconfined = match profile.map(|profile| profile.type_.as_str()) {
         Some("Localhost") => {
-            return Err(ConfigError::config("seccompProfile Localhost is not supported: use RuntimeDefault or Unconfined"));
+            return Err(ConfigError::config(
+                "seccompProfile Localhost is not supported: use RuntimeDefault or Unconfined",
+            ));
         }
         kind => kind == Some("Unconfined") || privileged,
     };
@@ -108,7 +114,11 @@ pub fn rights(pod: &Pod, container: &core::Container) -> Result<Rights, ConfigEr
         group: id("runAsGroup", own.run_as_group.or(of_pod.run_as_group))?,
         groups,
         non_root: own.run_as_non_root.or(of_pod.run_as_non_root) == Some(true),
-        capabilities: if privileged { every() } else { capabilities(own.capabilities.as_ref())? },
+        capabilities: if privileged {
+            every()
+        } else {
+            capabilities(own.capabilities.as_ref())?
+        },
         privileged,
         no_new_privileges: own.allow_privilege_escalation == Some(false) && !privileged,
         read_only_root: own.read_only_root_filesystem == Some(true),
@@ -119,7 +129,8 @@ pub fn rights(pod: &Pod, container: &core::Container) -> Result<Rights, ConfigEr
 fn id(what: &str, value: Option<i64>) -> Result<Option<u32>, ConfigError> {
     let Some(value) = value else { return Ok(None) };
     let id = u32::try_from(value).ok().filter(|id| i32::try_from(*id).is_ok());
-    id.map(Some).ok_or_else(|| ConfigError::config(format!("{what} {value} is out of range: expected 0 to 2147483647")))
+    id.map(Some)
+        .ok_or_else(|| ConfigError::config(format!("{what} {value} is out of range: expected 0 to 2147483647")))
 }
 
 fn every() -> Vec<String> {
@@ -129,7 +140,12 @@ fn every() -> Vec<String> {
 /// The default ones, without those dropped, with those added.
 fn capabilities(asked: Option<&core::Capabilities>) -> Result<Vec<String>, ConfigError> {
     let mut set: BTreeSet<&str> = DEFAULT.into();
-    let lists = asked.map(|asked| (asked.drop.clone().unwrap_or_default(), asked.add.clone().unwrap_or_default()));
+    let lists = asked.map(|asked| {
+        (
+            asked.drop.clone().unwrap_or_default(),
+            asked.add.clone().unwrap_or_default(),
+        )
+    });
     let (drop, add) = lists.unwrap_or_default();
     for name in drop.iter().map(|name| name.to_ascii_uppercase()) {
         match name.as_str() {
@@ -183,18 +199,34 @@ mod tests {
 
     #[test]
     fn the_containers_context_is_above_the_pods() {
-        let rights = of(json!({"runAsUser": 1000, "fsGroup": 2000, "runAsNonRoot": true}), json!({"runAsUser": 5})).unwrap();
-        assert_eq!((rights.user, rights.groups.as_slice(), rights.non_root), (Some(5), [2000].as_slice(), true));
+        let rights = of(
+            json!({"runAsUser": 1000, "fsGroup": 2000, "runAsNonRoot": true}),
+            json!({"runAsUser": 5}),
+        )
+        .unwrap();
+        assert_eq!(
+            (rights.user, rights.groups.as_slice(), rights.non_root),
+            (Some(5), [2000].as_slice(), true)
+        );
         assert!(check_user(&rights, 5, "c").is_ok() && check_user(&rights, 0, "c").is_err());
         assert!(!rights.no_new_privileges && !rights.unconfined);
-        assert!(of(json!({"runAsUser": -1}), json!({})).unwrap_err().contains("runAsUser -1"));
+        assert!(
+            of(json!({"runAsUser": -1}), json!({}))
+                .unwrap_err()
+                .contains("runAsUser -1")
+        );
     }
 
     #[test]
     fn capabilities_are_added_and_dropped() {
-        let of = |drop: Value, add: Value| of(json!({}), json!({"capabilities": {"drop": drop, "add": add}})).map(|r| r.capabilities);
+        let of = |drop: Value, add: Value| {
+            of(json!({}), json!({"capabilities": {"drop": drop, "add": add}})).map(|r| r.capabilities)
+        };
         assert_eq!(of(json!([]), json!([])).unwrap(), DEFAULT);
-        assert_eq!(of(json!(["ALL"]), json!(["NET_BIND_SERVICE", "cap_sys_time"])).unwrap(), ["CAP_NET_BIND_SERVICE", "CAP_SYS_TIME"]);
+        assert_eq!(
+            of(json!(["ALL"]), json!(["NET_BIND_SERVICE", "cap_sys_time"])).unwrap(),
+            ["CAP_NET_BIND_SERVICE", "CAP_SYS_TIME"]
+        );
         assert_eq!(of(json!(["NET_RAW"]), json!([])).unwrap().len(), 13);
         assert_eq!(of(json!([]), json!(["ALL"])).unwrap().len(), 41);
         assert!(of(json!([]), json!(["FLY"])).unwrap_err().contains("\"FLY\""));
@@ -202,7 +234,11 @@ mod tests {
 
     #[test]
     fn privileged_has_it_all() {
-        let rights = of(json!({}), json!({"privileged": true, "allowPrivilegeEscalation": false})).unwrap();
+        let rights = of(
+            json!({}),
+            json!({"privileged": true, "allowPrivilegeEscalation": false}),
+        )
+        .unwrap();
         assert!(rights.privileged && rights.unconfined && !rights.no_new_privileges && rights.capabilities.len() == 41);
     }
 }

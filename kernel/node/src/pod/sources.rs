@@ -27,11 +27,23 @@ impl Wanted {
             wanted.environment(container);
         }
         for volume in spec.volumes.iter().flatten() {
-            wanted.config_maps.extend(volume.config_map.iter().map(|source| source.name.clone()));
-            wanted.secrets.extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()));
-            for part in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-                wanted.config_maps.extend(part.config_map.iter().map(|source| source.name.clone()));
-                wanted.secrets.extend(part.secret.iter().map(|source| source.name.clone()));
+            wanted
+                .config_maps
+                .extend(volume.config_map.iter().map(|source| source.name.clone()));
+            wanted
+                .secrets
+                .extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()));
+            for part in volume
+                .projected
+                .iter()
+                .flat_map(|projected| projected.sources.iter().flatten())
+            {
+                wanted
+                    .config_maps
+                    .extend(part.config_map.iter().map(|source| source.name.clone()));
+                wanted
+                    .secrets
+                    .extend(part.secret.iter().map(|source| source.name.clone()));
             }
         }
         wanted
@@ -39,12 +51,21 @@ impl Wanted {
 
     fn environment(&mut self, container: &core::Container) {
         for from in container.env_from.iter().flatten() {
-            self.config_maps.extend(from.config_map_ref.iter().map(|source| source.name.clone()));
-            self.secrets.extend(from.secret_ref.iter().map(|source| source.name.clone()));
+            self.config_maps
+                .extend(from.config_map_ref.iter().map(|source| source.name.clone()));
+            self.secrets
+                .extend(from.secret_ref.iter().map(|source| source.name.clone()));
         }
-        for from in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            self.config_maps.extend(from.config_map_key_ref.iter().map(|source| source.name.clone()));
-            self.secrets.extend(from.secret_key_ref.iter().map(|source| source.name.clone()));
+        for from in container
+            .env
+            .iter()
+            .flatten()
+            .filter_map(|variable| variable.value_from.as_ref())
+        {
+            self.config_maps
+                .extend(from.config_map_key_ref.iter().map(|source| source.name.clone()));
+            self.secrets
+                .extend(from.secret_key_ref.iter().map(|source| source.name.clone()));
         }
     }
 
@@ -62,9 +83,19 @@ impl Sources {
     /// # Errors
     /// Where it does not exist.
     pub fn config_map(&self, name: &str, optional: Option<bool>) -> Result<Option<Data>, ConfigError> {
-        let Some(map) = self.config_maps.get(name) else { return missing("configmap", name, optional) };
-        let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-        let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+        let Some(map) = self.config_maps.get(name) else {
+            return missing("configmap", name, optional);
+        };
+        let text = map
+            .data
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+        let binary = map
+            .binary_data
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.0.clone()));
         Ok(Some(text.chain(binary).collect()))
     }
 
@@ -73,9 +104,19 @@ impl Sources {
     /// # Errors
     /// Where it does not exist.
     pub fn secret(&self, name: &str, optional: Option<bool>) -> Result<Option<Data>, ConfigError> {
-        let Some(secret) = self.secrets.get(name) else { return missing("secret", name, optional) };
-        let binary = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
-        let text = secret.string_data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+        let Some(secret) = self.secrets.get(name) else {
+            return missing("secret", name, optional);
+        };
+        let binary = secret
+            .data
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.0.clone()));
+        let text = secret
+            .string_data
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
         Ok(Some(binary.chain(text).collect()))
     }
 
@@ -109,7 +150,10 @@ mod tests {
                 {"name": "p", "projected": {"sources": [{"configMap": {"name": "c5"}}, {"secret": {"name": "s4"}}]}}]}}))
         .unwrap();
         let wanted = Wanted::of(&pod);
-        assert_eq!(wanted.config_maps.into_iter().collect::<Vec<_>>(), ["c1", "c2", "c3", "c4", "c5"]);
+        assert_eq!(
+            wanted.config_maps.into_iter().collect::<Vec<_>>(),
+            ["c1", "c2", "c3", "c4", "c5"]
+        );
         assert_eq!(wanted.secrets.into_iter().collect::<Vec<_>>(), ["s1", "s2", "s3", "s4"]);
     }
 }

@@ -1,5 +1,8 @@
 //! The volumes of a pod: directories and files below its own, or on the node.
-use super::{ConfigError, Facts, Sources, fields, sources::Data};
+mod files;
+
+use super::{ConfigError, Facts, Sources};
+use files::{Files, files};
 use k8s_openapi::api::core::v1::{self as core, Pod};
 use std::{
     collections::BTreeMap,
@@ -20,9 +23,6 @@ pub struct Mount {
     pub target: String,
     pub read_only: bool,
 }
-
-/// Files of a volume: path below it, content, mode.
-type Files = Vec<(PathBuf, Vec<u8>, u32)>;
 
 /// Sets up what is not yet, below `dir`. What is there is left as it is: containers may be using it.
 ///
@@ -92,8 +92,14 @@ const SUPPORTED: &str = "emptyDir, hostPath, configMap, secret, downwardAPI or p
 /// What a volume is that is none of those supported.
 fn kind(volume: &core::Volume) -> String {
     let value = serde_json::to_value(volume).unwrap_or_default();
-    let kind = value.as_object().and_then(|map| map.keys().find(|key| *key != "name")).cloned();
-    kind.map_or_else(|| "it has no source".to_owned(), |kind| format!("volumes of type {kind} are not supported"))
+    let kind = value
+        .as_object()
+        .and_then(|map| map.keys().find(|key| *key != "name"))
+        .cloned();
+    kind.map_or_else(
+        || "it has no source".to_owned(),
+        |kind| format!("volumes of type {kind} are not supported"),
+    )
 }
 
 /// A path that stays where it is put.
@@ -114,10 +120,18 @@ fn empty_dir(
     match source.medium.as_deref().unwrap_or_default() {
         "" => {}
         "Memory" => {
-            let size = source.size_limit.as_ref().and_then(|limit| sampan_api::quantity::units(&limit.0).ok());
+            let size = source
+                .size_limit
+                .as_ref()
+                .and_then(|limit| sampan_api::quantity::units(&limit.0).ok());
             mount_memory(place, size).map_err(failed)?;
         }
-        other => return Err(ConfigError::mount(name, format!("unknown medium \"{other}\": expected \"\" or Memory"))),
+        other => {
+            return Err(ConfigError::mount(
+                name,
+                format!("unknown medium \"{other}\": expected \"\" or Memory"),
+            ));
+        }
     }
     let mode = if group.is_some() { 0o2777 } else { 0o777 };
     chown(place, None, group).map_err(failed)?;
@@ -125,7 +139,10 @@ fn empty_dir(
 }
 
 fn in_memory(volume: &core::Volume) -> bool {
-    volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"))
+    volume
+        .empty_dir
+        .as_ref()
+        .is_some_and(|source| source.medium.as_deref() == Some("Memory"))
 }
 
 /// Whether it is another filesystem than where it is. A reboot, or a kill between two steps, leaves a mere directory.
@@ -139,7 +156,13 @@ fn mount_memory(place: &Path, size: Option<i64>) -> io::Result<()> {
     use rustix::mount::{MountFlags, mount};
     let options = size.map(|size| format!("size={size}")).unwrap_or_default();
     let options = std::ffi::CString::new(options)?;
-    mount("tmpfs", place, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())?;
+    mount(
+        "tmpfs",
+        place,
+        "tmpfs",
+        MountFlags::NOSUID | MountFlags::NODEV,
+        options.as_c_str(),
+    )?;
     Ok(())
 }
 
@@ -163,12 +186,21 @@ fn host_path(name: &str, source: &core::HostPathVolumeSource) -> Result<PathBuf,
     let path = PathBuf::from(&source.path);
     let failed = |error: io::Error| ConfigError::mount(name, format!("{}: {error}", path.display()));
     if !path.is_absolute() {
-        return Err(ConfigError::mount(name, format!("hostPath \"{}\" must be absolute", source.path)));
+        return Err(ConfigError::mount(
+            name,
+            format!("hostPath \"{}\" must be absolute", source.path),
+        ));
     }
     let kind = source.type_.as_deref().unwrap_or_default();
     match kind {
         "DirectoryOrCreate" => fs::create_dir_all(&path).map_err(failed)?,
-        "FileOrCreate" => drop(fs::OpenOptions::new().append(true).create(true).open(&path).map_err(failed)?),
+        "FileOrCreate" => drop(
+            fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&path)
+                .map_err(failed)?,
+        ),
         _ => {}
     }
     let metadata = fs::metadata(&path).map_err(failed)?;
@@ -182,86 +214,14 @@ fn host_path(name: &str, source: &core::HostPathVolumeSource) -> Result<PathBuf,
         "BlockDevice" => found.is_block_device(),
         _ => true,
     };
-    if right { Ok(path) } else { Err(ConfigError::mount(name, format!("hostPath type check failed: {} is not a {kind}", path.display()))) }
-}
-
-/// The files of a volume that is made of objects; none if it is not.
-fn files(pod: &Pod, facts: &Facts, sources: &Sources, volume: &core::Volume) -> Result<Option<Files>, ConfigError> {
-    if let Some(source) = &volume.config_map {
-        let data = sources.config_map(&source.name, source.optional)?;
-        return pick(data, source.items.as_deref(), source.default_mode, source.optional).map(Some);
+    if right {
+        Ok(path)
+    } else {
+        Err(ConfigError::mount(
+            name,
+            format!("hostPath type check failed: {} is not a {kind}", path.display()),
+        ))
     }
-    if let Some(source) = &volume.secret {
-        let name = source.secret_name.as_deref().unwrap_or_default();
-        let data = sources.secret(name, source.optional)?;
-        return pick(data, source.items.as_deref(), source.default_mode, source.optional).map(Some);
-    }
-    if let Some(source) = &volume.downward_api {
-        return downward(pod, facts, source.items.as_deref(), source.default_mode).map(Some);
-    }
-    let Some(projected) = &volume.projected else { return Ok(None) };
-    let mut all = Files::new();
-    for part in projected.sources.iter().flatten() {
-        let mode = projected.default_mode;
-        if let Some(source) = &part.config_map {
-            let data = sources.config_map(&source.name, source.optional)?;
-            all.extend(pick(data, source.items.as_deref(), mode, source.optional)?);
-        } else if let Some(source) = &part.secret {
-            let data = sources.secret(&source.name, source.optional)?;
-            all.extend(pick(data, source.items.as_deref(), mode, source.optional)?);
-        } else if let Some(source) = &part.downward_api {
-            all.extend(downward(pod, facts, source.items.as_deref(), mode)?);
-        } else {
-            return Err(ConfigError::config("a projected source is not supported: use configMap, secret or downwardAPI"));
-        }
-    }
-    Ok(Some(all))
-}
-
-/// The keys that are wanted, as files.
-fn pick(
-    data: Option<Data>,
-    items: Option<&[core::KeyToPath]>,
-    default_mode: Option<i32>,
-    optional: Option<bool>,
-) -> Result<Files, ConfigError> {
-    let Some(mut data) = data else { return Ok(Files::new()) };
-    let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return data.into_iter().map(|(key, value)| file(&key, value, default_mode)).collect();
-    };
-    let mut files = Files::new();
-    for item in items {
-        match data.remove(&item.key) {
-            Some(value) => files.push(file(&item.path, value, item.mode.or(default_mode))?),
-            None if optional == Some(true) => {}
-            None => return Err(ConfigError::config(format!("references non-existent key: {}", item.key))),
-        }
-    }
-    Ok(files)
-}
-
-fn file(path: &str, content: Vec<u8>, mode: Option<i32>) -> Result<(PathBuf, Vec<u8>, u32), ConfigError> {
-    let wrong = || ConfigError::config(format!("the path \"{path}\" must be relative and without \"..\""));
-    let path = relative(path).ok_or_else(wrong)?.to_owned();
-    Ok((path, content, u32::try_from(mode.unwrap_or(0o644)).unwrap_or(0o644) & 0o777))
-}
-
-fn downward(
-    pod: &Pod,
-    facts: &Facts,
-    items: Option<&[core::DownwardAPIVolumeFile]>,
-    default_mode: Option<i32>,
-) -> Result<Files, ConfigError> {
-    let mut files = Files::new();
-    for item in items.unwrap_or_default() {
-        let value = match (&item.field_ref, &item.resource_field_ref) {
-            (Some(selector), _) => fields::field(pod, facts, &selector.field_path)?,
-            (None, Some(selector)) => fields::resource(pod, None, facts, selector)?,
-            (None, None) => return Err(ConfigError::config(format!("{} has neither fieldRef nor resourceFieldRef", item.path))),
-        };
-        files.push(file(&item.path, value.into_bytes(), item.mode.or(default_mode))?);
-    }
-    Ok(files)
 }
 
 fn write(dir: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
@@ -292,20 +252,33 @@ pub fn mounts(
     for mount in container.volume_mounts.iter().flatten() {
         let unknown = || ConfigError::config(format!("volumeMount \"{}\" names no volume of the pod", mount.name));
         let place = places.get(&mount.name).ok_or_else(unknown)?;
-        let expr = mount.sub_path_expr.as_ref().map(|text| super::command::expand(text, variables));
+        let expr = mount
+            .sub_path_expr
+            .as_ref()
+            .map(|text| super::command::expand(text, variables));
         let sub = expr.or_else(|| mount.sub_path.clone()).filter(|sub| !sub.is_empty());
         let source = match sub {
             None => place.clone(),
             Some(sub) => sub_path(place, &sub).map_err(|error| ConfigError {
                 reason: "CreateContainerConfigError",
-                message: format!("failed to prepare subPath \"{sub}\" of volume \"{}\": {error}", mount.name),
+                message: format!(
+                    "failed to prepare subPath \"{sub}\" of volume \"{}\": {error}",
+                    mount.name
+                ),
             })?,
         };
         if !mount.mount_path.starts_with('/') {
-            let message = format!("volumeMount \"{}\": mountPath \"{}\" must be absolute", mount.name, mount.mount_path);
+            let message = format!(
+                "volumeMount \"{}\": mountPath \"{}\" must be absolute",
+                mount.name, mount.mount_path
+            );
             return Err(ConfigError::config(message));
         }
-        mounts.push(Mount { source, target: mount.mount_path.clone(), read_only: mount.read_only == Some(true) });
+        mounts.push(Mount {
+            source,
+            target: mount.mount_path.clone(),
+            read_only: mount.read_only == Some(true),
+        });
     }
     Ok(mounts)
 }
@@ -316,7 +289,15 @@ fn sub_path(place: &Path, sub: &str) -> io::Result<PathBuf> {
     let flags = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut at = rustix::fs::openat(CWD, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     for part in sub.components() {
-        let open = || openat2(&at, part.as_os_str(), OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), flags);
+        let open = || {
+            openat2(
+                &at,
+                part.as_os_str(),
+                OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::empty(),
+                flags,
+            )
+        };
         at = match open() {
             Err(rustix::io::Errno::NOENT) => {
                 mkdirat(&at, part.as_os_str(), Mode::from_raw_mode(0o755))?;

@@ -1,7 +1,7 @@
 //! What a report changes.
 use super::{
-    Action, Actual, Desired, Ended, Exit, Image, Index, Millis, Pull, Report, Role, Sandbox, State, Step, Waiting, probe,
-    retry_delay,
+    Action, Actual, Desired, Ended, Exit, Image, Index, Millis, Pull, Report, Role, Sandbox, State, Step, Waiting,
+    probe, retry_delay,
 };
 
 /// Takes what a driver saw into `actual`. The answer holds what cannot wait for [`super::reconcile`]: events, and the stop
@@ -17,41 +17,62 @@ pub fn absorb(desired: &Desired, actual: &mut Actual, report: Report, now: Milli
         Report::ImageFailed { index, reason, message } => {
             image_failed(desired, actual, (index, reason, message), now, &mut step);
         }
-        Report::SandboxReady { ip } => {
-            actual.sandbox = Sandbox::Ready;
-            actual.ip = ip;
-            actual.trouble = None;
-            actual.sandbox_tries = 0;
-        }
-        Report::SandboxFailed { message } => {
-            let not_before = now + retry_delay(actual.sandbox_tries);
-            actual.sandbox_tries += 1;
-            actual.sandbox = Sandbox::Absent { not_before };
-            let message = format!("Failed to create pod sandbox: {message}");
-            step.event(None, true, "FailedCreatePodSandBox", message.clone());
-            actual.trouble = Some(message);
-        }
+        Report::SandboxReady { ip } => sandbox_ready(actual, ip),
+        Report::SandboxFailed { message } => sandbox_failed(actual, &message, now, &mut step),
         Report::SandboxLost => sandbox_lost(desired, actual, now, &mut step),
         Report::SandboxRemoved => {
             actual.sandbox = Sandbox::Removed;
             end_all(actual, now, "the pod was taken down");
         }
-        Report::Started { index, attempt, container_id, at } => {
-            started(desired, actual, (index, attempt), container_id, at.min(now), now, &mut step);
+        Report::Started {
+            index,
+            attempt,
+            container_id,
+            at,
+        } => {
+            started(
+                desired,
+                actual,
+                (index, attempt),
+                container_id,
+                at.min(now),
+                now,
+                &mut step,
+            );
         }
-        Report::NotCreated { index, attempt, reason, message } => {
+        Report::NotCreated {
+            index,
+            attempt,
+            reason,
+            message,
+        } => {
             not_created(actual, (index, attempt), reason, message, now, &mut step);
         }
-        Report::NotStarted { index, attempt, message, at } => {
+        Report::NotStarted {
+            index,
+            attempt,
+            message,
+            at,
+        } => {
             not_started(desired, actual, (index, attempt), message, at, &mut step);
         }
         Report::Exited { index, attempt, exit } => exited(actual, index, attempt, exit),
-        Report::Probed { index, kind, attempt, result } => {
+        Report::Probed {
+            index,
+            kind,
+            attempt,
+            result,
+        } => {
             if actual.containers[index].attempt == attempt && actual.containers[index].state.is_running() {
                 probe::answered(desired, actual, (index, kind), &result, now, &mut step);
             }
         }
-        Report::Note { container, warning, reason, message } => step.event(container, warning, reason, message),
+        Report::Note {
+            container,
+            warning,
+            reason,
+            message,
+        } => step.event(container, warning, reason, message),
     }
     step.actions
 }
@@ -85,7 +106,12 @@ fn image_ready(
 }
 
 /// Reasons to wait that an image which came settles.
-const IMAGE_REASONS: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
+const IMAGE_REASONS: [&str; 4] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+];
 
 fn image_failed(
     desired: &Desired,
@@ -106,8 +132,37 @@ fn image_failed(
     if let State::Ended(ended) = &container.state {
         container.last = Some(ended.clone());
     }
-    container.state = State::Waiting(Waiting { reason: reason.to_owned(), message, not_before: 0 });
-    step.event(Some(index), true, if reason == "InvalidImageName" { "InspectFailed" } else { "Failed" }, event);
+    container.state = State::Waiting(Waiting {
+        reason: reason.to_owned(),
+        message,
+        not_before: 0,
+    });
+    step.event(
+        Some(index),
+        true,
+        if reason == "InvalidImageName" {
+            "InspectFailed"
+        } else {
+            "Failed"
+        },
+        event,
+    );
+}
+
+fn sandbox_ready(actual: &mut Actual, ip: String) {
+    actual.sandbox = Sandbox::Ready;
+    actual.ip = ip;
+    actual.trouble = None;
+    actual.sandbox_tries = 0;
+}
+
+fn sandbox_failed(actual: &mut Actual, message: &str, now: Millis, step: &mut Step) {
+    let not_before = now + retry_delay(actual.sandbox_tries);
+    actual.sandbox_tries += 1;
+    actual.sandbox = Sandbox::Absent { not_before };
+    let message = format!("Failed to create pod sandbox: {message}");
+    step.event(None, true, "FailedCreatePodSandBox", message.clone());
+    actual.trouble = Some(message);
 }
 
 fn sandbox_lost(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut Step) {
@@ -116,7 +171,12 @@ fn sandbox_lost(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut 
     if actual.stop.is_some() {
         return;
     }
-    step.event(None, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+    step.event(
+        None,
+        false,
+        "SandboxChanged",
+        "Pod sandbox changed, it will be killed and re-created.",
+    );
     if desired.containers.iter().any(|spec| spec.role != Role::Main) {
         again_from_the_start(desired, actual);
     }
@@ -151,7 +211,7 @@ pub(super) fn end_all(actual: &mut Actual, now: Millis, message: &str) {
                 };
                 container.end(ended);
             }
-            State::Starting => container.state = State::default(),
+            State::Starting(_) => container.state = State::default(),
             _ => {}
         }
     }
@@ -168,7 +228,7 @@ fn started(
 ) {
     let spec = &desired.containers[index];
     let container = &mut actual.containers[index];
-    if container.attempt != attempt || container.state != State::Starting {
+    if container.attempt != attempt || !matches!(container.state, State::Starting(_)) {
         return;
     }
     container.container_id = container_id;
@@ -176,8 +236,18 @@ fn started(
     container.create_tries = 0;
     container.state = State::Running { since: at };
     probe::begin(spec, container, now);
-    step.event(Some(index), false, "Created", format!("Created container {}", spec.name));
-    step.event(Some(index), false, "Started", format!("Started container {}", spec.name));
+    step.event(
+        Some(index),
+        false,
+        "Created",
+        format!("Created container {}", spec.name),
+    );
+    step.event(
+        Some(index),
+        false,
+        "Started",
+        format!("Started container {}", spec.name),
+    );
 }
 
 fn not_created(
@@ -189,13 +259,17 @@ fn not_created(
     step: &mut Step,
 ) {
     let container = &mut actual.containers[index];
-    if container.attempt != attempt || container.state != State::Starting {
+    if container.attempt != attempt || !matches!(container.state, State::Starting(_)) {
         return;
     }
     let not_before = now + retry_delay(container.create_tries);
     container.create_tries += 1;
     step.event(Some(index), true, "Failed", format!("Error: {message}"));
-    container.state = State::Waiting(Waiting { reason: reason.to_owned(), message, not_before });
+    container.state = State::Waiting(Waiting {
+        reason: reason.to_owned(),
+        message,
+        not_before,
+    });
 }
 
 fn not_started(
@@ -215,7 +289,13 @@ fn not_started(
     step.event(Some(index), true, "Failed", format!("Error: {message}"));
     container.ran = true;
     container.create_tries = 0;
-    container.end(Ended { code: 128, reason: "StartError".to_owned(), message, finished_at: at, ..Ended::default() });
+    container.end(Ended {
+        code: 128,
+        reason: "StartError".to_owned(),
+        message,
+        finished_at: at,
+        ..Ended::default()
+    });
 }
 
 pub(super) fn exited(actual: &mut Actual, index: Index, attempt: u32, exit: Exit) {

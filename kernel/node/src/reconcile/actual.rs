@@ -31,7 +31,9 @@ pub struct Actual {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sandbox {
     /// Not made, and not to be made before this time.
-    Absent { not_before: Millis },
+    Absent {
+        not_before: Millis,
+    },
     Creating,
     Ready,
     /// Its shim is gone; something of it may be left.
@@ -114,15 +116,20 @@ pub enum Pull {
     UnderWay,
     Ready,
     /// With when it failed and when to try again.
-    Failed { at: Millis, retry_at: Millis },
+    Failed {
+        at: Millis,
+        retry_at: Millis,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     Waiting(Waiting),
-    /// The driver is at it.
-    Starting,
-    Running { since: Millis },
+    /// The driver is at it. What it waited for until now is shown until it runs.
+    Starting(Waiting),
+    Running {
+        since: Millis,
+    },
     Ended(Ended),
 }
 
@@ -184,7 +191,7 @@ impl State {
 
     /// A process of it is or may be there.
     pub fn is_alive(&self) -> bool {
-        matches!(self, State::Running { .. } | State::Starting)
+        matches!(self, State::Running { .. } | State::Starting(_))
     }
 }
 

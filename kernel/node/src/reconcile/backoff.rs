@@ -17,7 +17,11 @@ pub struct Backoff {
 impl Backoff {
     /// When to try again after a failure at `failed_at`.
     pub fn until(&self, failed_at: Millis) -> Millis {
-        if self.expired(failed_at) { failed_at } else { failed_at + self.delay }
+        if self.expired(failed_at) {
+            failed_at
+        } else {
+            failed_at + self.delay
+        }
     }
 
     /// The delay in force, in milliseconds.
@@ -27,7 +31,11 @@ impl Backoff {
 
     /// A new try is made `now`, after a failure at `failed_at`: should it fail too, it waits longer.
     pub fn tried(&mut self, failed_at: Millis, now: Millis) {
-        self.delay = if self.delay == 0 || self.expired(failed_at) { FIRST } else { (self.delay * 2).min(LONGEST) };
+        self.delay = if self.delay == 0 || self.expired(failed_at) {
+            FIRST
+        } else {
+            (self.delay * 2).min(LONGEST)
+        };
         self.since = now;
     }
 

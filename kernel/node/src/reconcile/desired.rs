@@ -105,9 +105,14 @@ impl Desired {
             let sidecar = container.restart_policy.as_deref() == Some("Always");
             ContainerSpec::new(container, if sidecar { Role::Sidecar } else { Role::Init })
         });
-        let containers = init.chain(spec.containers.iter().map(|c| ContainerSpec::new(c, Role::Main))).collect();
+        let containers = init
+            .chain(spec.containers.iter().map(|c| ContainerSpec::new(c, Role::Main)))
+            .collect();
         let grace = seconds(spec.termination_grace_period_seconds.unwrap_or(30));
-        let deletion = match (&pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds) {
+        let deletion = match (
+            &pod.metadata.deletion_timestamp,
+            pod.metadata.deletion_grace_period_seconds,
+        ) {
             (None, _) => Deletion::No,
             (Some(_), asked) => Deletion::Graceful(asked.map_or(grace, seconds)),
         };
@@ -169,7 +174,11 @@ impl ContainerSpec {
 /// The pull policy in force: as given, else `Always` for an image without a tag or with the tag `latest`, else
 /// `IfNotPresent`, as in Kubernetes.
 pub fn pull_policy(container: &core::Container) -> &str {
-    if let Some(policy) = container.image_pull_policy.as_deref().filter(|policy| !policy.is_empty()) {
+    if let Some(policy) = container
+        .image_pull_policy
+        .as_deref()
+        .filter(|policy| !policy.is_empty())
+    {
         return policy;
     }
     let image = container.image.as_deref().unwrap_or_default();
@@ -201,7 +210,11 @@ pub fn port_number(port: &IntOrString, container: &core::Container) -> Option<u1
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
-            let named = container.ports.iter().flatten().find(|p| p.name.as_deref() == Some(name));
+            let named = container
+                .ports
+                .iter()
+                .flatten()
+                .find(|p| p.name.as_deref() == Some(name));
             named.map(|p| p.container_port).or_else(|| name.parse().ok())?
         }
     };

@@ -43,38 +43,90 @@ pub enum Action {
     /// End it.
     Kill { index: Index },
     /// Ask whether it lives, serves or has started.
-    Probe { index: Index, kind: ProbeKind, attempt: u32 },
+    Probe {
+        index: Index,
+        kind: ProbeKind,
+        attempt: u32,
+    },
     /// Take all of it away but the logs: processes, network, mounts, cgroups.
     RemoveSandbox,
     /// The pod has ended and its object goes; the logs go too.
     Forget,
     /// Tell the user.
-    Event { container: Option<Index>, warning: bool, reason: &'static str, message: String },
+    Event {
+        container: Option<Index>,
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// What a driver saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// The image is not here and is being fetched.
-    Pulling { index: Index },
+    Pulling {
+        index: Index,
+    },
     /// The image is here. `pulled` says how long it took and how large it is, in milliseconds and bytes.
-    ImageReady { index: Index, image: Image, pulled: Option<(u64, u64)> },
+    ImageReady {
+        index: Index,
+        image: Image,
+        pulled: Option<(u64, u64)>,
+    },
     /// `reason` is Kubernetes': `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`.
-    ImageFailed { index: Index, reason: &'static str, message: String },
-    SandboxReady { ip: String },
-    SandboxFailed { message: String },
+    ImageFailed {
+        index: Index,
+        reason: &'static str,
+        message: String,
+    },
+    SandboxReady {
+        ip: String,
+    },
+    SandboxFailed {
+        message: String,
+    },
     /// The shim is gone, and with it whatever ran in the pod.
     SandboxLost,
     SandboxRemoved,
-    Started { index: Index, attempt: u32, container_id: String, at: Millis },
+    Started {
+        index: Index,
+        attempt: u32,
+        container_id: String,
+        at: Millis,
+    },
     /// It could not be made: nothing of it ran. `reason` as in `CreateContainerConfigError`.
-    NotCreated { index: Index, attempt: u32, reason: &'static str, message: String },
+    NotCreated {
+        index: Index,
+        attempt: u32,
+        reason: &'static str,
+        message: String,
+    },
     /// It was made, and its program could not be run.
-    NotStarted { index: Index, attempt: u32, message: String, at: Millis },
-    Exited { index: Index, attempt: u32, exit: Exit },
-    Probed { index: Index, kind: ProbeKind, attempt: u32, result: Result<(), String> },
+    NotStarted {
+        index: Index,
+        attempt: u32,
+        message: String,
+        at: Millis,
+    },
+    Exited {
+        index: Index,
+        attempt: u32,
+        exit: Exit,
+    },
+    Probed {
+        index: Index,
+        kind: ProbeKind,
+        attempt: u32,
+        result: Result<(), String>,
+    },
     /// Something worth an event that changes nothing.
-    Note { container: Option<Index>, warning: bool, reason: &'static str, message: String },
+    Note {
+        container: Option<Index>,
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
 }
 
 /// How a container ended.
@@ -114,6 +166,11 @@ impl Step {
     }
 
     fn event(&mut self, container: Option<Index>, warning: bool, reason: &'static str, message: impl Into<String>) {
-        self.act(Action::Event { container, warning, reason, message: message.into() });
+        self.act(Action::Event {
+            container,
+            warning,
+            reason,
+            message: message.into(),
+        });
     }
 }

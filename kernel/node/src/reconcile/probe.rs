@@ -1,5 +1,8 @@
 //! When a container is probed, and what follows from the answers.
-use super::{Action, Actual, Container, ContainerSpec, Desired, Index, Millis, Probe, ProbeKind, State, Step, actual::Probing, stop};
+use super::{
+    Action, Actual, Container, ContainerSpec, Desired, Index, Millis, Probe, ProbeKind, State, Step, actual::Probing,
+    stop,
+};
 
 /// The first try after a start is followed by quicker ones than the period says, so that a pod becomes ready when it is,
 /// and not at the next tick. Those in between count for nothing when they fail.
@@ -12,7 +15,11 @@ pub(super) fn begin(spec: &ContainerSpec, container: &mut Container, now: Millis
     container.probes.clear();
     for kind in [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness] {
         if let Some(probe) = spec.probe(kind) {
-            let probing = Probing { due: now + probe.initial_delay, counted_at: now, ..Probing::default() };
+            let probing = Probing {
+                due: now + probe.initial_delay,
+                counted_at: now,
+                ..Probing::default()
+            };
             container.probes.insert(kind, probing);
         }
     }
@@ -36,7 +43,11 @@ pub(super) fn schedule(desired: &Desired, actual: &mut Actual, now: Millis, step
                 continue;
             }
             probing.under_way = true;
-            step.act(Action::Probe { index, kind: *kind, attempt: container.attempt });
+            step.act(Action::Probe {
+                index,
+                kind: *kind,
+                attempt: container.attempt,
+            });
         }
     }
 }
@@ -52,12 +63,19 @@ pub(super) fn answered(
 ) {
     let spec = &desired.containers[index];
     let container = &mut actual.containers[index];
-    let (Some(probe), Some(probing)) = (spec.probe(kind), container.probes.get_mut(&kind)) else { return };
+    let (Some(probe), Some(probing)) = (spec.probe(kind), container.probes.get_mut(&kind)) else {
+        return;
+    };
     probing.under_way = false;
     let counts = record(probing, probe, kind, result.is_ok(), now);
     if let Err(message) = result {
         if counts {
-            step.event(Some(index), true, "Unhealthy", format!("{} probe failed: {message}", kind.title()));
+            step.event(
+                Some(index),
+                true,
+                "Unhealthy",
+                format!("{} probe failed: {message}", kind.title()),
+            );
         }
         if probing.failures >= probe.failures {
             failed(desired, actual, index, kind, now, step);
@@ -74,12 +92,22 @@ fn record(probing: &mut Probing, probe: &Probe, kind: ProbeKind, good: bool, now
         probing.was_good = true;
         probing.successes += 1;
         probing.failures = 0;
-        probing.due = now + if probing.successes < probe.successes { QUICK.min(probe.period) } else { probe.period };
+        probing.due = now
+            + if probing.successes < probe.successes {
+                QUICK.min(probe.period)
+            } else {
+                probe.period
+            };
         return false;
     }
     probing.successes = 0;
     let quick = !probing.was_good && kind != ProbeKind::Liveness;
-    probing.due = now + if quick { (QUICK << probing.tries.min(12)).min(probe.period) } else { probe.period };
+    probing.due = now
+        + if quick {
+            (QUICK << probing.tries.min(12)).min(probe.period)
+        } else {
+            probe.period
+        };
     let counts = !quick || now >= probing.counted_at + probe.period;
     if counts {
         probing.failures += 1;
@@ -93,7 +121,11 @@ fn succeeded(spec: &ContainerSpec, container: &mut Container, kind: ProbeKind, n
         ProbeKind::Startup => {
             container.started = true;
             container.ready = spec.readiness.is_none();
-            for (_, probing) in container.probes.iter_mut().filter(|(kind, _)| **kind != ProbeKind::Startup) {
+            for (_, probing) in container
+                .probes
+                .iter_mut()
+                .filter(|(kind, _)| **kind != ProbeKind::Startup)
+            {
                 probing.due = probing.due.max(now);
                 probing.counted_at = now;
             }
@@ -114,6 +146,10 @@ fn failed(desired: &Desired, actual: &mut Actual, index: Index, kind: ProbeKind,
     }
     let spec = &desired.containers[index];
     let grace = spec.probe(kind).and_then(|probe| probe.grace).unwrap_or(desired.grace);
-    let why = format!("Container {} failed {} probe, will be restarted", spec.name, kind.title().to_lowercase());
+    let why = format!(
+        "Container {} failed {} probe, will be restarted",
+        spec.name,
+        kind.title().to_lowercase()
+    );
     stop::stop_one(actual, index, now + grace, now, why, step);
 }

@@ -30,10 +30,16 @@ pub fn recall(
     actual.ip = status.pod_ip.clone().unwrap_or_default();
     for condition in status.conditions.iter().flatten() {
         let since = condition.last_transition_time.as_ref().map_or(now, millis);
-        actual.conditions.insert(condition.type_.clone(), (condition.status == "True", since));
+        actual
+            .conditions
+            .insert(condition.type_.clone(), (condition.status == "True", since));
     }
     actual.initialized = actual.conditions.get("Initialized").is_some_and(|(holds, _)| *holds);
-    let statuses = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let statuses = status
+        .init_container_statuses
+        .iter()
+        .flatten()
+        .chain(status.container_statuses.iter().flatten());
     for seen in statuses {
         if let Some(index) = desired.index_of(&seen.name) {
             actual.containers[index] = container(desired, index, seen, now);
@@ -44,14 +50,22 @@ pub fn recall(
     adopt(desired, &mut actual, survivors, now);
     if !shim_lives {
         let had_run = actual.containers.iter().any(|container| container.ran);
-        absorb::end_all(&mut actual, now, "the node or the pod's shim was restarted, and the container ended with it");
+        absorb::end_all(
+            &mut actual,
+            now,
+            "the node or the pod's shim was restarted, and the container ended with it",
+        );
         if had_run {
             absorb::again_from_the_start(desired, &mut actual);
         }
     }
     if let Some("Succeeded" | "Failed") = phase {
         let succeeded = phase == Some("Succeeded");
-        actual.terminal = Some(Terminal { succeeded, reason: status.reason.clone(), message: status.message.clone() });
+        actual.terminal = Some(Terminal {
+            succeeded,
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+        });
         let cause = super::StopCause::Finished;
         actual.stop = Some(super::actual::Stop { cause, deadline: now });
     }
@@ -59,11 +73,17 @@ pub fn recall(
 }
 
 fn adopt(desired: &Desired, actual: &mut Actual, survivors: Vec<Survivor>, now: Millis) {
-    let known: Vec<_> = survivors.iter().map(|survivor| (survivor.index, survivor.attempt)).collect();
+    let known: Vec<_> = survivors
+        .iter()
+        .map(|survivor| (survivor.index, survivor.attempt))
+        .collect();
     for survivor in survivors {
-        let Some(container) = actual.containers.get_mut(survivor.index) else { continue };
+        let Some(container) = actual.containers.get_mut(survivor.index) else {
+            continue;
+        };
         // Only the newest run matters.
-        if survivor.attempt < container.attempt || (survivor.attempt == container.attempt && container.state.ended().is_some())
+        if survivor.attempt < container.attempt
+            || (survivor.attempt == container.attempt && container.state.ended().is_some())
         {
             continue;
         }
@@ -71,7 +91,9 @@ fn adopt(desired: &Desired, actual: &mut Actual, survivors: Vec<Survivor>, now: 
         container.container_id = survivor.container_id;
         container.ran = true;
         if !container.state.is_running() {
-            container.state = State::Running { since: survivor.started_at };
+            container.state = State::Running {
+                since: survivor.started_at,
+            };
             probe::begin(&desired.containers[survivor.index], container, now);
         }
         if let Some(exit) = survivor.exit {
@@ -87,7 +109,11 @@ fn adopt(desired: &Desired, actual: &mut Actual, survivors: Vec<Survivor>, now: 
     }
     for index in 0..actual.containers.len() {
         if lost(index, &actual.containers[index]) {
-            let exit = Exit { code: 137, finished_at: now, ..Exit::default() };
+            let exit = Exit {
+                code: 137,
+                finished_at: now,
+                ..Exit::default()
+            };
             let attempt = actual.containers[index].attempt;
             absorb::exited(actual, index, attempt, exit);
         }
@@ -98,14 +124,23 @@ fn container(desired: &Desired, index: usize, seen: &core::ContainerStatus, now:
     let mut container = Container {
         attempt: u32::try_from(seen.restart_count).unwrap_or(0),
         container_id: seen.container_id.clone().unwrap_or_default(),
-        image: Image { name: seen.image.clone(), id: seen.image_id.clone() },
-        last: seen.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(ended),
+        image: Image {
+            name: seen.image.clone(),
+            id: seen.image_id.clone(),
+        },
+        last: seen
+            .last_state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref())
+            .map(ended),
         ..Container::default()
     };
     container.ran = container.last.is_some();
     let state = seen.state.clone().unwrap_or_default();
     if let Some(running) = state.running {
-        container.state = State::Running { since: running.started_at.as_ref().map_or(now, millis) };
+        container.state = State::Running {
+            since: running.started_at.as_ref().map_or(now, millis),
+        };
         container.ran = true;
         probe::begin(&desired.containers[index], &mut container, now);
         if seen.started == Some(true) {

@@ -1,10 +1,6 @@
 //! A pod's status in Kubernetes' words.
 use super::{Actual, Container, ContainerSpec, Desired, Ended, Millis, Role, Sandbox, State, StopCause, Waiting};
-use k8s_openapi::{
-    api::core::v1 as core,
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 /// What a pod's status says of its node.
 #[derive(Clone, Debug)]
@@ -17,7 +13,9 @@ pub fn status(desired: &Desired, actual: &mut Actual, facts: &NodeFacts, now: Mi
     let statuses = |init: bool| {
         let pairs = desired.containers.iter().zip(&actual.containers);
         let of_kind = pairs.filter(|(spec, _)| (spec.role != Role::Main) == init);
-        let list: Vec<_> = of_kind.map(|(spec, container)| container_status(desired, actual, spec, container)).collect();
+        let list: Vec<_> = of_kind
+            .map(|(spec, container)| container_status(desired, actual, spec, container))
+            .collect();
         (!list.is_empty()).then_some(list)
     };
     let (init, main) = (statuses(true), statuses(false));
@@ -32,7 +30,9 @@ pub fn status(desired: &Desired, actual: &mut Actual, facts: &NodeFacts, now: Mi
         init_container_statuses: init,
         container_statuses: main,
         host_ip: Some(facts.address.clone()),
-        host_ips: Some(vec![core::HostIP { ip: facts.address.clone() }]),
+        host_ips: Some(vec![core::HostIP {
+            ip: facts.address.clone(),
+        }]),
         pod_ip: (!actual.ip.is_empty()).then(|| actual.ip.clone()),
         pod_ips: (!actual.ip.is_empty()).then(|| vec![core::PodIP { ip: actual.ip.clone() }]),
         start_time: actual.start_time.map(time),
@@ -56,16 +56,16 @@ fn container_status(
 ) -> core::ContainerStatus {
     let mut started = container.started;
     let mut state = core::ContainerState::default();
-    let mut last = container.last.clone();
     match &container.state {
         State::Running { since } => {
-            state.running = Some(core::ContainerStateRunning { started_at: Some(time(*since)) });
+            state.running = Some(core::ContainerStateRunning {
+                started_at: Some(time(*since)),
+            });
         }
         State::Ended(ended) => state.terminated = Some(terminated(ended)),
-        // What was running until now is not worth being shown as waiting.
-        State::Starting if container.ran => state.terminated = last.take().as_ref().map(terminated),
-        State::Starting => state.waiting = Some(waiting(desired, actual, spec, &Waiting::default())),
-        State::Waiting(reason) => state.waiting = Some(waiting(desired, actual, spec, reason)),
+        State::Starting(reason) | State::Waiting(reason) => {
+            state.waiting = Some(waiting(desired, actual, spec, reason))
+        }
     }
     // An init container is ready when it has ended well.
     let mut ready = container.ready;
@@ -73,7 +73,11 @@ fn container_status(
         ready = container.state.ended().is_some_and(|ended| ended.code == 0);
         started = container.state.is_running();
     }
-    let image = if container.image.name.is_empty() { &spec.image } else { &container.image.name };
+    let image = if container.image.name.is_empty() {
+        &spec.image
+    } else {
+        &container.image.name
+    };
     core::ContainerStatus {
         name: spec.name.clone(),
         image: image.clone(),
@@ -83,7 +87,10 @@ fn container_status(
         ready,
         started: Some(started),
         state: Some(state),
-        last_state: last.map(|ended| core::ContainerState { terminated: Some(terminated(&ended)), ..Default::default() }),
+        last_state: container.last.as_ref().map(|ended| core::ContainerState {
+            terminated: Some(terminated(ended)),
+            ..Default::default()
+        }),
         ..core::ContainerStatus::default()
     }
 }
@@ -94,9 +101,15 @@ fn waiting(desired: &Desired, actual: &Actual, spec: &ContainerSpec, waiting: &W
         "" if spec.role == Role::Main && has_init && !actual.initialized => ("PodInitializing", actual.trouble.clone()),
         "" if has_init && spec.role != Role::Main => ("PodInitializing", actual.trouble.clone()),
         "" => ("ContainerCreating", actual.trouble.clone()),
-        reason => (reason, Some(waiting.message.clone()).filter(|message| !message.is_empty())),
+        reason => (
+            reason,
+            Some(waiting.message.clone()).filter(|message| !message.is_empty()),
+        ),
     };
-    core::ContainerStateWaiting { reason: Some(reason.to_owned()), message }
+    core::ContainerStateWaiting {
+        reason: Some(reason.to_owned()),
+        message,
+    }
 }
 
 fn terminated(ended: &Ended) -> core::ContainerStateTerminated {
@@ -117,10 +130,23 @@ pub(super) fn phase(desired: &Desired, actual: &Actual) -> &'static str {
     if let Some(terminal) = &actual.terminal {
         // A pod that failed while it still runs is shown as it is until it does not.
         let running = actual.is_alive() && terminal.reason.is_none();
-        return if running { "Running" } else { outcome(terminal.succeeded) };
+        return if running {
+            "Running"
+        } else {
+            outcome(terminal.succeeded)
+        };
     }
-    let mains = || desired.containers.iter().zip(&actual.containers).filter(|(spec, _)| spec.role == Role::Main);
-    let deleted = actual.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::Deleted);
+    let mains = || {
+        desired
+            .containers
+            .iter()
+            .zip(&actual.containers)
+            .filter(|(spec, _)| spec.role == Role::Main)
+    };
+    let deleted = actual
+        .stop
+        .as_ref()
+        .is_some_and(|stop| stop.cause == StopCause::Deleted);
     if deleted && !actual.is_alive() && mains().any(|(_, container)| container.state.ended().is_some()) {
         return outcome(mains().all(|(_, container)| container.state.ended().is_some_and(|ended| ended.code == 0)));
     }
@@ -129,9 +155,13 @@ pub(super) fn phase(desired: &Desired, actual: &Actual) -> &'static str {
     }
     let began = |container: &Container| match &container.state {
         State::Running { .. } | State::Ended(_) => true,
-        State::Starting | State::Waiting(_) => container.last.is_some(),
+        State::Starting(_) | State::Waiting(_) => container.last.is_some(),
     };
-    if mains().all(|(_, container)| began(container)) { "Running" } else { "Pending" }
+    if mains().all(|(_, container)| began(container)) {
+        "Running"
+    } else {
+        "Pending"
+    }
 }
 
 fn conditions(desired: &Desired, actual: &mut Actual, phase: &str, now: Millis) -> Vec<core::PodCondition> {
@@ -144,7 +174,12 @@ fn conditions(desired: &Desired, actual: &mut Actual, phase: &str, now: Millis) 
     });
     let because = |reason: &str, message: String| (Some(reason.to_owned()), Some(message));
     let nothing = (None, None);
-    let completed = finished.then(|| (Some(format!("Pod{}", if phase == "Succeeded" { "Completed" } else { phase })), None));
+    let completed = finished.then(|| {
+        (
+            Some(format!("Pod{}", if phase == "Succeeded" { "Completed" } else { phase })),
+            None,
+        )
+    });
     let initialized = match incomplete.as_slice() {
         _ if actual.initialized => (true, nothing.clone()),
         [] => (true, nothing.clone()),
@@ -177,7 +212,10 @@ fn conditions(desired: &Desired, actual: &mut Actual, phase: &str, now: Millis) 
         ("ContainersReady", containers_ready),
     ];
     let scheduled = scheduled(desired, actual);
-    let mut list: Vec<_> = named.into_iter().map(|(name, value)| condition(actual, name, value, now)).collect();
+    let mut list: Vec<_> = named
+        .into_iter()
+        .map(|(name, value)| condition(actual, name, value, now))
+        .collect();
     list.push(scheduled);
     list.extend(foreign(desired));
     list
@@ -189,7 +227,10 @@ fn names<'a>(
     which: impl Fn(&ContainerSpec, &Container) -> bool,
 ) -> Vec<&'a str> {
     let pairs = desired.containers.iter().zip(&actual.containers);
-    pairs.filter(|(spec, container)| which(spec, container)).map(|(spec, _)| spec.name.as_str()).collect()
+    pairs
+        .filter(|(spec, container)| which(spec, container))
+        .map(|(spec, _)| spec.name.as_str())
+        .collect()
 }
 
 type Because = (Option<String>, Option<String>);
@@ -210,31 +251,49 @@ fn condition(actual: &mut Actual, name: &str, (value, because): (bool, Because),
 }
 
 fn seen(desired: &Desired) -> impl Iterator<Item = &core::PodCondition> {
-    desired.pod.status.iter().flat_map(|status| status.conditions.iter().flatten())
+    desired
+        .pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten())
 }
 
 /// Who bound the pod said so; it is kept as it stands.
 fn scheduled(desired: &Desired, actual: &Actual) -> core::PodCondition {
-    seen(desired).find(|condition| condition.type_ == "PodScheduled").cloned().unwrap_or_else(|| core::PodCondition {
-        type_: "PodScheduled".to_owned(),
-        status: "True".to_owned(),
-        last_transition_time: actual.start_time.map(time),
-        ..core::PodCondition::default()
-    })
+    seen(desired)
+        .find(|condition| condition.type_ == "PodScheduled")
+        .cloned()
+        .unwrap_or_else(|| core::PodCondition {
+            type_: "PodScheduled".to_owned(),
+            status: "True".to_owned(),
+            last_transition_time: actual.start_time.map(time),
+            ..core::PodCondition::default()
+        })
 }
 
-const OURS: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+const OURS: [&str; 5] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
 
 /// Conditions that others wrote.
 fn foreign(desired: &Desired) -> impl Iterator<Item = core::PodCondition> + '_ {
-    seen(desired).filter(|condition| !OURS.contains(&condition.type_.as_str())).cloned()
+    seen(desired)
+        .filter(|condition| !OURS.contains(&condition.type_.as_str()))
+        .cloned()
 }
 
 /// The first readiness gate whose condition does not hold.
 fn closed_gate(desired: &Desired) -> Option<&str> {
     let gates = desired.pod.spec.as_ref()?.readiness_gates.as_ref()?;
     let open = |name: &str| seen(desired).any(|condition| condition.type_ == name && condition.status == "True");
-    gates.iter().map(|gate| gate.condition_type.as_str()).find(|name| !open(name))
+    gates
+        .iter()
+        .map(|gate| gate.condition_type.as_str())
+        .find(|name| !open(name))
 }
 
 /// `Guaranteed` where every container's limits are its requests, `BestEffort` where nothing is asked for, else
@@ -244,7 +303,10 @@ pub fn qos_class(pod: &core::Pod) -> &'static str {
     let (mut asks, mut guaranteed) = (false, true);
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         let resources = container.resources.clone().unwrap_or_default();
-        let (limits, requests) = (resources.limits.unwrap_or_default(), resources.requests.unwrap_or_default());
+        let (limits, requests) = (
+            resources.limits.unwrap_or_default(),
+            resources.requests.unwrap_or_default(),
+        );
         for name in ["cpu", "memory"] {
             let (limit, request) = (limits.get(name), requests.get(name));
             asks |= limit.is_some() || request.is_some();

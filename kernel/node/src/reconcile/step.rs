@@ -1,8 +1,8 @@
 //! The next actions of a pod that is wanted: images, sandbox, init containers in order, then all others.
 use super::actual::Terminal;
 use super::{
-    Action, Actual, Container, ContainerSpec, Deletion, Desired, Index, Millis, Pull, Restart, Role, Sandbox, State, Step, StopCause,
-    Waiting, probe, stop,
+    Action, Actual, Container, ContainerSpec, Deletion, Desired, Index, Millis, Pull, Restart, Role, Sandbox, State,
+    Step, StopCause, Waiting, probe, stop,
 };
 
 /// What to do now for a pod. What is begun is noted in `actual`, so that asking again does not begin it again.
@@ -41,7 +41,7 @@ fn images(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut Step) 
     for (index, container) in actual.containers.iter_mut().enumerate() {
         let spec = &desired.containers[index];
         let due = match (&container.pull, &container.state) {
-            (_, State::Running { .. } | State::Starting) => false,
+            (_, State::Running { .. } | State::Starting(_)) => false,
             (Pull::Unknown, State::Waiting(waiting)) => now >= waiting.not_before,
             // A run that ended and will not be repeated needs no image.
             (Pull::Unknown, State::Ended(ended)) => restarts(desired, spec, ended.code) == Next::Run,
@@ -63,17 +63,33 @@ fn images(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut Step) 
 /// How long a failed pull is shown as such, before it is shown as being backed off from.
 const SHOWN: Millis = 2_000;
 
-fn pull_back_off(index: Index, spec: &ContainerSpec, container: &mut Container, (at, now): (Millis, Millis), step: &mut Step) {
-    let State::Waiting(waiting) = &mut container.state else { return };
+fn pull_back_off(
+    index: Index,
+    spec: &ContainerSpec,
+    container: &mut Container,
+    (at, now): (Millis, Millis),
+    step: &mut Step,
+) {
+    let State::Waiting(waiting) = &mut container.state else {
+        return;
+    };
     if waiting.reason != "ErrImagePull" {
         return;
     }
     if now < at + SHOWN {
         return step.wake(at + SHOWN);
     }
-    waiting.message = format!("Back-off pulling image \"{}\": ErrImagePull: {}", spec.image, waiting.message);
+    waiting.message = format!(
+        "Back-off pulling image \"{}\": ErrImagePull: {}",
+        spec.image, waiting.message
+    );
     waiting.reason = "ImagePullBackOff".to_owned();
-    step.event(Some(index), false, "BackOff", format!("Back-off pulling image \"{}\"", spec.image));
+    step.event(
+        Some(index),
+        false,
+        "BackOff",
+        format!("Back-off pulling image \"{}\"", spec.image),
+    );
 }
 
 /// What becomes of a container whose run ended.
@@ -126,7 +142,7 @@ fn start_one(desired: &Desired, actual: &mut Actual, index: Index, now: Millis, 
     let spec = &desired.containers[index];
     let container = &mut actual.containers[index];
     match &container.state {
-        State::Starting | State::Running { .. } => return,
+        State::Starting(_) | State::Running { .. } => return,
         State::Waiting(waiting) if now < waiting.not_before => return step.wake(waiting.not_before),
         State::Waiting(_) => {}
         State::Ended(ended) => {
@@ -141,10 +157,18 @@ fn start_one(desired: &Desired, actual: &mut Actual, index: Index, now: Millis, 
                     spec.name,
                     desired.full_name()
                 );
-                let event = format!("Back-off restarting failed container {} in pod {}", spec.name, desired.full_name());
+                let event = format!(
+                    "Back-off restarting failed container {} in pod {}",
+                    spec.name,
+                    desired.full_name()
+                );
                 container.last = Some(ended.clone());
                 let reason = "CrashLoopBackOff".to_owned();
-                container.state = State::Waiting(Waiting { reason, message, not_before: due });
+                container.state = State::Waiting(Waiting {
+                    reason,
+                    message,
+                    not_before: due,
+                });
                 step.event(Some(index), true, "BackOff", event);
                 return step.wake(due);
             }
@@ -157,14 +181,23 @@ fn start_one(desired: &Desired, actual: &mut Actual, index: Index, now: Millis, 
     }
     // After a run comes the next; what could not be created tries the same one again.
     if container.ran {
-        container.backoff.tried(container.last.as_ref().map_or(now, |last| last.finished_at), now);
+        container
+            .backoff
+            .tried(container.last.as_ref().map_or(now, |last| last.finished_at), now);
         container.attempt += 1;
         container.ran = false;
     }
-    container.state = State::Starting;
+    let waited = match std::mem::take(&mut container.state) {
+        State::Waiting(waiting) => waiting,
+        _ => Waiting::default(),
+    };
+    container.state = State::Starting(waited);
     // The next run asks the registry again.
     container.pull = if spec.pull_always { Pull::Unknown } else { Pull::Ready };
-    step.act(Action::Start { index, attempt: container.attempt });
+    step.act(Action::Start {
+        index,
+        attempt: container.attempt,
+    });
 }
 
 /// Notes that all that had to run has ended; what is left is stopped by [`stop::pursue`].
@@ -186,8 +219,15 @@ fn finish(desired: &Desired, actual: &mut Actual, now: Millis) {
         }
     }
     if all_done && actual.stop.is_none() && actual.terminal.is_none() {
-        actual.terminal = Some(Terminal { succeeded: !failed, reason: None, message: None });
-        actual.stop = Some(super::actual::Stop { cause: StopCause::Finished, deadline: now + desired.grace });
+        actual.terminal = Some(Terminal {
+            succeeded: !failed,
+            reason: None,
+            message: None,
+        });
+        actual.stop = Some(super::actual::Stop {
+            cause: StopCause::Finished,
+            deadline: now + desired.grace,
+        });
     }
 }
 

@@ -16,21 +16,30 @@ pub(super) fn notice(desired: &Desired, actual: &mut Actual, now: Millis, step: 
         Deletion::Gone => 0,
     };
     let deadline = now + grace;
-    let ending = actual.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::Deleted);
+    let ending = actual
+        .stop
+        .as_ref()
+        .is_some_and(|stop| stop.cause == StopCause::Deleted);
     match &mut actual.stop {
         // Counted from when it was asked for; a later wish can only shorten it.
         Some(stop) if ending => stop.deadline = stop.deadline.min(deadline),
         stop => {
             let deadline = stop.as_ref().map_or(deadline, |earlier| earlier.deadline.min(deadline));
-            *stop = Some(Stop { cause: StopCause::Deleted, deadline });
+            *stop = Some(Stop {
+                cause: StopCause::Deleted,
+                deadline,
+            });
         }
     }
 }
 
 fn notice_deadline(desired: &Desired, actual: &mut Actual, now: Millis, step: &mut Step) {
-    let (Some(deadline), Some(start), None, None) =
-        (desired.active_deadline, actual.start_time, &actual.stop, &actual.terminal)
-    else {
+    let (Some(deadline), Some(start), None, None) = (
+        desired.active_deadline,
+        actual.start_time,
+        &actual.stop,
+        &actual.terminal,
+    ) else {
         return;
     };
     if now < start + deadline {
@@ -38,9 +47,16 @@ fn notice_deadline(desired: &Desired, actual: &mut Actual, now: Millis, step: &m
     }
     let message = "Pod was active on the node longer than the specified deadline".to_owned();
     step.event(None, false, "DeadlineExceeded", message.clone());
-    actual.stop = Some(Stop { cause: StopCause::DeadlineExceeded, deadline: now + desired.grace });
+    actual.stop = Some(Stop {
+        cause: StopCause::DeadlineExceeded,
+        deadline: now + desired.grace,
+    });
     let reason = Some("DeadlineExceeded".to_owned());
-    actual.terminal = Some(Terminal { succeeded: false, reason, message: Some(message) });
+    actual.terminal = Some(Terminal {
+        succeeded: false,
+        reason,
+        message: Some(message),
+    });
 }
 
 /// Carries on with what is being ended: single containers that a probe condemned, or the whole pod.
@@ -64,11 +80,18 @@ pub(super) fn pursue(desired: &Desired, actual: &mut Actual, now: Millis, step: 
 fn stop_containers(desired: &Desired, actual: &mut Actual, stop: &Stop, now: Millis, step: &mut Step) {
     let of_role = |actual: &Actual, role: Role| {
         let alive = |(index, _): &(Index, _)| actual.containers[*index].state.is_alive();
-        desired.containers.iter().enumerate().filter(|(_, spec)| spec.role == role).any(|pair| alive(&pair))
+        desired
+            .containers
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| spec.role == role)
+            .any(|pair| alive(&pair))
     };
     let others_run = of_role(actual, Role::Main) || of_role(actual, Role::Init);
     for (index, spec) in desired.containers.iter().enumerate() {
-        if !actual.containers[index].state.is_running() || (spec.role == Role::Sidecar && others_run && now < stop.deadline) {
+        if !actual.containers[index].state.is_running()
+            || (spec.role == Role::Sidecar && others_run && now < stop.deadline)
+        {
             continue;
         }
         let message = format!("Stopping container {}", spec.name);
@@ -83,7 +106,13 @@ fn stop_containers(desired: &Desired, actual: &mut Actual, stop: &Stop, now: Mil
 pub(super) fn stop_one(actual: &mut Actual, index: Index, kill_at: Millis, now: Millis, why: String, step: &mut Step) {
     let container = &mut actual.containers[index];
     match container.kill_at {
-        Some(earlier) => container.kill_at = Some(if earlier == Millis::MAX { earlier } else { earlier.min(kill_at) }),
+        Some(earlier) => {
+            container.kill_at = Some(if earlier == Millis::MAX {
+                earlier
+            } else {
+                earlier.min(kill_at)
+            })
+        }
         None => {
             step.event(Some(index), false, "Killing", why);
             container.kill_at = Some(kill_at);
@@ -122,7 +151,10 @@ fn clear_away(desired: &Desired, actual: &mut Actual, step: &mut Step) {
             clear_away(desired, actual, step);
         }
         Sandbox::Removed => {
-            let shutdown = actual.stop.as_ref().is_some_and(|stop| stop.cause == StopCause::NodeShutdown);
+            let shutdown = actual
+                .stop
+                .as_ref()
+                .is_some_and(|stop| stop.cause == StopCause::NodeShutdown);
             if is_deleted(desired) || shutdown {
                 actual.forgotten = true;
                 step.act(Action::Forget);
@@ -134,7 +166,13 @@ fn clear_away(desired: &Desired, actual: &mut Actual, step: &mut Step) {
 impl Actual {
     /// The node lets go of the pod: it ends within `grace` milliseconds, and is then forgotten here.
     pub fn let_go(&mut self, grace: Millis, now: Millis) {
-        let deadline = self.stop.as_ref().map_or(now + grace, |stop| stop.deadline.min(now + grace));
-        self.stop = Some(Stop { cause: StopCause::NodeShutdown, deadline });
+        let deadline = self
+            .stop
+            .as_ref()
+            .map_or(now + grace, |stop| stop.deadline.min(now + grace));
+        self.stop = Some(Stop {
+            cause: StopCause::NodeShutdown,
+            deadline,
+        });
     }
 }

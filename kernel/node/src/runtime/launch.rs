@@ -36,12 +36,23 @@ pub enum LaunchError {
 /// # Errors
 /// Says why not, in the shim's own words where it has any.
 pub async fn launch(binary: &Path, dir: &Path, spec: &PodSpec) -> Result<ShimInfo, LaunchError> {
-    write_spec(dir, spec).map_err(|source| LaunchError::Write { path: dir.to_owned(), source })?;
-    let failed = |source| LaunchError::Spawn { path: binary.to_owned(), source };
+    write_spec(dir, spec).map_err(|source| LaunchError::Write {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let failed = |source| LaunchError::Spawn {
+        path: binary.to_owned(),
+        source,
+    };
     // Nothing is between fork and exec, so that a large agent starts it as fast as a small one. The shim leaves the
     // session by itself. Its complaints go to a file: a pipe would end with the agent.
-    let mut child = Command::from(client::command(binary, dir).map_err(failed)?).spawn().map_err(failed)?;
-    let output = child.stdout.take().ok_or_else(|| failed(io::Error::other("it has no output")))?;
+    let mut child = Command::from(client::command(binary, dir).map_err(failed)?)
+        .spawn()
+        .map_err(failed)?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| failed(io::Error::other("it has no output")))?;
     let mut line = String::new();
     let mut reader = BufReader::new(output.take(MAX_LINE));
     let read = timeout(PATIENCE, reader.read_line(&mut line)).await;
@@ -54,7 +65,11 @@ pub async fn launch(binary: &Path, dir: &Path, spec: &PodSpec) -> Result<ShimInf
         Err(error) => {
             let _ = child.start_kill();
             let _ = child.wait().await;
-            Err(if read.is_err() { LaunchError::Slow(PATIENCE) } else { error.into() })
+            Err(if read.is_err() {
+                LaunchError::Slow(PATIENCE)
+            } else {
+                error.into()
+            })
         }
     }
 }
@@ -71,5 +86,7 @@ fn write_spec(dir: &Path, spec: &PodSpec) -> io::Result<()> {
 /// The shim of `dir`, if it lives.
 pub fn alive(dir: &Path) -> Option<ShimInfo> {
     let text = fs::read(dir.join("shim.json")).ok()?;
-    serde_json::from_slice::<ShimInfo>(&text).ok().filter(ShimInfo::is_alive)
+    serde_json::from_slice::<ShimInfo>(&text)
+        .ok()
+        .filter(ShimInfo::is_alive)
 }

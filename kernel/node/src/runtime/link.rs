@@ -41,14 +41,23 @@ impl Link {
     ///
     /// # Errors
     /// If nobody answers, or not what is expected.
-    pub async fn connect(dir: &Path, heard: impl Fn(Heard) + Send + 'static) -> io::Result<(Self, Vec<ContainerState>)> {
+    pub async fn connect(
+        dir: &Path,
+        heard: impl Fn(Heard) + Send + 'static,
+    ) -> io::Result<(Self, Vec<ContainerState>)> {
         // By way of a handle: the path may be longer than the address of a socket can be.
         let handle = std::fs::File::open(dir)?;
         let path = format!("/proc/self/fd/{}/shim.sock", handle.as_raw_fd());
         let (reader, writer) = UnixStream::connect(path).await?.into_split();
         let (calls, receiver) = mpsc::unbounded_channel();
         let link = Link { calls };
-        let conversation = Conversation { writer, receiver, waiting: HashMap::new(), next: 1, heard: Box::new(heard) };
+        let conversation = Conversation {
+            writer,
+            receiver,
+            waiting: HashMap::new(),
+            next: 1,
+            heard: Box::new(heard),
+        };
         tokio::spawn(conversation.run(BufReader::new(reader)));
         match link.call(Request::Watch).await {
             Ok(Reply::State { containers }) => Ok((link, containers)),
@@ -174,10 +183,17 @@ mod tests {
         });
         let closed = Arc::new(tokio::sync::Notify::new());
         let notify = closed.clone();
-        let heard = move |heard| if matches!(heard, Heard::Closed) { notify.notify_one() };
+        let heard = move |heard| {
+            if matches!(heard, Heard::Closed) {
+                notify.notify_one()
+            }
+        };
         let (link, containers) = Link::connect(&deep, heard).await.unwrap();
         assert!(containers.is_empty());
-        let signal = link.call(Request::Signal { container: "web".into(), signal: 15 });
+        let signal = link.call(Request::Signal {
+            container: "web".into(),
+            signal: 15,
+        });
         let (first, second) = tokio::join!(signal, link.call(Request::Shutdown));
         assert_eq!(first.unwrap_err().to_string(), "no container web");
         assert_eq!(second.unwrap(), Reply::Done);

@@ -47,7 +47,12 @@ pub fn pull(node: Arc<Node>, request: rpc::PullImageRequest) -> Result<Answers<r
     };
     tokio::spawn(async move {
         if let Some(image) = node.images.store.resolve(&reference).filter(|_| !request.always) {
-            let _ = progress.send(Ok(step("done".into(), image.size, image.size, image.digest.to_string())));
+            let _ = progress.send(Ok(step(
+                "done".into(),
+                image.size,
+                image.size,
+                image.digest.to_string(),
+            )));
             return;
         }
         let told = progress.clone();
@@ -67,7 +72,12 @@ pub fn pull(node: Arc<Node>, request: rpc::PullImageRequest) -> Result<Answers<r
                 () = progress.closed() => return Ok(()),
             };
             node.images.make_ready(&reference).await?;
-            let _ = progress.send(Ok(step("done".into(), image.size, image.size, image.digest.to_string())));
+            let _ = progress.send(Ok(step(
+                "done".into(),
+                image.size,
+                image.size,
+                image.digest.to_string(),
+            )));
             Ok(())
         };
         if let Err(error) = work.await {
@@ -81,7 +91,10 @@ pub fn pull(node: Arc<Node>, request: rpc::PullImageRequest) -> Result<Answers<r
 ///
 /// # Errors
 /// Where it is none, or too large, or breaks off.
-pub async fn load(node: &Arc<Node>, mut pieces: Streaming<rpc::LoadImageRequest>) -> Result<rpc::LoadImageResponse, Status> {
+pub async fn load(
+    node: &Arc<Node>,
+    mut pieces: Streaming<rpc::LoadImageRequest>,
+) -> Result<rpc::LoadImageResponse, Status> {
     let failed = |error: std::io::Error| ApiError::unavailable(format!("cannot keep the archive: {error}"));
     let dir = node.config.data.join("incoming");
     std::fs::create_dir_all(&dir).map_err(failed)?;
@@ -96,11 +109,21 @@ pub async fn load(node: &Arc<Node>, mut pieces: Streaming<rpc::LoadImageRequest>
     if file.length == 0 {
         return Err(ApiError::bad_request("the archive is empty").into());
     }
-    let images = node.images.store.load(&file.path, None).await.map_err(|error| api_error(&error))?;
+    let images = node
+        .images
+        .store
+        .load(&file.path, None)
+        .await
+        .map_err(|error| api_error(&error))?;
     for image in &images {
-        node.images.make_ready(&parse(&image.name)?).await.map_err(|error| api_error(&error))?;
+        node.images
+            .make_ready(&parse(&image.name)?)
+            .await
+            .map_err(|error| api_error(&error))?;
     }
-    Ok(rpc::LoadImageResponse { images: images.iter().map(|image| familiar(&image.name)).collect() })
+    Ok(rpc::LoadImageResponse {
+        images: images.iter().map(|image| familiar(&image.name)).collect(),
+    })
 }
 
 /// A file that goes away with this.
@@ -128,7 +151,8 @@ impl Drop for Archive {
 }
 
 fn familiar(name: &str) -> String {
-    name.parse::<Reference>().map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+    name.parse::<Reference>()
+        .map_or_else(|_| name.to_owned(), |reference| reference.familiar())
 }
 
 /// All images.
@@ -145,7 +169,9 @@ pub fn list(node: &Node) -> rpc::ListImagesResponse {
         node: node.config.name.clone(),
         platform: image.platform,
     });
-    rpc::ListImagesResponse { images: images.collect() }
+    rpc::ListImagesResponse {
+        images: images.collect(),
+    }
 }
 
 /// Removes an image that no pod uses.
@@ -154,6 +180,14 @@ pub fn list(node: &Node) -> rpc::ListImagesResponse {
 /// Where there is none, or a pod uses it.
 pub async fn remove(node: &Node, image: &str) -> Result<rpc::RemoveImageResponse, ApiError> {
     let reference = parse(image)?;
-    let removed = node.images.store.remove(&reference, &node.images.used()).await.map_err(|error| api_error(&error))?;
-    Ok(rpc::RemoveImageResponse { removed: removed.names.iter().map(|name| familiar(name)).collect(), freed_bytes: removed.freed_bytes })
+    let removed = node
+        .images
+        .store
+        .remove(&reference, &node.images.used())
+        .await
+        .map_err(|error| api_error(&error))?;
+    Ok(rpc::RemoveImageResponse {
+        removed: removed.names.iter().map(|name| familiar(name)).collect(),
+        freed_bytes: removed.freed_bytes,
+    })
 }

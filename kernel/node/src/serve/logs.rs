@@ -16,7 +16,10 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 /// Where there is no such pod, no such container, or nothing of it yet.
 pub fn logs(node: Arc<Node>, request: rpc::LogsRequest) -> Result<Answers<rpc::LogsResponse>, ApiError> {
     let (namespace, pod) = (request.namespace.clone(), request.pod.clone());
-    let view = node.views.get(&namespace, &pod).ok_or_else(|| ApiError::not_found(&Key::new("pods", &namespace, &pod)))?;
+    let view = node
+        .views
+        .get(&namespace, &pod)
+        .ok_or_else(|| ApiError::not_found(&Key::new("pods", &namespace, &pod)))?;
     let container = container(&view, &request)?;
     let attempt = attempt(container, &request)?;
     let path = node.log_path(&view.uid, &container.name, attempt);
@@ -24,10 +27,21 @@ pub fn logs(node: Arc<Node>, request: rpc::LogsRequest) -> Result<Answers<rpc::L
         return Err(no_previous(container, &request));
     }
     let since = (request.since_seconds > 0)
-        .then(|| Timestamp::now().checked_sub(SignedDuration::from_secs(i64::from(request.since_seconds))).ok())
+        .then(|| {
+            Timestamp::now()
+                .checked_sub(SignedDuration::from_secs(i64::from(request.since_seconds)))
+                .ok()
+        })
         .flatten();
     let tail = request.tail.map(|tail| usize::try_from(tail).unwrap_or(usize::MAX));
-    let reader = Reader::new(path, Wanted { tail, timestamps: request.timestamps, since });
+    let reader = Reader::new(
+        path,
+        Wanted {
+            tail,
+            timestamps: request.timestamps,
+            since,
+        },
+    );
     let (sink, chunks) = mpsc::channel(16);
     let (uid, name) = (view.uid.clone(), container.name.clone());
     let follow = request.follow && !request.previous;
@@ -46,7 +60,13 @@ pub fn logs(node: Arc<Node>, request: rpc::LogsRequest) -> Result<Answers<rpc::L
 }
 
 fn container<'a>(view: &'a View, request: &rpc::LogsRequest) -> Result<&'a ContainerView, ApiError> {
-    let names = || view.containers.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        view.containers
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if request.container.is_empty() {
         return match view.containers.as_slice() {
             [only] => Ok(only),
@@ -56,15 +76,27 @@ fn container<'a>(view: &'a View, request: &rpc::LogsRequest) -> Result<&'a Conta
             }
         };
     }
-    view.containers.iter().find(|container| container.name == request.container).ok_or_else(|| {
-        let message = format!("pod {} has no container {}: it has {}", request.pod, request.container, names());
-        ApiError::bad_request(message)
-    })
+    view.containers
+        .iter()
+        .find(|container| container.name == request.container)
+        .ok_or_else(|| {
+            let message = format!(
+                "pod {} has no container {}: it has {}",
+                request.pod,
+                request.container,
+                names()
+            );
+            ApiError::bad_request(message)
+        })
 }
 
 /// The run whose log is wanted: the newest that took place, or the one before that.
 fn attempt(container: &ContainerView, request: &rpc::LogsRequest) -> Result<u32, ApiError> {
-    let newest = if container.ran || container.alive { Some(container.attempt) } else { container.attempt.checked_sub(1) };
+    let newest = if container.ran || container.alive {
+        Some(container.attempt)
+    } else {
+        container.attempt.checked_sub(1)
+    };
     let Some(newest) = newest else {
         let message = format!(
             "container {} of pod {} is waiting to start: {}",
@@ -79,7 +111,10 @@ fn attempt(container: &ContainerView, request: &rpc::LogsRequest) -> Result<u32,
 }
 
 fn no_previous(container: &ContainerView, request: &rpc::LogsRequest) -> ApiError {
-    let message = format!("previous terminated container {} in pod {} not found", container.name, request.pod);
+    let message = format!(
+        "previous terminated container {} in pod {} not found",
+        container.name, request.pod
+    );
     ApiError::bad_request(message)
 }
 
@@ -90,23 +125,51 @@ mod tests {
     #[test]
     fn the_run_that_is_meant() {
         let of = |attempt, ran, previous| {
-            let container = ContainerView { name: "web".into(), attempt, ran, alive: ran, waits: "CrashLoopBackOff".into() };
-            super::attempt(&container, &rpc::LogsRequest { previous, ..rpc::LogsRequest::default() })
+            let container = ContainerView {
+                name: "web".into(),
+                attempt,
+                ran,
+                alive: ran,
+                waits: "CrashLoopBackOff".into(),
+            };
+            super::attempt(
+                &container,
+                &rpc::LogsRequest {
+                    previous,
+                    ..rpc::LogsRequest::default()
+                },
+            )
         };
         assert_eq!(of(0, true, false).unwrap(), 0);
         assert_eq!(of(3, true, true).unwrap(), 2);
         assert_eq!(of(3, false, false).unwrap(), 2);
-        assert!(of(0, true, true).unwrap_err().message.contains("previous terminated container web"));
+        assert!(
+            of(0, true, true)
+                .unwrap_err()
+                .message
+                .contains("previous terminated container web")
+        );
         assert!(of(0, false, false).unwrap_err().message.contains("CrashLoopBackOff"));
     }
 
     #[test]
     fn the_container_that_is_meant() {
-        let one = |name: &str| ContainerView { name: name.into(), ..ContainerView::default() };
+        let one = |name: &str| ContainerView {
+            name: name.into(),
+            ..ContainerView::default()
+        };
         let of = |names: &[&str], wanted: &str| {
-            let view = View { uid: "u1".into(), containers: names.iter().map(|name| one(name)).collect() };
-            let request = rpc::LogsRequest { container: wanted.into(), ..rpc::LogsRequest::default() };
-            container(&view, &request).map(|container| container.name.clone()).map_err(|error| error.message)
+            let view = View {
+                uid: "u1".into(),
+                containers: names.iter().map(|name| one(name)).collect(),
+            };
+            let request = rpc::LogsRequest {
+                container: wanted.into(),
+                ..rpc::LogsRequest::default()
+            };
+            container(&view, &request)
+                .map(|container| container.name.clone())
+                .map_err(|error| error.message)
         };
         assert_eq!(of(&["a"], "").unwrap(), "a");
         assert_eq!(of(&["a", "b"], "b").unwrap(), "b");

@@ -1,9 +1,6 @@
 //! A control plane in a map: as much of the protocol as an agent speaks, over TLS as in the real one.
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
-use sampan_api::{
-    ApiError, Key, Object, Operation, Plan, Reason, kinds, rpc,
-    time::Timestamp,
-};
+use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, kinds, rpc, time::Timestamp};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -32,14 +29,19 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "test");
         let certificate = params.self_signed(&key).unwrap();
-        Authority { ca_pem: certificate.pem(), issuer: Issuer::new(params, key) }
+        Authority {
+            ca_pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// A certificate and its key.
     pub fn issue(&self, name: &str, group: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-        params.subject_alt_names.push(SanType::IpAddress("127.0.0.1".parse().unwrap()));
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress("127.0.0.1".parse().unwrap()));
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, group);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -73,7 +75,14 @@ impl Plane {
         let identity = authority.issue("server", "system:masters");
         let address = "127.0.0.1:0".parse().unwrap();
         let (changed, _) = watch::channel(0);
-        let mut plane = Plane { state: Arc::default(), changed, authority, address, server: None, identity };
+        let mut plane = Plane {
+            state: Arc::default(),
+            changed,
+            authority,
+            address,
+            server: None,
+            identity,
+        };
         plane.resume().await;
         plane
     }
@@ -83,19 +92,29 @@ impl Plane {
         let tls = ServerTlsConfig::new()
             .identity(Identity::from_pem(&self.identity.0, &self.identity.1))
             .client_ca_root(Certificate::from_pem(&self.authority.ca_pem));
-        let service = Service { state: self.state.clone(), changed: self.changed.clone() };
+        let service = Service {
+            state: self.state.clone(),
+            changed: self.changed.clone(),
+        };
         let router = Server::builder()
             .tls_config(tls)
             .unwrap()
             .tcp_nodelay(true)
             .add_service(rpc::objects_server::ObjectsServer::new(service.clone()))
             .add_service(rpc::nodes_server::NodesServer::new(service));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let (address, (told, bound)) = (self.address, tokio::sync::oneshot::channel());
         runtime.spawn(async move {
             let listener = TcpListener::bind(address).await.unwrap();
             told.send(listener.local_addr().unwrap()).unwrap();
-            router.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)).await.unwrap();
+            router
+                .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener))
+                .await
+                .unwrap();
         });
         self.address = bound.await.unwrap();
         self.server = Some(runtime);
@@ -148,8 +167,17 @@ impl Plane {
     pub fn events(&self, pod: &str) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let events = state.objects.iter().filter(|(key, _)| &*key.resource == "events");
-        let all = events.map(|(_, object)| object.to_value()).filter(|event| event["involvedObject"]["name"] == pod);
-        all.map(|event| format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap())).collect()
+        let all = events
+            .map(|(_, object)| object.to_value())
+            .filter(|event| event["involvedObject"]["name"] == pod);
+        all.map(|event| {
+            format!(
+                "{}: {}",
+                event["reason"].as_str().unwrap(),
+                event["message"].as_str().unwrap()
+            )
+        })
+        .collect()
     }
 
     /// Waits until an object (null: none) is as wanted.
@@ -162,13 +190,17 @@ impl Plane {
                 return object;
             }
             if tokio::time::timeout_at(deadline, changed.changed()).await.is_err() {
-                panic!("{resource} {name} is not as it should be: {object:#}\nevents: {:#?}", self.events(name));
+                panic!(
+                    "{resource} {name} is not as it should be: {object:#}\nevents: {:#?}",
+                    self.events(name)
+                );
             }
         }
     }
 
     pub async fn until_phase(&self, pod: &str, phase: &str) -> Value {
-        self.until("pods", pod, |object| object["status"]["phase"] == phase).await
+        self.until("pods", pod, |object| object["status"]["phase"] == phase)
+            .await
     }
 
     pub async fn until_gone(&self, pod: &str) {
@@ -177,7 +209,12 @@ impl Plane {
 
     /// When a pod was first seen in a phase.
     pub fn phase_time(&self, pod: &str, phase: &str) -> Option<Instant> {
-        self.state.lock().unwrap().phases.get(&(pod.to_owned(), phase.to_owned())).copied()
+        self.state
+            .lock()
+            .unwrap()
+            .phases
+            .get(&(pod.to_owned(), phase.to_owned()))
+            .copied()
     }
 
     fn tell(&self) {
@@ -225,7 +262,8 @@ impl State {
     fn remove(&mut self, key: &Key) {
         if let Some(object) = self.objects.remove(key) {
             self.revision += 1;
-            self.history.push((self.revision, rpc::EventType::Deleted, key.clone(), object));
+            self.history
+                .push((self.revision, rpc::EventType::Deleted, key.clone(), object));
         }
     }
 
@@ -326,10 +364,17 @@ impl rpc::objects_server::Objects for Service {
                 {
                     let state = state.lock().unwrap();
                     after = state.revision;
-                    let all = state.objects.iter().filter(|(key, object)| selected(&selection, key, object));
+                    let all = state
+                        .objects
+                        .iter()
+                        .filter(|(key, object)| selected(&selection, key, object));
                     initial.extend(all.map(|(key, object)| event(rpc::EventType::Added, key, object, after)));
                     let bookmark = rpc::EventType::Bookmark.into();
-                    initial.push(rpc::WatchEvent { r#type: bookmark, object: None, revision: after });
+                    initial.push(rpc::WatchEvent {
+                        r#type: bookmark,
+                        object: None,
+                        revision: after,
+                    });
                 }
                 for event in initial {
                     let _ = events.send(Ok(event)).await;
@@ -340,7 +385,9 @@ impl rpc::objects_server::Objects for Service {
                     let state = state.lock().unwrap();
                     let new = state.history.iter().filter(|(revision, ..)| *revision > after);
                     let of_us = new.filter(|(_, _, key, object)| selected(&selection, key, object));
-                    let new = of_us.map(|(revision, kind, key, object)| event(*kind, key, object, *revision)).collect();
+                    let new = of_us
+                        .map(|(revision, kind, key, object)| event(*kind, key, object, *revision))
+                        .collect();
                     after = state.revision;
                     new
                 };

@@ -21,7 +21,8 @@ async fn a_new_agent_finds_its_pods_again() {
     let before = bench.plane.get("pods", "stays").unwrap();
     let shim = pid_of(&bench, &stays);
 
-    bench.agent.take().unwrap().shutdown(false).await;
+    // Without a word, as if it had been killed.
+    drop(bench.agent.take());
     tokio::time::sleep(Duration::from_millis(1500)).await;
     bench.plane.delete("pods", "goes", 0);
     bench.start_agent().await;
@@ -30,7 +31,10 @@ async fn a_new_agent_finds_its_pods_again() {
     let state = &ended["status"]["containerStatuses"][0]["state"]["terminated"];
     assert_eq!(state["exitCode"], 4, "how it ended meanwhile is known: {state}");
     let after = bench.plane.get("pods", "stays").unwrap();
-    assert_eq!(after["status"]["containerStatuses"], before["status"]["containerStatuses"]);
+    assert_eq!(
+        after["status"]["containerStatuses"],
+        before["status"]["containerStatuses"]
+    );
     assert_eq!(pid_of(&bench, &stays), shim);
     let gone = bench.pod_dir(goes["metadata"]["uid"].as_str().unwrap());
     for _ in 0..200 {
@@ -59,9 +63,11 @@ async fn a_killed_shim_takes_its_pod_along_and_it_is_started_anew() {
         let pid = rustix::process::Pid::from_raw(pid_of(bench, pod)).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     };
-    let restarted = |count: u64| move |pod: &Value| {
-        let container = &pod["status"]["containerStatuses"][0];
-        container["restartCount"] == count && container["state"]["running"].is_object()
+    let restarted = |count: u64| {
+        move |pod: &Value| {
+            let container = &pod["status"]["containerStatuses"][0];
+            container["restartCount"] == count && container["state"]["running"].is_object()
+        }
     };
     kill(&bench, &pod);
     bench.plane.until("pods", "web", restarted(1)).await;
@@ -73,9 +79,12 @@ async fn a_killed_shim_takes_its_pod_along_and_it_is_started_anew() {
     agent.shutdown(false).await;
     kill(&bench, &pod);
     bench.start_agent().await;
-    bench.plane.until("pods", "web", |pod| {
-        pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
-    }).await;
+    bench
+        .plane
+        .until("pods", "web", |pod| {
+            pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+        })
+        .await;
     bench.finish().await;
 }
 
@@ -92,7 +101,11 @@ async fn pods_run_on_while_the_control_plane_is_away() {
     bench.plane.delete("pods", "web", 5);
     bench.create_script("new", "Never", "echo new");
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(bench.plane.get("pods", "job").unwrap()["status"]["phase"], "Running", "nobody could tell");
+    assert_eq!(
+        bench.plane.get("pods", "job").unwrap()["status"]["phase"],
+        "Running",
+        "nobody could tell"
+    );
     bench.plane.resume().await;
     bench.plane.until_phase("job", "Succeeded").await;
     bench.plane.until_gone("web").await;
@@ -109,10 +122,13 @@ async fn a_node_taken_down_leaves_nothing_and_starts_its_pods_again() {
     bench.until_clean().await;
     assert!(bench.plane.get("pods", "web").is_some(), "its object stays");
     bench.start_agent().await;
-    bench.plane.until("pods", "web", |pod| {
-        let container = &pod["status"]["containerStatuses"][0];
-        container["restartCount"] == json!(1) && container["state"]["running"].is_object()
-    }).await;
+    bench
+        .plane
+        .until("pods", "web", |pod| {
+            let container = &pod["status"]["containerStatuses"][0];
+            container["restartCount"] == json!(1) && container["state"]["running"].is_object()
+        })
+        .await;
     bench.finish().await;
 }
 

@@ -16,7 +16,12 @@ use std::{
 
 /// The shim's binary, built by whoever needs it first.
 static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let build = Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "sampan-shim", "--bin", "sampan-shim"]).status();
+    if let Some(given) = std::env::var_os("SAMPAN_TEST_SHIM") {
+        return given.into();
+    }
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "sampan-shim", "--bin", "sampan-shim"])
+        .status();
     assert!(build.unwrap().success(), "the shim does not build");
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("sampan-shim")
@@ -57,7 +62,12 @@ impl Bench {
         config.cgroup = format!("sampan-test-{}-{number}", std::process::id());
         config.rootless = rootless;
         config.shutdown_grace = Duration::from_millis(500);
-        Bench { plane, agent: None, dir, config }
+        Bench {
+            plane,
+            agent: None,
+            dir,
+            config,
+        }
     }
 
     /// An image `busybox:1` that has the machine's busybox as its shell and its tools.
@@ -66,33 +76,54 @@ impl Bench {
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::create_dir_all(root.join("etc")).unwrap();
         fs::copy("/usr/bin/busybox", root.join("bin/busybox")).unwrap();
-        for tool in ["sh", "sleep", "cat", "echo", "nc", "httpd", "wget", "ping", "id", "env", "ls", "hostname", "ip", "true"] {
+        for tool in [
+            "sh", "sleep", "cat", "echo", "nc", "httpd", "wget", "ping", "id", "env", "ls", "hostname", "ip", "true",
+        ] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(tool)).unwrap();
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n").unwrap();
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n",
+        )
+        .unwrap();
         fs::create_dir_all(&self.config.data).unwrap();
         let store = Store::open(self.config.data.join("images")).unwrap();
-        let config = BuildConfig { env: vec!["FROM_IMAGE=yes".into()], ..BuildConfig::default() };
-        let source = BuildSource::Folder { path: root, config: Box::new(config) };
+        let config = BuildConfig {
+            env: vec!["FROM_IMAGE=yes".into()],
+            ..BuildConfig::default()
+        };
+        let source = BuildSource::Folder {
+            path: root,
+            config: Box::new(config),
+        };
         store.build(&"busybox:1".parse().unwrap(), source).await.unwrap();
-        store.prepare(&"busybox:1".parse().unwrap()).await.unwrap();
+        if !self.config.rootless {
+            store.prepare(&"busybox:1".parse().unwrap()).await.unwrap();
+        }
     }
 
     pub async fn start_agent(&mut self) {
         let agent = Agent::start(self.config.clone()).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(10), agent.registered()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), agent.registered())
+            .await
+            .unwrap();
         self.agent = Some(agent);
     }
 
     /// A pod of this node.
     pub fn create_pod(&self, name: &str, mut spec: Value) -> Value {
         spec["nodeName"] = "n1".into();
-        self.plane.create(&manifest("Pod", name, json!({"spec": spec}))).to_value()
+        self.plane
+            .create(&manifest("Pod", name, json!({"spec": spec})))
+            .to_value()
     }
 
     /// A pod with one container that runs a shell script.
     pub fn create_script(&self, name: &str, restart: &str, script: &str) -> Value {
-        self.create_pod(name, json!({"restartPolicy": restart, "containers": [container("main", script)]}))
+        self.create_pod(
+            name,
+            json!({"restartPolicy": restart, "containers": [container("main", script)]}),
+        )
     }
 
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
@@ -103,7 +134,10 @@ impl Bench {
     pub fn log(&self, pod: &Value, attempt: u32) -> String {
         let dir = self.pod_dir(pod["metadata"]["uid"].as_str().unwrap()).join("logs/main");
         let text = fs::read_to_string(dir.join(format!("{attempt}.log"))).unwrap_or_default();
-        text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).map(|line| format!("{line}\n")).collect()
+        text.lines()
+            .filter_map(|line| line.splitn(4, ' ').nth(3))
+            .map(|line| format!("{line}\n"))
+            .collect()
     }
 
     /// Waits for a line in a container's log.
@@ -123,7 +157,12 @@ impl Bench {
         let mut found = Vec::new();
         let data = self.config.data.to_string_lossy().into_owned();
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        found.extend(mounts.lines().filter(|line| line.contains(&data)).map(|line| format!("mount {line}")));
+        found.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&data))
+                .map(|line| format!("mount {line}")),
+        );
         for link in fs::read_dir("/sys/class/net").unwrap().flatten() {
             let alias = fs::read_to_string(link.path().join("ifalias")).unwrap_or_default();
             if alias.contains(&data) {
@@ -132,7 +171,11 @@ impl Bench {
         }
         for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
             let path = hierarchy.path().join(&self.config.cgroup);
-            let pods = fs::read_dir(&path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+            let pods = fs::read_dir(&path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.path().is_dir());
             found.extend(pods.map(|pod| format!("cgroup {}", pod.path().display())));
         }
         for process in fs::read_dir("/proc").unwrap().flatten() {
@@ -142,7 +185,10 @@ impl Bench {
                 found.push(format!("process {line}"));
             }
         }
-        let pods = fs::read_dir(self.config.data.join("pods")).into_iter().flatten().flatten();
+        let pods = fs::read_dir(self.config.data.join("pods"))
+            .into_iter()
+            .flatten()
+            .flatten();
         found.extend(pods.map(|entry| format!("directory {}", entry.path().display())));
         found
     }
@@ -176,15 +222,30 @@ fn any_cgroup(name: &str) -> bool {
 /// Where a test failed, its pods are ended by force.
 impl Drop for Bench {
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.config.data.join("pods")).into_iter().flatten().flatten() {
+        if self.agent.take().is_some() {
+            // What it has begun goes on for a moment.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        for entry in fs::read_dir(self.config.data.join("pods"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let info = fs::read(entry.path().join("shim/shim.json")).unwrap_or_default();
             let info: Option<sampan_shim::ShimInfo> = serde_json::from_slice(&info).ok();
-            if let Some(pid) = info.filter(|info| info.is_alive()).and_then(|info| rustix::process::Pid::from_raw(info.pid)) {
+            if let Some(pid) = info
+                .filter(|info| info.is_alive())
+                .and_then(|info| rustix::process::Pid::from_raw(info.pid))
+            {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
             let uid = entry.file_name().to_string_lossy().into_owned();
             let _ = sampan_shim::sweep_cgroups(&format!("{}/{uid}", self.config.cgroup));
-            for volume in fs::read_dir(entry.path().join("volumes")).into_iter().flatten().flatten() {
+            for volume in fs::read_dir(entry.path().join("volumes"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 let _ = rustix::mount::unmount(volume.path(), rustix::mount::UnmountFlags::DETACH);
             }
         }

@@ -42,12 +42,18 @@ async fn two_pods_talk_by_their_addresses() {
 async fn containers_of_a_pod_share_its_network_and_volumes() {
     let Some(bench) = Bench::start().await else { return };
     let mut server = container("server", "echo shared > /data/x; exec nc -l -p 9000 -e cat /data/x");
-    let mut main = container("main", "for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 9000 && exit 0; sleep 0.2; done; exit 1");
+    let mut main = container(
+        "main",
+        "for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 9000 && exit 0; sleep 0.2; done; exit 1",
+    );
     for one in [&mut server, &mut main] {
         one["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
     }
     let volumes = json!([{"name": "data", "emptyDir": {}}]);
-    let pod = bench.create_pod("two", json!({"restartPolicy": "Never", "containers": [server, main], "volumes": volumes}));
+    let pod = bench.create_pod(
+        "two",
+        json!({"restartPolicy": "Never", "containers": [server, main], "volumes": volumes}),
+    );
     bench.plane.until_phase("two", "Succeeded").await;
     assert!(bench.log(&pod, 0).contains("shared"), "{}", bench.log(&pod, 0));
     bench.finish().await;
@@ -56,7 +62,11 @@ async fn containers_of_a_pod_share_its_network_and_volumes() {
 /// A stand-in for the runner of Wasm: shows what it was given, and waits.
 fn stand_in(bench: &mut Bench) {
     let path = bench.dir.path().join("sampan");
-    std::fs::write(&path, format!("#!/usr/bin/busybox sh\necho \"$1 $2\"; cat \"$3\"; echo; {SLEEP}\n")).unwrap();
+    std::fs::write(
+        &path,
+        format!("#!/usr/bin/busybox sh\necho \"$1 $2\"; cat \"$3\"; echo; {SLEEP}\n"),
+    )
+    .unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     bench.config.sampan = path;
 }
@@ -66,7 +76,13 @@ async fn load_wasm(bench: &Bench) {
     std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
     std::fs::create_dir_all(&bench.config.data).unwrap();
     let store = sampan_container::Store::open(bench.config.data.join("images")).unwrap();
-    store.build(&"hello:1".parse().unwrap(), sampan_container::BuildSource::Wasm { path }).await.unwrap();
+    store
+        .build(
+            &"hello:1".parse().unwrap(),
+            sampan_container::BuildSource::Wasm { path },
+        )
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,15 +93,21 @@ async fn without_root_wasm_runs_on_the_loopback_and_containers_are_refused() {
     bench.load_busybox().await;
     bench.start_agent().await;
     let ports = json!([{"containerPort": 8080}]);
-    let pod = bench.create_pod("wasm", json!({"containers": [
-        {"name": "main", "image": "hello:1", "args": ["x"], "env": [{"name": "A", "value": "1"}], "ports": ports}]}));
+    let pod = bench.create_pod(
+        "wasm",
+        json!({"containers": [
+        {"name": "main", "image": "hello:1", "args": ["x"], "env": [{"name": "A", "value": "1"}], "ports": ports}]}),
+    );
     let running = bench.plane.until_phase("wasm", "Running").await;
     let address = ip(&running);
     assert!(address.starts_with("127."), "{address}");
     let log = bench.until_log(&pod, "listen").await;
     assert!(log.starts_with("__wasm --spec\n"), "{log}");
     let spec: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
-    assert_eq!((&spec["args"], &spec["env"], &spec["listen"]), (&json!(["x"]), &json!(["A=1"]), &json!([format!("{address}:8080")])));
+    assert_eq!(
+        (&spec["args"], &spec["env"], &spec["listen"]),
+        (&json!(["x"]), &json!(["A=1"]), &json!([format!("{address}:8080")]))
+    );
 
     bench.create_script("native", "Always", SLEEP);
     let refused = bench.plane.until("pods", "native", |pod| {
@@ -106,11 +128,17 @@ async fn wasm_runs_beside_containers() {
     load_wasm(&bench).await;
     bench.load_busybox().await;
     bench.start_agent().await;
-    let pod = bench.create_pod("both", json!({"containers": [
-        {"name": "main", "image": "hello:1", "resources": {"limits": {"memory": "32Mi"}}}, container("other", SLEEP)]}));
+    let pod = bench.create_pod(
+        "both",
+        json!({"containers": [
+        {"name": "main", "image": "hello:1", "resources": {"limits": {"memory": "32Mi"}}}, container("other", SLEEP)]}),
+    );
     bench.plane.until_phase("both", "Running").await;
     let log = bench.until_log(&pod, "listen").await;
     let spec: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
-    assert_eq!((&spec["memoryLimit"], &spec["listen"]), (&json!(33_554_432), &json!(["0.0.0.0:8080"])));
+    assert_eq!(
+        (&spec["memoryLimit"], &spec["listen"]),
+        (&json!(33_554_432), &json!(["0.0.0.0:8080"]))
+    );
     bench.finish().await;
 }

@@ -1,5 +1,7 @@
 //! Plugins through the public surface: what is let in, what a well-behaved one does, and that a hostile one harms
 //! nothing but its own decision.
+#![allow(clippy::unwrap_used)] // Helpers of tests too: a panic there is the test failing.
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,4 +1,6 @@
 //! Workloads as the shim runs them: each in a process of its own, which is this test binary again.
+#![allow(clippy::unwrap_used)] // Helpers of tests too: a panic there is the test failing.
+
 #[path = "../support/mod.rs"]
 mod support;
 

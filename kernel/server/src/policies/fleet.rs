@@ -108,7 +108,8 @@ impl Fleet {
 
     fn specs(&self) -> Vec<(Arc<Object>, PluginSpec)> {
         let snapshot = self.replica.snapshot();
-        let objects = snapshot.list(&Selection::of(plugin::RESOURCE)).map(|(_, object)| object);
+        let plugins = Selection::of(plugin::RESOURCE);
+        let objects = snapshot.list(&plugins).map(|(_, object)| object);
         objects.filter_map(|object| object.field("spec").ok().map(|spec| (object, spec))).collect()
     }
 

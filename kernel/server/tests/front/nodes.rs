@@ -2,11 +2,15 @@
 use crate::bench::{Bench, pod};
 use sampan_api::{
     ApiError, Reason,
-    rpc::{self, nodes_client::NodesClient, runtime_client::RuntimeClient},
+    rpc::{self, nodes_client::NodesClient, runtime_client::RuntimeClient, runtime_server::RuntimeServer},
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio_stream::StreamExt;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming},
+};
 
 fn ready(node: &Value) -> Option<&str> {
     let conditions = node["status"]["conditions"].as_array()?;
@@ -14,9 +18,13 @@ fn ready(node: &Value) -> Option<&str> {
 }
 
 async fn register(bench: &Bench, name: &str) {
+    register_at(bench, name, 1).await;
+}
+
+async fn register_at(bench: &Bench, name: &str, port: u16) {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {
         "conditions": [{"type": "Ready", "status": "True"}], "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 1}}}});
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
     let operation = Some(rpc::write::Operation::Create(node.to_string().into()));
     let write = rpc::Write {
         key: Some(crate::bench::key("nodes", name)),
@@ -97,5 +105,152 @@ async fn what_cannot_be_passed_on_says_why() {
         error.message.contains("node \"away\" cannot be reached at 127.0.0.1:1"),
         "{error}"
     );
+    bench.stop().await;
+}
+
+/// A node that answers with its name.
+struct Echo(&'static str);
+
+type Pieces<T> = futures::stream::Iter<std::vec::IntoIter<Result<T, tonic::Status>>>;
+
+#[tonic::async_trait]
+impl rpc::runtime_server::Runtime for Echo {
+    type LogsStream = Pieces<rpc::LogsResponse>;
+    async fn logs(&self, request: Request<rpc::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
+        let user = request.peer_certs().map_or(0, |certificates| certificates.len());
+        let text = format!("{}: {} for {user}", self.0, request.into_inner().pod);
+        Ok(Response::new(futures::stream::iter(vec![Ok(rpc::LogsResponse {
+            data: text.into(),
+        })])))
+    }
+    type PullImageStream = Pieces<rpc::ImageProgress>;
+    async fn pull_image(&self, _: Request<rpc::PullImageRequest>) -> Result<Response<Self::PullImageStream>, Status> {
+        let done = rpc::ImageProgress {
+            what: "done".to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(futures::stream::iter(vec![Ok(done)])))
+    }
+    async fn load_image(
+        &self,
+        request: Request<Streaming<rpc::LoadImageRequest>>,
+    ) -> Result<Response<rpc::LoadImageResponse>, Status> {
+        let (mut pieces, mut bytes) = (request.into_inner(), 0);
+        while let Some(piece) = pieces.message().await? {
+            bytes += piece.data.len();
+        }
+        Ok(Response::new(rpc::LoadImageResponse {
+            images: vec![format!("{}-{bytes}", self.0)],
+        }))
+    }
+    async fn list_images(
+        &self,
+        _: Request<rpc::ListImagesRequest>,
+    ) -> Result<Response<rpc::ListImagesResponse>, Status> {
+        Ok(Response::new(rpc::ListImagesResponse {
+            images: vec![rpc::Image {
+                name: "i".to_owned(),
+                ..Default::default()
+            }],
+        }))
+    }
+    async fn remove_image(
+        &self,
+        _: Request<rpc::RemoveImageRequest>,
+    ) -> Result<Response<rpc::RemoveImageResponse>, Status> {
+        match self.0 {
+            "n1" => Err(ApiError::new(Reason::NotFound, "no such image").into()),
+            _ => Ok(Response::new(rpc::RemoveImageResponse {
+                removed: vec!["i".to_owned()],
+                freed_bytes: 7,
+            })),
+        }
+    }
+}
+
+/// Serves as a node with the certificate of `certified`.
+async fn serve_node(bench: &Bench, name: &'static str, certified: &str) {
+    let pair = bench
+        .server()
+        .authority()
+        .issue_node(certified, &["127.0.0.1".to_owned()])
+        .unwrap();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(pair.cert_pem, pair.key_pem))
+        .client_ca_root(Certificate::from_pem(bench.server().authority().ca_pem()));
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    register_at(bench, name, incoming.local_addr().unwrap().port()).await;
+    let router = tonic::transport::Server::builder()
+        .tls_config(tls)
+        .unwrap()
+        .add_service(RuntimeServer::new(Echo(name)));
+    tokio::spawn(router.serve_with_incoming(incoming));
+}
+
+#[tokio::test]
+async fn calls_are_passed_on_to_the_right_node() {
+    let bench = Bench::start().await;
+    for name in ["n1", "n2"] {
+        serve_node(&bench, name, name).await;
+        bench.objects().create(pod(&format!("on-{name}"), name)).await.unwrap();
+    }
+    let mut runtime = RuntimeClient::new(bench.admin());
+    let request = rpc::LogsRequest {
+        pod: "on-n2".to_owned(),
+        ..Default::default()
+    };
+    let mut logs = runtime.logs(request).await.unwrap().into_inner();
+    assert_eq!(logs.message().await.unwrap().unwrap().data, "n2: on-n2 for 1");
+    let images = runtime
+        .list_images(rpc::ListImagesRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .images;
+    assert_eq!(
+        images.iter().map(|image| image.node.as_str()).collect::<Vec<_>>(),
+        ["n1", "n2"]
+    );
+    let pieces = [vec![1; 1000], vec![2; 500]].map(|data| rpc::LoadImageRequest {
+        data: data.into(),
+        node: String::new(),
+    });
+    let loaded = runtime
+        .load_image(futures::stream::iter(pieces))
+        .await
+        .unwrap()
+        .into_inner()
+        .images;
+    assert_eq!(loaded, ["n1-1500", "n2-1500"]);
+    let pulling = runtime
+        .pull_image(rpc::PullImageRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let mut done: Vec<_> = pulling.map(|piece| piece.unwrap().node).collect().await;
+    done.sort();
+    assert_eq!(done, ["n1", "n2"]);
+    let removed = runtime
+        .remove_image(rpc::RemoveImageRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (removed.removed.len(), removed.freed_bytes),
+        (1, 7),
+        "it need not be everywhere"
+    );
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn no_node_answers_in_anothers_place() {
+    let bench = Bench::start().await;
+    serve_node(&bench, "n1", "n2").await;
+    let mut runtime = RuntimeClient::new(bench.admin());
+    let request = rpc::ListImagesRequest { node: "n1".to_owned() };
+    let error = ApiError::from(runtime.list_images(request).await.unwrap_err());
+    assert_eq!(error.reason, Reason::Unavailable, "{error}");
+    assert!(error.message.contains("certificate"), "{error}");
     bench.stop().await;
 }

@@ -45,6 +45,13 @@ async fn a_restart_keeps_data_authority_and_uids() {
 }
 
 #[tokio::test]
+async fn it_ends_at_once() {
+    let bench = Bench::start().await;
+    let end = tokio::time::timeout(Duration::from_secs(4), bench.stop());
+    end.await.expect("nobody waits for a loop that waits for changes");
+}
+
+#[tokio::test]
 async fn what_stands_in_the_way_is_named() {
     let bench = Bench::start().await;
     let error = Server::start(config(bench.dir.path())).await.err().unwrap();

@@ -110,6 +110,36 @@ async fn a_revision_that_is_gone_or_not_yet_is_expired() {
 }
 
 #[tokio::test]
+async fn a_revision_that_was_compacted_away_is_expired() {
+    let bench = Bench::start().await;
+    let mut client = bench.objects();
+    client.create(config_map("a", "1")).await.unwrap();
+    let replica = bench.server().replica();
+    let old = replica.snapshot().revision();
+    let key = sampan_api::Key::new("configmaps", "default", "a");
+    let mut turn = 0;
+    while replica.snapshot().compacted() <= old {
+        turn += 1;
+        assert!(turn < 40, "events are forgotten some time");
+        let plan = |i: usize| {
+            let patch = json!({"data": {"key": format!("{turn}-{i}")}});
+            sampan_api::Plan::from(sampan_api::Write::new(key.clone(), sampan_api::Operation::Merge(patch)))
+        };
+        replica.commit((0..4000).map(plan).collect()).await.unwrap();
+    }
+    let request = |revision| rpc::WatchRequest {
+        selection: selection("cm"),
+        revision,
+    };
+    let error = sampan_api::ApiError::from(client.0.watch(request(old)).await.unwrap_err());
+    assert_eq!(error.reason, Reason::Expired, "{error}");
+    assert!(error.message.contains("list again"), "{error}");
+    let now = replica.snapshot().revision();
+    assert!(client.0.watch(request(now)).await.is_ok());
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_that_closes_ends_its_watches() {
     let bench = Bench::start().await;
     let mut client = bench.objects();

@@ -1,5 +1,5 @@
 //! How long a start takes, beside `runc run` where there is one. It is printed, never asserted.
-use crate::stage::{SHIM, pod};
+use crate::stage::{SHIM, exit_of, pod};
 use sampan_shim::{PodSpec, Request, launch};
 use std::{
     fs,
@@ -24,6 +24,7 @@ fn report(what: &str, mut times: Vec<Duration>) {
 fn how_long_a_start_takes() {
     let Some(mut pod) = pod() else { return };
     let mut starts = Vec::new();
+    let mut watcher = pod.watcher();
     for number in 0..ROUNDS {
         let mut spec = pod.script(&format!("c{number}"), "sleep 1000");
         spec.limits.memory = Some(64 << 20);
@@ -33,6 +34,7 @@ fn how_long_a_start_takes() {
         pod.start(&spec).unwrap();
         starts.push(begun.elapsed());
         pod.signal(&spec.name, 9);
+        exit_of(&mut watcher, &spec.name);
     }
     report("container start, request to running", starts);
 

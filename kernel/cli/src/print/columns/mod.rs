@@ -306,6 +306,12 @@ pub fn last_seen(event: &Value) -> &str {
         .unwrap_or_default()
 }
 
+/// What events are sorted by: times are to the second, and revisions say more.
+pub fn chronology(event: &Value) -> (String, u64) {
+    let revision = text(event, "/metadata/resourceVersion").parse().unwrap_or(0);
+    (last_seen(event).to_owned(), revision)
+}
+
 /// When an event was first seen, in RFC 3339.
 pub fn first_seen(event: &Value) -> &str {
     let places = ["/firstTimestamp", "/eventTime", "/metadata/creationTimestamp"];

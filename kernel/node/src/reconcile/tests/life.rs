@@ -25,7 +25,11 @@ fn image_and_sandbox_come_at_once_then_the_container() {
     for name in ["PodScheduled", "Initialized", "ContainersReady", "Ready"] {
         assert!(play.condition(name), "{name}");
     }
-    for event in ["Pulled: Container image \"web:1\" already present", "Created: Created container web", "Started: Started"] {
+    for event in [
+        "Pulled: Container image \"web:1\" already present",
+        "Created: Created container web",
+        "Started: Started",
+    ] {
         assert!(play.said(event), "{event}");
     }
 }
@@ -40,7 +44,12 @@ fn a_job_succeeds_or_fails_and_its_sandbox_goes() {
         play.report(Report::SandboxRemoved);
         let status = play.status();
         assert_eq!(status.phase.as_deref(), Some(phase));
-        let ended = status.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+        let ended = status.container_statuses.unwrap()[0]
+            .state
+            .clone()
+            .unwrap()
+            .terminated
+            .unwrap();
         assert_eq!((ended.exit_code, ended.reason.as_deref()), (code, Some(reason)));
         assert!(ended.finished_at > ended.started_at);
         assert!(!play.condition("Ready"));
@@ -54,7 +63,14 @@ fn a_job_succeeds_or_fails_and_its_sandbox_goes() {
 fn the_condition_keeps_its_time_until_it_changes() {
     let mut play = Play::new(simple("Always"));
     let time = |status: PodStatus, name: &str| {
-        status.conditions.unwrap().into_iter().find(|c| c.type_ == name).unwrap().last_transition_time.unwrap()
+        status
+            .conditions
+            .unwrap()
+            .into_iter()
+            .find(|c| c.type_ == name)
+            .unwrap()
+            .last_transition_time
+            .unwrap()
     };
     let before = time(play.status(), "Ready");
     play.now += 5000;
@@ -74,7 +90,10 @@ fn init_containers_run_in_order() {
     let mut play = Play::new(with_init());
     play.settle();
     assert!(play.actual.containers[0].state.is_running() && !play.actual.containers[1].state.is_running());
-    assert_eq!((play.phase().as_str(), play.waits(2).as_str()), ("Pending", "PodInitializing"));
+    assert_eq!(
+        (play.phase().as_str(), play.waits(2).as_str()),
+        ("Pending", "PodInitializing")
+    );
     assert!(!play.condition("Initialized"));
     assert_eq!(play.exit(0, 0), [Action::Start { index: 1, attempt: 0 }]);
     let started = play.start_report(1, 0);
@@ -118,7 +137,10 @@ fn a_sidecar_runs_beside_and_ends_last() {
     let mut play = Play::new(with_sidecar("Never"));
     play.settle();
     assert!(play.actual.containers[0].state.is_running());
-    assert!(play.actual.containers[1].state.is_running(), "the sidecar does not hold up the next");
+    assert!(
+        play.actual.containers[1].state.is_running(),
+        "the sidecar does not hold up the next"
+    );
     assert_eq!(play.exit(1, 0), [Action::Start { index: 2, attempt: 0 }]);
     let started = play.start_report(2, 0);
     play.report(started);
@@ -139,7 +161,11 @@ fn image_trouble_is_shown_and_backs_off() {
     play.turn();
     play.report(Report::SandboxReady { ip: "10.42.0.2".into() });
     play.report(Report::Pulling { index: 0 });
-    let failed = || Report::ImageFailed { index: 0, reason: "ErrImagePull", message: "no such image".into() };
+    let failed = || Report::ImageFailed {
+        index: 0,
+        reason: "ErrImagePull",
+        message: "no such image".into(),
+    };
     assert!(play.report(failed()).is_empty());
     assert_eq!(play.waits(0), "ErrImagePull");
     assert!(play.after(2000).is_empty());
@@ -159,11 +185,21 @@ fn image_trouble_is_shown_and_backs_off() {
 fn a_sandbox_that_fails_is_tried_again() {
     let mut play = Play::new(simple("Always"));
     play.turn();
-    assert!(play.report(Report::SandboxFailed { message: "no address".into() }).is_empty());
+    assert!(
+        play.report(Report::SandboxFailed {
+            message: "no address".into()
+        })
+        .is_empty()
+    );
     assert!(play.said("FailedCreatePodSandBox: Failed to create pod sandbox: no address"));
     assert_eq!(play.wake_at, Some(play.now + 500));
     assert_eq!(play.after(500), [Action::CreateSandbox]);
-    let waiting = play.status().container_statuses.unwrap()[0].state.clone().unwrap().waiting.unwrap();
+    let waiting = play.status().container_statuses.unwrap()[0]
+        .state
+        .clone()
+        .unwrap()
+        .waiting
+        .unwrap();
     assert!(waiting.message.unwrap().contains("no address"));
 }
 
@@ -179,7 +215,11 @@ fn a_lost_shim_starts_the_pod_anew() {
     play.report(started);
     assert_eq!(play.report(Report::SandboxLost), [Action::CreateSandbox]);
     let again = play.report(Report::SandboxReady { ip: "10.42.0.3".into() });
-    assert_eq!(again, [Action::Start { index: 0, attempt: 1 }], "init containers come first again");
+    assert_eq!(
+        again,
+        [Action::Start { index: 0, attempt: 1 }],
+        "init containers come first again"
+    );
     assert!(play.said("SandboxChanged"));
 }
 
@@ -200,7 +240,13 @@ fn what_was_written_is_remembered() {
     };
     let run = |survivors: Option<Vec<_>>| {
         let lives = survivors.is_some();
-        recall(&play.desired, &written, survivors.unwrap_or_default(), lives, play.now + 1000)
+        recall(
+            &play.desired,
+            &written,
+            survivors.unwrap_or_default(),
+            lives,
+            play.now + 1000,
+        )
     };
 
     let adopted = run(Some(vec![survivor(0, Some(Exit::default())), survivor(1, None)]));
@@ -209,12 +255,21 @@ fn what_was_written_is_remembered() {
     assert_eq!((adopted.containers[0].attempt, adopted.ip.as_str()), (1, "10.42.0.2"));
     assert_eq!(adopted.containers[0].last.as_ref().unwrap().code, 1);
 
-    let exited = run(Some(vec![survivor(1, Some(Exit { code: 7, ..Exit::default() }))]));
+    let exited = run(Some(vec![survivor(
+        1,
+        Some(Exit {
+            code: 7,
+            ..Exit::default()
+        }),
+    )]));
     assert_eq!(exited.containers[0].state.ended().unwrap().code, 7);
 
     // The shim is gone, or the node was rebooted.
     let mut lost = run(None);
-    assert_eq!(lost.containers[0].state.ended().unwrap().reason, "ContainerStatusUnknown");
+    assert_eq!(
+        lost.containers[0].state.ended().unwrap().reason,
+        "ContainerStatusUnknown"
+    );
     let step = reconcile(&play.desired, &mut lost, play.now + 11_000);
     assert!(step.actions.contains(&Action::CreateSandbox), "{step:?}");
 }
@@ -229,7 +284,14 @@ fn a_finished_pod_is_not_run_again_by_a_new_agent() {
     let mut again = recall(&play.desired, &written, Vec::new(), false, play.now);
     let actions = reconcile(&play.desired, &mut again, play.now).actions;
     assert_eq!(actions, [Action::RemoveSandbox], "what may be left is cleared away");
-    let shown = status(&play.desired, &mut again, &NodeFacts { address: "192.0.2.1".into() }, play.now);
+    let shown = status(
+        &play.desired,
+        &mut again,
+        &NodeFacts {
+            address: "192.0.2.1".into(),
+        },
+        play.now,
+    );
     assert_eq!(shown, play.status());
 }
 

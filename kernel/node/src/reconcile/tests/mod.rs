@@ -32,7 +32,13 @@ impl Play {
     fn new(spec: Value) -> Self {
         let desired = Desired::new(Arc::new(pod(spec)));
         let now = 1_700_000_000_000;
-        Play { actual: Actual::new(&desired, now), desired, now, events: Vec::new(), wake_at: None }
+        Play {
+            actual: Actual::new(&desired, now),
+            desired,
+            now,
+            events: Vec::new(),
+            wake_at: None,
+        }
     }
 
     /// Reconciles; events are kept aside.
@@ -73,7 +79,12 @@ impl Play {
                 Action::CreateSandbox => Report::SandboxReady { ip: "10.42.0.2".into() },
                 Action::Start { index, attempt } => self.start_report(index, attempt),
                 Action::RemoveSandbox => Report::SandboxRemoved,
-                Action::Probe { index, kind, attempt } => Report::Probed { index, kind, attempt, result: Ok(()) },
+                Action::Probe { index, kind, attempt } => Report::Probed {
+                    index,
+                    kind,
+                    attempt,
+                    result: Ok(()),
+                },
                 Action::Kill { index } => self.exit_report(index, 137, 9),
                 Action::Stop { .. } | Action::Forget | Action::Event { .. } => continue,
             };
@@ -83,20 +94,44 @@ impl Play {
 
     fn image(&self, index: Index) -> Report {
         let name = self.desired.containers[index].image.clone();
-        Report::ImageReady { index, image: Image { id: format!("{name}@sha256:0"), name }, pulled: None }
+        Report::ImageReady {
+            index,
+            image: Image {
+                id: format!("{name}@sha256:0"),
+                name,
+            },
+            pulled: None,
+        }
     }
 
     fn start_report(&self, index: Index, attempt: u32) -> Report {
         let container_id = format!("sampan://u1/{index}-{attempt}");
-        Report::Started { index, attempt, container_id, at: self.now }
+        Report::Started {
+            index,
+            attempt,
+            container_id,
+            at: self.now,
+        }
     }
 
     fn exit_report(&self, index: Index, code: i32, signal: i32) -> Report {
         let container = &self.actual.containers[index];
-        let State::Running { since } = container.state else { panic!("{index} does not run: {:?}", container.state) };
-        let exit =
-            Exit { code, signal, oom: false, started_at: since, finished_at: self.now, message: String::new() };
-        Report::Exited { index, attempt: container.attempt, exit }
+        let State::Running { since } = container.state else {
+            panic!("{index} does not run: {:?}", container.state)
+        };
+        let exit = Exit {
+            code,
+            signal,
+            oom: false,
+            started_at: since,
+            finished_at: self.now,
+            message: String::new(),
+        };
+        Report::Exited {
+            index,
+            attempt: container.attempt,
+            exit,
+        }
     }
 
     fn exit(&mut self, index: Index, code: i32) -> Vec<Action> {
@@ -105,7 +140,14 @@ impl Play {
     }
 
     fn status(&mut self) -> PodStatus {
-        status(&self.desired, &mut self.actual, &NodeFacts { address: "192.0.2.1".into() }, self.now)
+        status(
+            &self.desired,
+            &mut self.actual,
+            &NodeFacts {
+                address: "192.0.2.1".into(),
+            },
+            self.now,
+        )
     }
 
     fn phase(&mut self) -> String {
@@ -115,13 +157,24 @@ impl Play {
     /// `reason` of what a container waits for.
     fn waits(&mut self, index: usize) -> String {
         let status = self.status();
-        let all = status.init_container_statuses.into_iter().flatten().chain(status.container_statuses.into_iter().flatten());
-        all.into_iter().nth(index).and_then(|c| c.state?.waiting?.reason).unwrap_or_default()
+        let all = status
+            .init_container_statuses
+            .into_iter()
+            .flatten()
+            .chain(status.container_statuses.into_iter().flatten());
+        all.into_iter()
+            .nth(index)
+            .and_then(|c| c.state?.waiting?.reason)
+            .unwrap_or_default()
     }
 
     fn condition(&mut self, name: &str) -> bool {
         let status = self.status();
-        status.conditions.unwrap().iter().any(|c| c.type_ == name && c.status == "True")
+        status
+            .conditions
+            .unwrap()
+            .iter()
+            .any(|c| c.type_ == name && c.status == "True")
     }
 
     fn delete(&mut self, grace_seconds: i64) -> Vec<Action> {

@@ -18,8 +18,17 @@ fn run(play: &mut Play) -> Vec<Action> {
 }
 
 fn answer(play: &mut Play, kind: ProbeKind, good: bool) -> Vec<Action> {
-    let result = if good { Ok(()) } else { Err("connection refused".to_owned()) };
-    play.report(Report::Probed { index: 0, kind, attempt: 0, result })
+    let result = if good {
+        Ok(())
+    } else {
+        Err("connection refused".to_owned())
+    };
+    play.report(Report::Probed {
+        index: 0,
+        kind,
+        attempt: 0,
+        result,
+    })
 }
 
 const HTTP: &str = r#"{"httpGet": {"path": "/", "port": 80}}"#;
@@ -31,7 +40,11 @@ fn http() -> Value {
 #[test]
 fn readiness_is_asked_at_once_and_quickly_until_first_seen() {
     let mut play = probed("readinessProbe", http());
-    let ask = [Action::Probe { index: 0, kind: ProbeKind::Readiness, attempt: 0 }];
+    let ask = [Action::Probe {
+        index: 0,
+        kind: ProbeKind::Readiness,
+        attempt: 0,
+    }];
     assert_eq!(run(&mut play), ask);
     assert!(!play.condition("Ready"));
     assert!(answer(&mut play, ProbeKind::Readiness, false).is_empty());
@@ -56,17 +69,27 @@ fn readiness_is_asked_at_once_and_quickly_until_first_seen() {
 
 #[test]
 fn a_failing_liveness_probe_restarts_the_container() {
-    let mut play = probed("livenessProbe", json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "initialDelaySeconds": 3}));
+    let mut play = probed(
+        "livenessProbe",
+        json!({"tcpSocket": {"port": 80}, "periodSeconds": 5, "initialDelaySeconds": 3}),
+    );
     assert!(run(&mut play).is_empty());
     assert!(play.condition("Ready"));
     assert_eq!(play.wake_at, Some(play.now + 3000));
-    let ask = [Action::Probe { index: 0, kind: ProbeKind::Liveness, attempt: 0 }];
+    let ask = [Action::Probe {
+        index: 0,
+        kind: ProbeKind::Liveness,
+        attempt: 0,
+    }];
     assert_eq!(play.after(3000), ask);
     assert!(answer(&mut play, ProbeKind::Liveness, false).is_empty());
     assert_eq!(play.after(5000), ask);
     assert!(answer(&mut play, ProbeKind::Liveness, false).is_empty());
     assert_eq!(play.after(5000), ask);
-    assert_eq!(answer(&mut play, ProbeKind::Liveness, false), [Action::Stop { index: 0 }]);
+    assert_eq!(
+        answer(&mut play, ProbeKind::Liveness, false),
+        [Action::Stop { index: 0 }]
+    );
     assert!(play.said("Killing: Container web failed liveness probe, will be restarted"));
     assert_eq!(play.after(30_000), [Action::Kill { index: 0 }]);
     assert_eq!(play.exit(0, 137), [Action::Start { index: 0, attempt: 1 }]);
@@ -74,8 +97,18 @@ fn a_failing_liveness_probe_restarts_the_container() {
 
 #[test]
 fn nothing_else_is_asked_before_the_startup_probe_has_succeeded() {
-    let mut play = probed("startupProbe", json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 30}));
-    assert_eq!(run(&mut play), [Action::Probe { index: 0, kind: ProbeKind::Startup, attempt: 0 }]);
+    let mut play = probed(
+        "startupProbe",
+        json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 30}),
+    );
+    assert_eq!(
+        run(&mut play),
+        [Action::Probe {
+            index: 0,
+            kind: ProbeKind::Startup,
+            attempt: 0
+        }]
+    );
     assert_eq!(play.status().container_statuses.unwrap()[0].started, Some(false));
     assert!(!play.condition("Ready"));
     answer(&mut play, ProbeKind::Startup, true);
@@ -85,7 +118,10 @@ fn nothing_else_is_asked_before_the_startup_probe_has_succeeded() {
 
 #[test]
 fn a_startup_probe_that_never_succeeds_ends_the_container() {
-    let mut play = probed("startupProbe", json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 3}));
+    let mut play = probed(
+        "startupProbe",
+        json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 3}),
+    );
     let start = play.now;
     run(&mut play);
     let mut actions = answer(&mut play, ProbeKind::Startup, false);
@@ -102,7 +138,10 @@ fn a_startup_probe_that_never_succeeds_ends_the_container() {
 
 #[test]
 fn several_successes_may_be_asked_for() {
-    let mut play = probed("readinessProbe", json!({"tcpSocket": {"port": 80}, "successThreshold": 2}));
+    let mut play = probed(
+        "readinessProbe",
+        json!({"tcpSocket": {"port": 80}, "successThreshold": 2}),
+    );
     run(&mut play);
     answer(&mut play, ProbeKind::Readiness, true);
     assert!(!play.condition("Ready"));

@@ -10,7 +10,9 @@ fn crash(play: &mut Play, code: i32) -> Option<Millis> {
         play.now = wake;
         actions = play.turn();
     }
-    let [Action::Start { index: 0, attempt }] = actions[..] else { panic!("{actions:?}") };
+    let [Action::Start { index: 0, attempt }] = actions[..] else {
+        panic!("{actions:?}")
+    };
     let started = play.start_report(0, attempt);
     play.report(started);
     Some(play.now - died)
@@ -24,7 +26,17 @@ fn crashes_back_off_from_ten_seconds_to_five_minutes() {
     assert_eq!(waits, [0, 10, 20, 40, 80, 160, 300, 300]);
     let container = &play.status().container_statuses.unwrap()[0];
     assert_eq!(container.restart_count, 8);
-    assert_eq!(container.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 1);
+    assert_eq!(
+        container
+            .last_state
+            .as_ref()
+            .unwrap()
+            .terminated
+            .as_ref()
+            .unwrap()
+            .exit_code,
+        1
+    );
     // Ten minutes of running are forgiven.
     play.now += 601_000;
     assert_eq!(crash(&mut play, 1), Some(0));
@@ -44,7 +56,17 @@ fn the_back_off_is_shown() {
     assert_eq!(waiting.reason.as_deref(), Some("CrashLoopBackOff"));
     let message = "back-off 10s restarting failed container=web pod=web_default(u1)";
     assert_eq!(waiting.message.as_deref(), Some(message));
-    assert_eq!(container.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 2);
+    assert_eq!(
+        container
+            .last_state
+            .as_ref()
+            .unwrap()
+            .terminated
+            .as_ref()
+            .unwrap()
+            .exit_code,
+        2
+    );
     assert!(!container.ready);
     assert!(play.said("BackOff: Back-off restarting failed container web in pod web_default(u1)"));
 }
@@ -73,7 +95,14 @@ fn one_of_two_ended_and_the_other_runs() {
     play.settle();
     assert!(play.exit(0, 5).is_empty());
     assert_eq!(play.phase(), "Running");
-    let message = play.status().conditions.unwrap().into_iter().find(|c| c.type_ == "Ready").unwrap().message;
+    let message = play
+        .status()
+        .conditions
+        .unwrap()
+        .into_iter()
+        .find(|c| c.type_ == "Ready")
+        .unwrap()
+        .message;
     assert_eq!(message.as_deref(), Some("containers with unready status: [a]"));
     play.exit(1, 0);
     assert_eq!(play.phase(), "Failed");
@@ -83,10 +112,24 @@ fn one_of_two_ended_and_the_other_runs() {
 fn out_of_memory_and_signals_are_told_apart() {
     let mut play = Play::new(simple("Never"));
     play.settle();
-    let Report::Exited { index, attempt, exit } = play.exit_report(0, 137, 9) else { unreachable!() };
-    play.report(Report::Exited { index, attempt, exit: Exit { oom: true, ..exit } });
-    let ended = play.status().container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
-    assert_eq!((ended.exit_code, ended.signal, ended.reason.as_deref()), (137, Some(9), Some("OOMKilled")));
+    let Report::Exited { index, attempt, exit } = play.exit_report(0, 137, 9) else {
+        unreachable!()
+    };
+    play.report(Report::Exited {
+        index,
+        attempt,
+        exit: Exit { oom: true, ..exit },
+    });
+    let ended = play.status().container_statuses.unwrap()[0]
+        .state
+        .clone()
+        .unwrap()
+        .terminated
+        .unwrap();
+    assert_eq!(
+        (ended.exit_code, ended.signal, ended.reason.as_deref()),
+        (137, Some(9), Some("OOMKilled"))
+    );
 }
 
 #[test]
@@ -98,7 +141,12 @@ fn what_cannot_be_created_is_tried_again_as_the_same_run() {
     let ready = play.image(0);
     play.report(ready);
     let message = || "configmap \"c\" not found".to_owned();
-    let failed = |attempt| Report::NotCreated { index: 0, attempt, reason, message: message() };
+    let failed = |attempt| Report::NotCreated {
+        index: 0,
+        attempt,
+        reason,
+        message: message(),
+    };
     assert!(play.report(failed(0)).is_empty());
     assert_eq!(play.waits(0), reason);
     assert!(play.said("Failed: Error: configmap \"c\" not found"));
@@ -118,11 +166,19 @@ fn what_cannot_be_started_counts_as_a_crash() {
     play.report(ready);
     let message = "exec /nope: no such file or directory".to_owned();
     let at = play.now;
-    let failed = |attempt| Report::NotStarted { index: 0, attempt, message: message.clone(), at };
+    let failed = |attempt| Report::NotStarted {
+        index: 0,
+        attempt,
+        message: message.clone(),
+        at,
+    };
     assert_eq!(play.report(failed(0)), [Action::Start { index: 0, attempt: 1 }]);
     assert!(play.report(failed(1)).is_empty());
     let container = &play.status().container_statuses.unwrap()[0];
-    assert_eq!(container.state.clone().unwrap().waiting.unwrap().reason.as_deref(), Some("CrashLoopBackOff"));
+    assert_eq!(
+        container.state.clone().unwrap().waiting.unwrap().reason.as_deref(),
+        Some("CrashLoopBackOff")
+    );
     let ended = container.last_state.clone().unwrap().terminated.unwrap();
     assert_eq!((ended.exit_code, ended.reason.as_deref()), (128, Some("StartError")));
 }
@@ -160,5 +216,8 @@ fn pull_policies_default_as_kubernetes_does() {
     assert_eq!(of_image("localhost:5000/nginx"), "Always");
     assert_eq!(of_image("localhost:5000/nginx:1.27"), "IfNotPresent");
     assert_eq!(of_image("nginx@sha256:00"), "IfNotPresent");
-    assert_eq!(policy(json!({"name": "c", "image": "nginx", "imagePullPolicy": "Never"})), "Never");
+    assert_eq!(
+        policy(json!({"name": "c", "image": "nginx", "imagePullPolicy": "Never"})),
+        "Never"
+    );
 }

@@ -62,7 +62,10 @@ fn deleted_while_the_sandbox_is_made() {
     let mut play = Play::new(simple("Always"));
     play.turn();
     assert!(play.delete(30).is_empty(), "what is under way is waited for");
-    assert_eq!(play.report(Report::SandboxReady { ip: "10.42.0.2".into() }), [Action::RemoveSandbox]);
+    assert_eq!(
+        play.report(Report::SandboxReady { ip: "10.42.0.2".into() }),
+        [Action::RemoveSandbox]
+    );
     assert_eq!(play.report(Report::SandboxRemoved), [Action::Forget]);
 }
 
@@ -119,7 +122,10 @@ fn an_active_deadline_fails_the_pod() {
     assert_eq!(play.exit(0, 143), [Action::RemoveSandbox]);
     assert!(play.report(Report::SandboxRemoved).is_empty());
     let status = play.status();
-    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("DeadlineExceeded")));
+    assert_eq!(
+        (status.phase.as_deref(), status.reason.as_deref()),
+        (Some("Failed"), Some("DeadlineExceeded"))
+    );
 }
 
 #[test]

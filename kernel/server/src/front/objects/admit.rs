@@ -137,13 +137,13 @@ pub fn as_new(object: &mut Object) {
 /// As [`validate::manifest`]; `Invalid` for fields that cannot be changed.
 pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot) -> Result<(), ApiError> {
     if let Some(stored) = stored {
-        let json = next.to_json();
-        check_depth(&json)?;
-        validate::manifest(&json)?;
         if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
             let message = format!("{key} is a {} {}, and stays one", stored.api_version, stored.kind);
             return Err(ApiError::bad_request(message));
         }
+        let json = next.to_json();
+        check_depth(&json)?;
+        validate::manifest(&json)?;
         fixed::changed(stored, next)?;
     }
     if &*key.resource == plugin::RESOURCE {

@@ -22,6 +22,7 @@ impl Interest {
         let mut keys = Vec::new();
         for watch in self.watches.iter().filter(|watch| wants(&watch.resource, &event.key)) {
             match watch.mapping {
+                Mapping::Itself if watch.resource == EVERY && !hangs_on_others(&event.key, &event.object) => {}
                 Mapping::Itself => keys.push(event.key.clone()),
                 Mapping::Owner => {
                     keys.extend(self.owners(&event.key, &event.object));
@@ -41,7 +42,8 @@ impl Interest {
     /// All keys there are: what a controller starts with.
     pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
         let itself = self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself);
-        let keys = itself.flat_map(|watch| snapshot.list(&Selection::of(&watch.resource)).map(|(key, _)| key));
+        let selections: Vec<Selection> = itself.map(|watch| Selection::of(&watch.resource)).collect();
+        let keys = selections.iter().flat_map(|selection| snapshot.list(selection)).map(|(key, _)| key);
         keys.filter(|key| &*key.resource != "events").collect()
     }
 
@@ -53,6 +55,12 @@ impl Interest {
         let namespace = if kind.namespaced { &*key.namespace } else { "" };
         owners.map(|owner| Key::new(kind.resource, namespace, &owner.name)).collect()
     }
+}
+
+/// Whether a change of it can matter to who watches everything: it has owners, is going, or holds others.
+fn hangs_on_others(key: &Key, object: &Object) -> bool {
+    let meta = &object.metadata;
+    !meta.owner_references.is_empty() || meta.deletion_timestamp.is_some() || &*key.resource == "namespaces"
 }
 
 fn wants(resource: &str, key: &Key) -> bool {

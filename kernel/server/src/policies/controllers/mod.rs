@@ -15,7 +15,10 @@ use interest::Interest;
 use keys::Keys;
 use reader::Reader;
 use sampan_api::{ApiError, Key, Plan, Reason};
-use sampan_sandbox::controller::{CallError, ControllerPlan, ControllerPlugin};
+use sampan_sandbox::{
+    CallError,
+    controller::{ControllerPlan, ControllerPlugin},
+};
 use std::{
     sync::{
         Arc,

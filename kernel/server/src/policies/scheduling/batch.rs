@@ -1,7 +1,10 @@
 //! One batch: from pods that wait to bindings that were committed or refused.
 use super::{Scheduling, fallback, mirror::wire_resources, pods::PodView, seat::Seat};
 use sampan_api::{ApiError, Operation, Plan, Write, plan::Binding};
-use sampan_sandbox::scheduler::{Assignment, CallError, Delta, Outcome, Pod, Refusal, Usage};
+use sampan_sandbox::{
+    CallError,
+    scheduler::{Assignment, Delta, Outcome, Pod, Refusal, Usage},
+};
 use serde_json::json;
 use std::{collections::HashMap, time::Instant};
 

@@ -20,7 +20,7 @@ use mirror::Mirror;
 use pods::PodView;
 use queue::Queue;
 use sampan_api::Selection;
-use sampan_sandbox::scheduler::{CallError, Delta};
+use sampan_sandbox::{CallError, scheduler::Delta};
 use sampan_state::{Event, EventKind, Snapshot};
 use seat::Seat;
 use std::{

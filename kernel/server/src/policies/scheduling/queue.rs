@@ -80,14 +80,6 @@ impl Queue {
         taken
     }
 
-    /// It was taken and not tried: it goes back to where it stood.
-    pub fn put_back(&mut self, key: &Key) {
-        if let Some(waiting) = self.pods.get_mut(key) {
-            waiting.state = State::Ready;
-            self.ready.insert(waiting.place, key.clone());
-        }
-    }
-
     /// Its binding was refused: again after a while.
     pub fn back_off(&mut self, key: &Key, now: Instant) {
         self.later(key, now, State::BackOff);
@@ -141,10 +133,6 @@ impl Queue {
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
-
-    pub fn len(&self) -> usize {
-        self.pods.len()
-    }
 }
 
 #[cfg(test)]
@@ -178,7 +166,6 @@ mod tests {
         }
         assert_eq!(names(&queue.take(3, now)), ["b", "d", "a"]);
         assert_eq!(names(&queue.take(3, now)), ["c"]);
-        assert_eq!(queue.len(), 4, "taken pods are known until they are bound");
     }
 
     #[test]

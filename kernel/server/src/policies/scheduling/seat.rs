@@ -1,6 +1,9 @@
 //! A scheduler plugin at work: an instance, what it has been told, and what it still has to be told.
 use crate::policies::fleet::Member;
-use sampan_sandbox::scheduler::{Assignment, CallError, Delta, Outcome, Pod, SchedulerPlugin};
+use sampan_sandbox::{
+    CallError,
+    scheduler::{Assignment, Delta, Outcome, Pod, SchedulerPlugin},
+};
 use std::collections::HashSet;
 
 /// An instance whose mirror is kept in step.

@@ -29,10 +29,6 @@ impl Symbols {
         number
     }
 
-    pub fn text(&self, number: u32) -> &str {
-        self.texts.get(number as usize).map_or("", String::as_str)
-    }
-
     /// What was numbered since the last call.
     pub fn announce(&mut self) -> Vec<Delta> {
         let new = self.deltas_from(self.announced);
