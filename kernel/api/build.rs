@@ -3,7 +3,11 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["sampan/v1/objects.proto", "sampan/v1/cluster.proto", "sampan/v1/runtime.proto"];
+    let files = [
+        "sampan/v1/objects.proto",
+        "sampan/v1/cluster.proto",
+        "sampan/v1/runtime.proto",
+    ];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("sampan.descriptors.bin"), descriptors.encode_to_vec())?;

@@ -19,22 +19,54 @@ struct Build<'a> {
 }
 
 /// Plugins by their package; the file names follow.
-const PLUGINS: &[&str] =
-    &["spread", "binpack", "deployment", "replicaset", "job", "garbage-collector", "node-lifecycle"];
+const PLUGINS: &[&str] = &[
+    "spread",
+    "binpack",
+    "deployment",
+    "replicaset",
+    "job",
+    "garbage-collector",
+    "node-lifecycle",
+];
 
 /// Plugins that misbehave, for the demo and for tests.
-const HOSTILE: &[&str] = &["hostile-loop", "hostile-trap", "hostile-memory", "hostile-liar", "hostile-flood", "hostile-start", "hostile-rubbish"];
+const HOSTILE: &[&str] = &[
+    "hostile-loop",
+    "hostile-trap",
+    "hostile-memory",
+    "hostile-liar",
+    "hostile-flood",
+    "hostile-start",
+    "hostile-rubbish",
+];
 
 fn main() -> Result<()> {
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
-    for watched in ["plugins", "wit", "images", "kernel/shim", "Cargo.lock", "rust-toolchain.toml"] {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
+        .join("../..")
+        .canonicalize()?;
+    for watched in [
+        "plugins",
+        "wit",
+        "images",
+        "kernel/shim",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(watched).display());
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let nested = Nested { root: root.clone(), target_dir: target_dir(&out)?.join("guests") };
+    let nested = Nested {
+        root: root.clone(),
+        target_dir: target_dir(&out)?.join("guests"),
+    };
 
     let names: Vec<&str> = PLUGINS.iter().chain(HOSTILE).copied().collect();
-    let plugins = Build { workspace: "plugins", packages: &names, target: "wasm32-unknown-unknown", rustflags: "" };
+    let plugins = Build {
+        workspace: "plugins",
+        packages: &names,
+        target: "wasm32-unknown-unknown",
+        rustflags: "",
+    };
     let built = nested.run(&plugins)?;
     for name in &names {
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
@@ -42,7 +74,12 @@ fn main() -> Result<()> {
     }
 
     let workloads = ["sampan-image-hello", "sampan-image-primes"];
-    let images = Build { workspace: "images", packages: &workloads, target: "wasm32-wasip2", rustflags: "" };
+    let images = Build {
+        workspace: "images",
+        packages: &workloads,
+        target: "wasm32-wasip2",
+        rustflags: "",
+    };
     let built = nested.run(&images)?;
     copy_changed(&built.join("sampan_image_hello.wasm"), &out.join("hello.wasm"))?;
     copy_changed(&built.join("sampan-image-primes.wasm"), &out.join("primes.wasm"))?;
@@ -50,9 +87,19 @@ fn main() -> Result<()> {
     // Static, so that they start fast and need nothing of a root filesystem.
     let host = env::var("HOST")?;
     let flags = "-C target-feature=+crt-static -C relocation-model=static";
-    let web = Build { workspace: "images", packages: &["sampan-image-web"], target: &host, rustflags: flags };
+    let web = Build {
+        workspace: "images",
+        packages: &["sampan-image-web"],
+        target: &host,
+        rustflags: flags,
+    };
     copy_changed(&nested.run(&web)?.join("sampan-image-web"), &out.join("web"))?;
-    let shim = Build { workspace: ".", packages: &["sampan-shim"], target: &host, rustflags: flags };
+    let shim = Build {
+        workspace: ".",
+        packages: &["sampan-shim"],
+        target: &host,
+        rustflags: flags,
+    };
     copy_changed(&nested.run(&shim)?.join("sampan-shim"), &out.join("sampan-shim"))?;
 
     fs::write(out.join("plugins.rs"), table(PLUGINS))?;
@@ -62,16 +109,18 @@ fn main() -> Result<()> {
 
 /// A table of names and bytes, as Rust.
 fn table(names: &[&str]) -> String {
-    let rows = names.iter().map(|name| {
-        format!("(\"{name}\", include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.wasm\")) as &[u8]),")
-    });
+    let rows = names
+        .iter()
+        .map(|name| format!("(\"{name}\", include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.wasm\")) as &[u8]),"));
     format!("&[{}]", rows.collect::<String>())
 }
 
 /// The directory that cargo marks as its own, above where this script writes.
 fn target_dir(out: &Path) -> Result<PathBuf> {
     let marked = out.ancestors().filter(|dir| dir.join("CACHEDIR.TAG").is_file()).last();
-    marked.map(Path::to_owned).with_context(|| format!("no target directory above {}", out.display()))
+    marked
+        .map(Path::to_owned)
+        .with_context(|| format!("no target directory above {}", out.display()))
 }
 
 struct Nested {
@@ -85,32 +134,58 @@ impl Nested {
         self.need_target(build.target)?;
         let workspace = self.root.join(build.workspace);
         let mut cargo = self.clean(Command::new(env::var_os("CARGO").context("cargo sets CARGO")?));
-        cargo.current_dir(&workspace).args(["build", "--release", "--locked", "--quiet", "--target", build.target]);
+        cargo
+            .current_dir(&workspace)
+            .args(["build", "--release", "--locked", "--quiet", "--target", build.target]);
         cargo.arg("--target-dir").arg(&self.target_dir);
         if !build.rustflags.is_empty() {
             // Small and alone: the release profile of the root workspace is meant for the daemon.
             cargo.env("RUSTFLAGS", build.rustflags);
-            for (name, value) in
-                [("OPT_LEVEL", "s"), ("LTO", "true"), ("CODEGEN_UNITS", "1"), ("PANIC", "abort"), ("STRIP", "true")]
-            {
+            for (name, value) in [
+                ("OPT_LEVEL", "s"),
+                ("LTO", "true"),
+                ("CODEGEN_UNITS", "1"),
+                ("PANIC", "abort"),
+                ("STRIP", "true"),
+            ] {
                 cargo.env(format!("CARGO_PROFILE_RELEASE_{name}"), value);
             }
         }
         build.packages.iter().for_each(|package| {
             cargo.args(["-p", package]);
         });
-        let status = cargo.status().with_context(|| format!("cannot run cargo in {}", workspace.display()))?;
-        ensure!(status.success(), "building {} for {} failed: see above", build.packages.join(", "), build.target);
+        let status = cargo
+            .status()
+            .with_context(|| format!("cannot run cargo in {}", workspace.display()))?;
+        ensure!(
+            status.success(),
+            "building {} for {} failed: see above",
+            build.packages.join(", "),
+            build.target
+        );
         Ok(self.target_dir.join(build.target).join("release"))
     }
 
     /// Without what cargo set for this script and its host.
     fn clean(&self, mut command: Command) -> Command {
-        let keep = ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO", "CARGO_TERM_COLOR"];
+        let keep = [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_HTTP_CAINFO",
+            "CARGO_TERM_COLOR",
+        ];
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             let of_cargo = text.starts_with("CARGO") && !keep.contains(&&*text) && !text.starts_with("CARGO_REGISTR");
-            let of_rust = ["RUSTFLAGS", "RUSTC", "RUSTDOC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "TARGET", "HOST"];
+            let of_rust = [
+                "RUSTFLAGS",
+                "RUSTC",
+                "RUSTDOC",
+                "RUSTC_WRAPPER",
+                "RUSTC_WORKSPACE_WRAPPER",
+                "TARGET",
+                "HOST",
+            ];
             if of_cargo || of_rust.contains(&&*text) {
                 command.env_remove(&name);
             }
@@ -122,7 +197,10 @@ impl Nested {
     fn need_target(&self, target: &str) -> Result<()> {
         let present = || -> Result<bool> {
             let mut rustc = self.clean(Command::new("rustc"));
-            let output = rustc.current_dir(&self.root).args(["--print", "target-libdir", "--target", target]).output();
+            let output = rustc
+                .current_dir(&self.root)
+                .args(["--print", "target-libdir", "--target", target])
+                .output();
             let output = output.context("cannot run rustc")?;
             let dir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
             Ok(fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()))
@@ -130,9 +208,16 @@ impl Nested {
         if present()? {
             return Ok(());
         }
-        let fetched = self.clean(Command::new("rustup")).current_dir(&self.root).args(["toolchain", "install"]).status();
+        let fetched = self
+            .clean(Command::new("rustup"))
+            .current_dir(&self.root)
+            .args(["toolchain", "install"])
+            .status();
         if !fetched.is_ok_and(|status| status.success()) || !present()? {
-            bail!("Rust's std for {target} is missing: run `rustup toolchain install` in {}", self.root.display());
+            bail!(
+                "Rust's std for {target} is missing: run `rustup toolchain install` in {}",
+                self.root.display()
+            );
         }
         Ok(())
     }
@@ -142,12 +227,18 @@ impl Nested {
 fn componentize(module: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let mut encoder = wit_component::ComponentEncoder::default();
-    let encoded = encoder.validate(true).module(&bytes).and_then(|encoder| encoder.encode());
+    let encoded = encoder
+        .validate(true)
+        .module(&bytes)
+        .and_then(|encoder| encoder.encode());
     encoded.with_context(|| format!("{} cannot be made a component", module.display()))
 }
 
 fn copy_changed(from: &Path, to: &Path) -> Result<()> {
-    write_changed(to, &fs::read(from).with_context(|| format!("cannot read {}", from.display()))?)
+    write_changed(
+        to,
+        &fs::read(from).with_context(|| format!("cannot read {}", from.display()))?,
+    )
 }
 
 /// Leaves a file alone that is as it should be, so that what includes it is not compiled again.

@@ -9,7 +9,10 @@ struct Hello;
 impl Guest for Hello {
     fn handle(_request: IncomingRequest, out: ResponseOutparam) {
         let environment = wasip2::cli::environment::get_environment();
-        let pod = environment.iter().find(|(name, _)| name == "HOSTNAME").map_or("?", |(_, value)| value.as_str());
+        let pod = environment
+            .iter()
+            .find(|(name, _)| name == "HOSTNAME")
+            .map_or("?", |(_, value)| value.as_str());
         let body = format!("hello from the component {pod}\n");
         let headers = Fields::new();
         let _ = headers.append("content-type", b"text/plain");

@@ -41,12 +41,18 @@ impl Reason {
 
     /// Kubernetes' name of it.
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(r, _)| *r == self).map_or("InternalError", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(r, _)| *r == self)
+            .map_or("InternalError", |(_, name)| name)
     }
 
     /// The reason of that name; `Internal` where there is none.
     pub fn from_name(name: &str) -> Self {
-        Self::ALL.iter().find(|(_, n)| *n == name).map_or(Reason::Internal, |(r, _)| *r)
+        Self::ALL
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map_or(Reason::Internal, |(r, _)| *r)
     }
 }
 
@@ -73,14 +79,20 @@ impl fmt::Display for ApiError {
         match self.causes.as_slice() {
             [] => Ok(()),
             [one] => write!(f, ": {}: {}", one.field, one.message),
-            many => many.iter().try_for_each(|c| write!(f, "\n  * {}: {}", c.field, c.message)),
+            many => many
+                .iter()
+                .try_for_each(|c| write!(f, "\n  * {}: {}", c.field, c.message)),
         }
     }
 }
 
 impl ApiError {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        ApiError { reason, message: message.into(), causes: Vec::new() }
+        ApiError {
+            reason,
+            message: message.into(),
+            causes: Vec::new(),
+        }
     }
 
     /// `deployments.apps "web" not found`
@@ -103,7 +115,11 @@ impl ApiError {
     }
 
     pub fn invalid(message: impl Into<String>, causes: Vec<Cause>) -> Self {
-        ApiError { reason: Reason::Invalid, message: message.into(), causes }
+        ApiError {
+            reason: Reason::Invalid,
+            message: message.into(),
+            causes,
+        }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {

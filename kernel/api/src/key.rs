@@ -14,12 +14,20 @@ pub struct Key {
 
 impl Key {
     pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Key { resource: intern(resource), namespace: namespace.into(), name: name.into() }
+        Key {
+            resource: intern(resource),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The key of another object of the same namespace and resource.
     pub fn sibling(&self, name: &str) -> Self {
-        Key { resource: self.resource.clone(), namespace: self.namespace.clone(), name: name.into() }
+        Key {
+            resource: self.resource.clone(),
+            namespace: self.namespace.clone(),
+            name: name.into(),
+        }
     }
 
     /// `default/web`, or `worker-1` for an object of the whole cluster.
@@ -36,7 +44,11 @@ fn intern(resource: &str) -> Arc<str> {
     use std::sync::LazyLock;
     static KNOWN: LazyLock<Vec<Arc<str>>> =
         LazyLock::new(|| crate::kinds::all().iter().map(|kind| kind.resource.into()).collect());
-    KNOWN.iter().find(|known| &***known == resource).cloned().unwrap_or_else(|| resource.into())
+    KNOWN
+        .iter()
+        .find(|known| &***known == resource)
+        .cloned()
+        .unwrap_or_else(|| resource.into())
 }
 
 impl fmt::Display for Key {

@@ -76,10 +76,14 @@ pub fn of_name(name: &str) -> Result<&'static KindInfo, ApiError> {
     let found = KINDS.iter().find(|k| {
         [k.resource, k.plural, k.singular].contains(&lower.as_str())
             || k.short_names.contains(&lower.as_str())
-            || k.resource.strip_prefix(k.plural).is_some_and(|group| lower == format!("{}{group}", k.singular))
+            || k.resource
+                .strip_prefix(k.plural)
+                .is_some_and(|group| lower == format!("{}{group}", k.singular))
     });
     found.ok_or_else(|| {
-        let known = KINDS.iter().flat_map(|k| [k.plural, k.singular].into_iter().chain(k.short_names.iter().copied()));
+        let known = KINDS
+            .iter()
+            .flat_map(|k| [k.plural, k.singular].into_iter().chain(k.short_names.iter().copied()));
         let hint = match nearest(&lower, known) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "`sampan api-resources` lists those that are".to_owned(),
@@ -97,7 +101,12 @@ pub fn of_resource(resource: &str) -> Option<&'static KindInfo> {
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase();
     known
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_ascii_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min()
         .map(|(_, candidate)| candidate)
@@ -109,7 +118,13 @@ mod tests {
 
     #[test]
     fn names_find_kinds() {
-        for name in ["deploy", "Deployment", "deployments", "deployment.apps", "deployments.apps"] {
+        for name in [
+            "deploy",
+            "Deployment",
+            "deployments",
+            "deployment.apps",
+            "deployments.apps",
+        ] {
             assert_eq!(of_name(name).unwrap().kind, "Deployment");
         }
         assert!(of_name("pdos").unwrap_err().message.contains("\"pods\""));

@@ -56,7 +56,9 @@ pub struct OwnerReference {
 impl Meta {
     /// The owner that controls it.
     pub fn controller(&self) -> Option<&OwnerReference> {
-        self.owner_references.iter().find(|owner| owner.controller == Some(true))
+        self.owner_references
+            .iter()
+            .find(|owner| owner.controller == Some(true))
     }
 }
 
@@ -88,7 +90,9 @@ mod revision_text {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Revision, D::Error> {
         match Option::<String>::deserialize(deserializer)?.as_deref() {
             None | Some("") => Ok(0),
-            Some(text) => text.parse().map_err(|_| D::Error::custom("resourceVersion must be a decimal number in quotes")),
+            Some(text) => text
+                .parse()
+                .map_err(|_| D::Error::custom("resourceVersion must be a decimal number in quotes")),
         }
     }
 }

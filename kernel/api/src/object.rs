@@ -25,7 +25,11 @@ impl Object {
         Object {
             api_version: kind.api_version.to_owned(),
             kind: kind.kind.to_owned(),
-            metadata: Meta { name: name.to_owned(), namespace: namespace.to_owned(), ..Meta::default() },
+            metadata: Meta {
+                name: name.to_owned(),
+                namespace: namespace.to_owned(),
+                ..Meta::default()
+            },
             fields: BTreeMap::new(),
         }
     }
@@ -36,7 +40,10 @@ impl Object {
     /// `TooLarge`, or `BadRequest` saying where the JSON is wrong.
     pub fn from_json(json: &[u8]) -> Result<Self, ApiError> {
         if json.len() > MAX_OBJECT_BYTES {
-            let message = format!("the object has {} bytes, and {MAX_OBJECT_BYTES} are the limit", json.len());
+            let message = format!(
+                "the object has {} bytes, and {MAX_OBJECT_BYTES} are the limit",
+                json.len()
+            );
             return Err(ApiError::new(Reason::TooLarge, message));
         }
         serde_json::from_slice(json).map_err(|e| ApiError::bad_request(format!("the object is not valid JSON: {e}")))
@@ -75,7 +82,11 @@ impl Object {
     /// As [`Object::kind_info`].
     pub fn key(&self) -> Result<Key, ApiError> {
         let kind = self.kind_info()?;
-        let namespace = if kind.namespaced { self.metadata.namespace.as_str() } else { "" };
+        let namespace = if kind.namespaced {
+            self.metadata.namespace.as_str()
+        } else {
+            ""
+        };
         Ok(Key::new(kind.resource, namespace, &self.metadata.name))
     }
 
@@ -84,18 +95,29 @@ impl Object {
     /// # Errors
     /// `Invalid` naming the path within the field.
     pub fn field<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ApiError> {
-        let Some(raw) = self.fields.get(name) else { return Ok(T::default()) };
+        let Some(raw) = self.fields.get(name) else {
+            return Ok(T::default());
+        };
         let reader = &mut serde_json::Deserializer::from_str(raw.get());
         let value: Option<T> = serde_path_to_error::deserialize(reader).map_err(|e| {
-            let cause = crate::Cause { field: format!("{name}.{}", e.path()), message: e.inner().to_string() };
-            ApiError::invalid(format!("{} \"{}\" is invalid", self.kind, self.metadata.name), vec![cause])
+            let cause = crate::Cause {
+                field: format!("{name}.{}", e.path()),
+                message: e.inner().to_string(),
+            };
+            ApiError::invalid(
+                format!("{} \"{}\" is invalid", self.kind, self.metadata.name),
+                vec![cause],
+            )
         })?;
         Ok(value.unwrap_or_default())
     }
 
     /// A field as a tree; null where it is absent.
     pub fn field_value(&self, name: &str) -> serde_json::Value {
-        self.fields.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+        self.fields
+            .get(name)
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
     }
 
     /// Sets a field.
@@ -120,14 +142,24 @@ impl Object {
         let json = self.to_json();
         let reader = &mut serde_json::Deserializer::from_slice(&json);
         serde_path_to_error::deserialize(reader).map_err(|e| {
-            let cause = crate::Cause { field: e.path().to_string(), message: e.inner().to_string() };
-            ApiError::invalid(format!("{} \"{}\" is invalid", self.kind, self.metadata.name), vec![cause])
+            let cause = crate::Cause {
+                field: e.path().to_string(),
+                message: e.inner().to_string(),
+            };
+            ApiError::invalid(
+                format!("{} \"{}\" is invalid", self.kind, self.metadata.name),
+                vec![cause],
+            )
         })
     }
 
     /// About how many bytes it takes in memory.
     pub fn weight(&self) -> usize {
-        let fields: usize = self.fields.iter().map(|(name, raw)| 64 + name.len() + raw.get().len()).sum();
+        let fields: usize = self
+            .fields
+            .iter()
+            .map(|(name, raw)| 64 + name.len() + raw.get().len())
+            .sum();
         let maps = self.metadata.labels.iter().chain(&self.metadata.annotations);
         size_of::<Self>() + fields + maps.map(|(k, v)| 64 + k.len() + v.len()).sum::<usize>()
     }
@@ -166,7 +198,10 @@ impl Serialize for Object {
         map.serialize_entry("metadata", &self.metadata)?;
         // `status` comes last, as users are used to; the rest in the order of their names.
         let (status, others): (Vec<_>, Vec<_>) = self.fields.iter().partition(|(name, _)| *name == "status");
-        others.into_iter().chain(status).try_for_each(|(name, raw)| map.serialize_entry(name, raw))?;
+        others
+            .into_iter()
+            .chain(status)
+            .try_for_each(|(name, raw)| map.serialize_entry(name, raw))?;
         map.end()
     }
 }
@@ -213,13 +248,21 @@ mod tests {
         assert_eq!(pod.key().unwrap(), Key::new("pods", "default", "a"));
         let again = Object::from_json(&pod.to_json()).unwrap();
         assert_eq!(pod, again);
-        assert!(String::from_utf8(pod.to_json()).unwrap().ends_with(r#""status":{"phase":"Running"}}"#));
+        assert!(
+            String::from_utf8(pod.to_json())
+                .unwrap()
+                .ends_with(r#""status":{"phase":"Running"}}"#)
+        );
     }
 
     #[test]
     fn a_wrong_type_names_its_path() {
-        let pod = Object::from_json(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"nodeName":5}}"#);
-        let error = pod.unwrap().field::<k8s_openapi::api::core::v1::PodSpec>("spec").unwrap_err();
+        let pod =
+            Object::from_json(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"nodeName":5}}"#);
+        let error = pod
+            .unwrap()
+            .field::<k8s_openapi::api::core::v1::PodSpec>("spec")
+            .unwrap_err();
         assert_eq!(error.causes[0].field, "spec.nodeName");
     }
 }

@@ -70,7 +70,11 @@ pub const POLICY_ANNOTATION: &str = "sampan.dev/scheduled-by";
 
 impl Write {
     pub fn new(key: Key, operation: Operation) -> Self {
-        Write { key, operation, expect: 0 }
+        Write {
+            key,
+            operation,
+            expect: 0,
+        }
     }
 
     #[must_use]
@@ -94,14 +98,18 @@ impl From<Write> for Plan {
 
 impl From<&Plan> for rpc::Plan {
     fn from(plan: &Plan) -> Self {
-        rpc::Plan { writes: plan.writes.iter().map(rpc::Write::from).collect() }
+        rpc::Plan {
+            writes: plan.writes.iter().map(rpc::Write::from).collect(),
+        }
     }
 }
 
 impl TryFrom<&rpc::Plan> for Plan {
     type Error = ApiError;
     fn try_from(plan: &rpc::Plan) -> Result<Self, ApiError> {
-        Ok(Plan { writes: plan.writes.iter().map(Write::try_from).collect::<Result<_, _>>()? })
+        Ok(Plan {
+            writes: plan.writes.iter().map(Write::try_from).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -120,11 +128,16 @@ impl From<&Write> for rpc::Write {
                 r#final: deletion.final_,
                 propagation: rpc::Propagation::from(deletion.propagation).into(),
             }),
-            Operation::Bind(binding) => {
-                Message::Bind(rpc::Binding { node: binding.node.clone(), policy: binding.policy.clone() })
-            }
+            Operation::Bind(binding) => Message::Bind(rpc::Binding {
+                node: binding.node.clone(),
+                policy: binding.policy.clone(),
+            }),
         };
-        rpc::Write { key: Some((&write.key).into()), operation: Some(operation), expect: write.expect }
+        rpc::Write {
+            key: Some((&write.key).into()),
+            operation: Some(operation),
+            expect: write.expect,
+        }
     }
 }
 
@@ -148,12 +161,17 @@ impl TryFrom<&rpc::Write> for Write {
                 final_: deletion.r#final,
                 propagation: deletion.propagation().into(),
             }),
-            Message::Bind(binding) => {
-                Operation::Bind(Binding { node: binding.node.clone(), policy: binding.policy.clone() })
-            }
+            Message::Bind(binding) => Operation::Bind(Binding {
+                node: binding.node.clone(),
+                policy: binding.policy.clone(),
+            }),
         };
         let key = write.key.as_ref().ok_or_else(|| missing("key"))?.into();
-        Ok(Write { key, operation, expect: write.expect })
+        Ok(Write {
+            key,
+            operation,
+            expect: write.expect,
+        })
     }
 }
 

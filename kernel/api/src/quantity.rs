@@ -25,7 +25,9 @@ pub fn millis(text: &str) -> Result<i64, NotAQuantity> {
 
 fn scaled(text: &str, scale: i128) -> Result<i64, NotAQuantity> {
     let wrong = || NotAQuantity(text.chars().take(64).collect());
-    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (negative, digits) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -38,8 +40,13 @@ fn scaled(text: &str, scale: i128) -> Result<i64, NotAQuantity> {
     }
     let mantissa: i128 = format!("{whole}{fraction}").parse().map_err(|_| wrong())?;
     let (multiplier, divisor) = factor(suffix).ok_or_else(wrong)?;
-    let divisor = divisor.checked_mul(10_i128.pow(fraction.len() as u32)).ok_or_else(wrong)?;
-    let product = mantissa.checked_mul(multiplier).and_then(|p| p.checked_mul(scale)).ok_or_else(wrong)?;
+    let divisor = divisor
+        .checked_mul(10_i128.pow(fraction.len() as u32))
+        .ok_or_else(wrong)?;
+    let product = mantissa
+        .checked_mul(multiplier)
+        .and_then(|p| p.checked_mul(scale))
+        .ok_or_else(wrong)?;
     let rounded = product / divisor + i128::from(product % divisor != 0);
     i64::try_from(if negative { -rounded } else { rounded }).map_err(|_| wrong())
 }
@@ -65,7 +72,11 @@ fn factor(suffix: &str) -> Option<(i128, i128)> {
         "Pi" => (power(1024, 5)?, 1),
         "Ei" => (power(1024, 6)?, 1),
         _ => {
-            let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok().filter(|e| (-18..=18).contains(e))?;
+            let exponent: i32 = suffix
+                .strip_prefix(['e', 'E'])?
+                .parse()
+                .ok()
+                .filter(|e| (-18..=18).contains(e))?;
             let factor = power(10, exponent.unsigned_abs())?;
             if exponent < 0 { (1, factor) } else { (factor, 1) }
         }
@@ -165,10 +176,16 @@ pub fn pod_requests(spec: &k8s_openapi::api::core::v1::PodSpec) -> Result<Resour
     for container in spec.init_containers.iter().flatten() {
         let asked = of(container)?;
         // A sidecar (an init container that restarts for ever) runs beside the others.
-        sum = if container.restart_policy.as_deref() == Some("Always") { sum.plus(asked) } else { sum.max(asked) };
+        sum = if container.restart_policy.as_deref() == Some("Always") {
+            sum.plus(asked)
+        } else {
+            sum.max(asked)
+        };
     }
     for overhead in spec.overhead.iter() {
-        sum = sum.plus(Resources::from_quantities(overhead.iter().map(|(n, q)| (n.as_str(), q.0.as_str())))?);
+        sum = sum.plus(Resources::from_quantities(
+            overhead.iter().map(|(n, q)| (n.as_str(), q.0.as_str())),
+        )?);
     }
     Ok(Resources { pods: 1, ..sum })
 }
@@ -179,10 +196,22 @@ mod tests {
 
     #[test]
     fn quantities_as_kubernetes_reads_them() {
-        for (text, milli) in [("100m", 100), ("1", 1000), ("1.5", 1500), ("0.1", 100), ("2e3", 2_000_000), ("1u", 1)] {
+        for (text, milli) in [
+            ("100m", 100),
+            ("1", 1000),
+            ("1.5", 1500),
+            ("0.1", 100),
+            ("2e3", 2_000_000),
+            ("1u", 1),
+        ] {
             assert_eq!(millis(text), Ok(milli), "{text}");
         }
-        for (text, bytes) in [("64Mi", 67_108_864), ("1G", 1_000_000_000), ("1.5Ki", 1536), ("128974848", 128_974_848)] {
+        for (text, bytes) in [
+            ("64Mi", 67_108_864),
+            ("1G", 1_000_000_000),
+            ("1.5Ki", 1536),
+            ("128974848", 128_974_848),
+        ] {
             assert_eq!(units(text), Ok(bytes), "{text}");
         }
         for text in ["", "Mi", "1.2.3", "1x", "--1", "9999999999E", "1e99", "1-2"] {

@@ -53,7 +53,10 @@ impl From<&ApiError> for Failure {
             causes: error
                 .causes
                 .iter()
-                .map(|c| Cause { field: c.field.clone(), message: c.message.clone() })
+                .map(|c| Cause {
+                    field: c.field.clone(),
+                    message: c.message.clone(),
+                })
                 .collect(),
         }
     }
@@ -67,7 +70,10 @@ impl From<&Failure> for ApiError {
             causes: failure
                 .causes
                 .iter()
-                .map(|c| crate::Cause { field: c.field.clone(), message: c.message.clone() })
+                .map(|c| crate::Cause {
+                    field: c.field.clone(),
+                    message: c.message.clone(),
+                })
                 .collect(),
         }
     }

@@ -27,7 +27,9 @@ impl LabelSelector {
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let parts = split_outside_parentheses(text);
         let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
-        Ok(LabelSelector { requirements: parts.map(parse_requirement).collect::<Result<_, _>>()? })
+        Ok(LabelSelector {
+            requirements: parts.map(parse_requirement).collect::<Result<_, _>>()?,
+        })
     }
 
     /// From a manifest's `selector`.
@@ -46,7 +48,9 @@ impl LabelSelector {
                 "DoesNotExist" => Requirement::Absent(key),
                 other => {
                     let expected = "expected In, NotIn, Exists or DoesNotExist";
-                    return Err(ApiError::bad_request(format!("\"{other}\" is no operator of a selector: {expected}")));
+                    return Err(ApiError::bad_request(format!(
+                        "\"{other}\" is no operator of a selector: {expected}"
+                    )));
                 }
             });
         }
@@ -92,10 +96,17 @@ fn parse_requirement(part: &str) -> Result<Requirement, ApiError> {
     let key = |text: &str| {
         let text = text.trim();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-        if text.is_empty() || !text.chars().all(plain) { Err(wrong()) } else { Ok(text.to_owned()) }
+        if text.is_empty() || !text.chars().all(plain) {
+            Err(wrong())
+        } else {
+            Ok(text.to_owned())
+        }
     };
     if let Some((left, right)) = part.split_once("!=") {
-        return Ok(Requirement::NotIn(key(left)?, BTreeSet::from([right.trim().to_owned()])));
+        return Ok(Requirement::NotIn(
+            key(left)?,
+            BTreeSet::from([right.trim().to_owned()]),
+        ));
     }
     if let Some((left, right)) = part.split_once("==").or_else(|| part.split_once('=')) {
         return Ok(equals(&key(left)?, right.trim()));
@@ -145,7 +156,9 @@ impl FieldSelector {
     }
 
     pub fn matches(&self, object: &Object) -> bool {
-        self.requirements.iter().all(|(path, equal, value)| (field_text(object, path) == *value) == *equal)
+        self.requirements
+            .iter()
+            .all(|(path, equal, value)| (field_text(object, path) == *value) == *equal)
     }
 }
 
@@ -159,7 +172,11 @@ fn field_text(object: &Object, path: &str) -> String {
     }
     let (field, rest) = path.split_once('.').unwrap_or((path, ""));
     let value = object.field_value(field);
-    let pointer: String = rest.split('.').filter(|p| !p.is_empty()).map(|p| format!("/{p}")).collect();
+    let pointer: String = rest
+        .split('.')
+        .filter(|p| !p.is_empty())
+        .map(|p| format!("/{p}"))
+        .collect();
     match value.pointer(&pointer) {
         Some(serde_json::Value::String(text)) => text.clone(),
         None | Some(serde_json::Value::Null) => String::new(),
@@ -181,7 +198,10 @@ pub struct Selection {
 impl Selection {
     /// All objects of a resource.
     pub fn of(resource: &str) -> Self {
-        Selection { resource: resource.to_owned(), ..Selection::default() }
+        Selection {
+            resource: resource.to_owned(),
+            ..Selection::default()
+        }
     }
 
     /// Whether the key alone lets it in.
@@ -212,7 +232,10 @@ mod tests {
     use super::*;
 
     fn labels(text: &str) -> BTreeMap<String, String> {
-        text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+        text.split(',')
+            .filter_map(|p| p.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect()
     }
 
     #[test]
@@ -228,7 +251,11 @@ mod tests {
             ("example.com/x=y", "example.com/x=y", true),
         ];
         for (selector, set, expected) in cases {
-            assert_eq!(LabelSelector::parse(selector).unwrap().matches(&labels(set)), expected, "{selector} on {set}");
+            assert_eq!(
+                LabelSelector::parse(selector).unwrap().matches(&labels(set)),
+                expected,
+                "{selector} on {set}"
+            );
         }
         for wrong in ["a b", "=x", "a in 1,2)", "a like (b)"] {
             assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
@@ -239,8 +266,16 @@ mod tests {
     fn field_selectors_select() {
         let pod = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"nodeName":"n1"}}"#;
         let pod = Object::from_json(pod).unwrap();
-        for (selector, expected) in [("spec.nodeName=n1", true), ("spec.nodeName!=n1", false), ("status.phase=", true)] {
-            assert_eq!(FieldSelector::parse(selector).unwrap().matches(&pod), expected, "{selector}");
+        for (selector, expected) in [
+            ("spec.nodeName=n1", true),
+            ("spec.nodeName!=n1", false),
+            ("status.phase=", true),
+        ] {
+            assert_eq!(
+                FieldSelector::parse(selector).unwrap().matches(&pod),
+                expected,
+                "{selector}"
+            );
         }
     }
 }

@@ -8,7 +8,9 @@ pub struct Timestamp(jiff::Timestamp);
 impl Timestamp {
     /// From milliseconds of Unix time; what lies outside of the years 1 to 9999 becomes the epoch.
     pub fn from_millis(millis: u64) -> Self {
-        let time = i64::try_from(millis).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let time = i64::try_from(millis)
+            .ok()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         Timestamp(time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
     }
 
@@ -40,7 +42,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| serde::de::Error::custom("expected a time as in \"2026-03-01T12:00:00Z\""))
+        text.parse()
+            .map_err(|_| serde::de::Error::custom("expected a time as in \"2026-03-01T12:00:00Z\""))
     }
 }
 
@@ -52,6 +55,9 @@ mod tests {
     fn to_the_second_and_back() {
         let time = Timestamp::from_millis(1_772_366_400_123);
         assert_eq!(time.to_string(), "2026-03-01T12:00:00Z");
-        assert_eq!(time.to_string().parse::<Timestamp>().unwrap().as_millis(), 1_772_366_400_000);
+        assert_eq!(
+            time.to_string().parse::<Timestamp>().unwrap().as_millis(),
+            1_772_366_400_000
+        );
     }
 }

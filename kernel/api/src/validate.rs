@@ -19,8 +19,15 @@ pub fn manifest(json: &[u8]) -> Result<(Object, Vec<String>), ApiError> {
     if causes.is_empty() {
         return Ok((object, warnings));
     }
-    let name = if object.metadata.name.is_empty() { &object.metadata.generate_name } else { &object.metadata.name };
-    Err(ApiError::invalid(format!("{} \"{name}\" is invalid", object.kind), causes))
+    let name = if object.metadata.name.is_empty() {
+        &object.metadata.generate_name
+    } else {
+        &object.metadata.name
+    };
+    Err(ApiError::invalid(
+        format!("{} \"{name}\" is invalid", object.kind),
+        causes,
+    ))
 }
 
 /// Whether the JSON has the kind's types; unknown fields become warnings.
@@ -45,11 +52,15 @@ fn typed<T: DeserializeOwned>(json: &[u8], warnings: &mut Vec<String>) -> Result
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut track = serde_path_to_error::Track::new();
     let reader = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let mut unknown = |path: serde_ignored::Path<'_>| warnings.push(format!("unknown field \"{}\"", plain_path(&path.to_string())));
+    let mut unknown =
+        |path: serde_ignored::Path<'_>| warnings.push(format!("unknown field \"{}\"", plain_path(&path.to_string())));
     let result: Result<T, _> = serde_ignored::deserialize(reader, &mut unknown);
     match result {
         Ok(_) => Ok(()),
-        Err(error) => Err(Cause { field: plain_path(&track.path().to_string()), message: plain_message(&error.to_string()) }),
+        Err(error) => Err(Cause {
+            field: plain_path(&track.path().to_string()),
+            message: plain_message(&error.to_string()),
+        }),
     }
 }
 
@@ -80,27 +91,61 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
     match kind.kind {
         "Pod" => pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes),
         "Deployment" | "ReplicaSet" => {
-            for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+            for field in [
+                "replicas",
+                "minReadySeconds",
+                "revisionHistoryLimit",
+                "progressDeadlineSeconds",
+            ] {
                 not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
             }
-            one_of("spec.strategy.type", at("/strategy/type"), &["RollingUpdate", "Recreate"], &mut causes);
+            one_of(
+                "spec.strategy.type",
+                at("/strategy/type"),
+                &["RollingUpdate", "Recreate"],
+                &mut causes,
+            );
             pod("spec.template.spec", at("/template/spec"), &["Always"], &mut causes);
             selector_matches_template(&spec, &mut causes);
             rolling_update(&spec, &mut causes);
         }
         "Job" => {
-            for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+            for field in [
+                "parallelism",
+                "completions",
+                "backoffLimit",
+                "activeDeadlineSeconds",
+                "ttlSecondsAfterFinished",
+            ] {
                 not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
             }
-            one_of("spec.completionMode", at("/completionMode"), &["NonIndexed", "Indexed"], &mut causes);
-            pod("spec.template.spec", at("/template/spec"), &["OnFailure", "Never"], &mut causes);
+            one_of(
+                "spec.completionMode",
+                at("/completionMode"),
+                &["NonIndexed", "Indexed"],
+                &mut causes,
+            );
+            pod(
+                "spec.template.spec",
+                at("/template/spec"),
+                &["OnFailure", "Never"],
+                &mut causes,
+            );
             if at("/template/spec/restartPolicy").is_null() {
                 let message = "required: OnFailure or Never".to_owned();
-                causes.push(Cause { field: "spec.template.spec.restartPolicy".to_owned(), message });
+                causes.push(Cause {
+                    field: "spec.template.spec.restartPolicy".to_owned(),
+                    message,
+                });
             }
         }
         "Service" => {
-            one_of("spec.type", at("/type"), &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"], &mut causes);
+            one_of(
+                "spec.type",
+                at("/type"),
+                &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"],
+                &mut causes,
+            );
         }
         _ => {}
     }
@@ -109,7 +154,12 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
 
 fn metadata(object: &Object, causes: &mut Vec<Cause>) {
     let meta = &object.metadata;
-    let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("metadata.{field}"), message });
+    let mut cause = |field: &str, message: String| {
+        causes.push(Cause {
+            field: format!("metadata.{field}"),
+            message,
+        })
+    };
     match (meta.name.as_str(), meta.generate_name.as_str()) {
         ("", "") => cause("name", "required: name or generateName".to_owned()),
         ("", prefix) if !is_name(prefix.trim_end_matches('-')) => cause("generateName", bad_name(prefix)),
@@ -122,10 +172,18 @@ fn metadata(object: &Object, causes: &mut Vec<Cause>) {
     for (key, value) in &meta.labels {
         let name = key.rsplit('/').next().unwrap_or_default();
         if !is_label_text(name) || name.is_empty() {
-            cause("labels", format!("\"{key}\" is no label key: at most 63 letters, digits, '-', '_' or '.', with an optional prefix and '/'"));
+            cause(
+                "labels",
+                format!(
+                    "\"{key}\" is no label key: at most 63 letters, digits, '-', '_' or '.', with an optional prefix and '/'"
+                ),
+            );
         }
         if !is_label_text(value) {
-            cause("labels", format!("\"{value}\" (of {key}) is no label value: at most 63 letters, digits, '-', '_' or '.'"));
+            cause(
+                "labels",
+                format!("\"{value}\" (of {key}) is no label value: at most 63 letters, digits, '-', '_' or '.'"),
+            );
         }
     }
 }
@@ -140,20 +198,27 @@ pub fn is_name(name: &str) -> bool {
 }
 
 fn bad_name(name: &str) -> String {
-    format!("\"{name}\" is no name: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, 253 at most")
+    format!(
+        "\"{name}\" is no name: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, 253 at most"
+    )
 }
 
 fn is_label_text(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
     text.len() <= 63
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && edge(text.chars().next())
         && edge(text.chars().last())
 }
 
 fn not_negative(field: &str, value: &Value, causes: &mut Vec<Cause>) {
     if value.as_i64().is_some_and(|n| n < 0) {
-        causes.push(Cause { field: field.to_owned(), message: format!("{value} is negative: expected 0 or more") });
+        causes.push(Cause {
+            field: field.to_owned(),
+            message: format!("{value} is negative: expected 0 or more"),
+        });
     }
 }
 
@@ -164,16 +229,31 @@ fn one_of(field: &str, value: &Value, known: &[&str], causes: &mut Vec<Cause>) {
         if let Some(near) = kinds::nearest(text, known.iter().copied()) {
             message.push_str(&format!(": did you mean \"{near}\"?"));
         }
-        causes.push(Cause { field: field.to_owned(), message });
+        causes.push(Cause {
+            field: field.to_owned(),
+            message,
+        });
     }
 }
 
 fn pod(path: &str, spec: &Value, restart_policies: &[&str], causes: &mut Vec<Cause>) {
-    one_of(&format!("{path}.restartPolicy"), &spec["restartPolicy"], restart_policies, causes);
-    not_negative(&format!("{path}.terminationGracePeriodSeconds"), &spec["terminationGracePeriodSeconds"], causes);
+    one_of(
+        &format!("{path}.restartPolicy"),
+        &spec["restartPolicy"],
+        restart_policies,
+        causes,
+    );
+    not_negative(
+        &format!("{path}.terminationGracePeriodSeconds"),
+        &spec["terminationGracePeriodSeconds"],
+        causes,
+    );
     let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
     if containers.is_empty() {
-        causes.push(Cause { field: format!("{path}.containers"), message: "required: at least one".to_owned() });
+        causes.push(Cause {
+            field: format!("{path}.containers"),
+            message: "required: at least one".to_owned(),
+        });
     }
     let mut names = std::collections::BTreeSet::new();
     let init = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -181,24 +261,45 @@ fn pod(path: &str, spec: &Value, restart_policies: &[&str], causes: &mut Vec<Cau
     for (list, index, container) in all.chain(init.iter().enumerate().map(|(i, c)| ("initContainers", i, c))) {
         let at = format!("{path}.{list}[{index}]");
         let name = container["name"].as_str().unwrap_or_default();
-        let mut cause = |field: &str, message: String| causes.push(Cause { field: format!("{at}.{field}"), message });
+        let mut cause = |field: &str, message: String| {
+            causes.push(Cause {
+                field: format!("{at}.{field}"),
+                message,
+            })
+        };
         if !is_name(name) || name.contains('.') || name.len() > 63 {
-            cause("name", format!("\"{name}\" is no container name: 1 to 63 lower-case letters, digits and '-'"));
+            cause(
+                "name",
+                format!("\"{name}\" is no container name: 1 to 63 lower-case letters, digits and '-'"),
+            );
         } else if !names.insert(name) {
             cause("name", format!("\"{name}\" is there twice"));
         }
         if container["image"].as_str().is_none_or(str::is_empty) {
             cause("image", "required".to_owned());
         }
-        one_of(&format!("{at}.imagePullPolicy"), &container["imagePullPolicy"], &["Always", "IfNotPresent", "Never"], causes);
+        one_of(
+            &format!("{at}.imagePullPolicy"),
+            &container["imagePullPolicy"],
+            &["Always", "IfNotPresent", "Never"],
+            causes,
+        );
         quantities(&format!("{at}.resources"), &container["resources"], causes);
         for (i, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
             let number = port["containerPort"].as_i64().unwrap_or_default();
             if !(1..=65535).contains(&number) {
                 let field = format!("{at}.ports[{i}].containerPort");
-                causes.push(Cause { field, message: format!("{number} is no port: 1 to 65535") });
+                causes.push(Cause {
+                    field,
+                    message: format!("{number} is no port: 1 to 65535"),
+                });
             }
-            one_of(&format!("{at}.ports[{i}].protocol"), &port["protocol"], &["TCP", "UDP", "SCTP"], causes);
+            one_of(
+                &format!("{at}.ports[{i}].protocol"),
+                &port["protocol"],
+                &["TCP", "UDP", "SCTP"],
+                causes,
+            );
         }
     }
 }
@@ -213,14 +314,20 @@ fn quantities(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
                 Ok(_) => None,
             };
             if let Some(message) = problem {
-                causes.push(Cause { field: format!("{path}.{list}.{name}"), message });
+                causes.push(Cause {
+                    field: format!("{path}.{list}.{name}"),
+                    message,
+                });
             }
         }
         let of = |which: &str, name: &str| resources[which][name].as_str().and_then(|t| quantity::millis(t).ok());
         for name in ["cpu", "memory"] {
             if list == "limits" && of("requests", name) > of("limits", name) && of("limits", name).is_some() {
                 let message = "must not be more than the limit".to_owned();
-                causes.push(Cause { field: format!("{path}.requests.{name}"), message });
+                causes.push(Cause {
+                    field: format!("{path}.requests.{name}"),
+                    message,
+                });
             }
         }
     }
@@ -233,17 +340,24 @@ fn selector_matches_template(spec: &Value, causes: &mut Vec<Cause>) {
     let matches = crate::LabelSelector::from_json(&selector).map(|s| s.matches(&labels));
     let (field, message) = match matches {
         Err(error) => ("spec.selector", error.message),
-        Ok(_) if selector == Default::default() => ("spec.selector", "required: matchLabels or matchExpressions".to_owned()),
+        Ok(_) if selector == Default::default() => {
+            ("spec.selector", "required: matchLabels or matchExpressions".to_owned())
+        }
         Ok(false) => ("spec.template.metadata.labels", "must match spec.selector".to_owned()),
         Ok(true) => return,
     };
-    causes.push(Cause { field: field.to_owned(), message });
+    causes.push(Cause {
+        field: field.to_owned(),
+        message,
+    });
 }
 
 fn rolling_update(spec: &Value, causes: &mut Vec<Cause>) {
     let mut zeros = 0;
     for name in ["maxSurge", "maxUnavailable"] {
-        let value = spec.pointer(&format!("/strategy/rollingUpdate/{name}")).unwrap_or(&Value::Null);
+        let value = spec
+            .pointer(&format!("/strategy/rollingUpdate/{name}"))
+            .unwrap_or(&Value::Null);
         let number = match value {
             Value::Number(number) => number.as_i64(),
             Value::String(text) => text.strip_suffix('%').and_then(|percent| percent.parse().ok()),
@@ -254,13 +368,19 @@ fn rolling_update(spec: &Value, causes: &mut Vec<Cause>) {
             Some(number) if number > 0 => {}
             _ => {
                 let message = format!("{value} is neither a number of pods nor a percentage as in \"25%\"");
-                causes.push(Cause { field: format!("spec.strategy.rollingUpdate.{name}"), message });
+                causes.push(Cause {
+                    field: format!("spec.strategy.rollingUpdate.{name}"),
+                    message,
+                });
             }
         }
     }
     if zeros == 2 {
         let message = "must not be 0 when maxSurge is 0: nothing could ever move".to_owned();
-        causes.push(Cause { field: "spec.strategy.rollingUpdate.maxUnavailable".to_owned(), message });
+        causes.push(Cause {
+            field: "spec.strategy.rollingUpdate.maxUnavailable".to_owned(),
+            message,
+        });
     }
 }
 
@@ -269,7 +389,9 @@ mod tests {
     use super::*;
 
     fn check(yamlish: Value) -> Result<Vec<String>, Vec<Cause>> {
-        manifest(yamlish.to_string().as_bytes()).map(|(_, warnings)| warnings).map_err(|e| e.causes)
+        manifest(yamlish.to_string().as_bytes())
+            .map(|(_, warnings)| warnings)
+            .map_err(|e| e.causes)
     }
 
     fn deployment(replicas: Value) -> Value {
@@ -301,6 +423,11 @@ mod tests {
     fn warns_of_unknown_fields_by_path() {
         let mut odd = deployment(1.into());
         odd["spec"]["template"]["spec"]["containers"][0]["imagee"] = "x".into();
-        assert_eq!(check(odd), Ok(vec!["unknown field \"spec.template.spec.containers[0].imagee\"".to_owned()]));
+        assert_eq!(
+            check(odd),
+            Ok(vec![
+                "unknown field \"spec.template.spec.containers[0].imagee\"".to_owned()
+            ])
+        );
     }
 }

@@ -118,7 +118,11 @@ impl Store {
         self.fetch(&registry, &manifest.config, report).await?;
         self.check_platform(reference, &manifest).await?;
         // Boxed, or the compiler cannot see that the whole may move between threads.
-        let fetches: Vec<_> = manifest.layers.iter().map(|layer| self.fetch(&registry, layer, report).boxed()).collect();
+        let fetches: Vec<_> = manifest
+            .layers
+            .iter()
+            .map(|layer| self.fetch(&registry, layer, report).boxed())
+            .collect();
         stream::iter(fetches)
             .buffer_unordered(options.parallel.max(1))
             .try_collect::<()>()

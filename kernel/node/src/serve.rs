@@ -7,10 +7,10 @@ use crate::agent::{Node, StartError};
 use sampan_api::rpc::{self, runtime_server::RuntimeServer};
 use std::{pin::Pin, sync::Arc};
 use tokio::net::TcpListener;
-use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Certificate, Identity, Server, ServerTlsConfig},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -26,10 +26,10 @@ pub fn serve(node: Arc<Node>, listener: TcpListener) -> Result<impl Future<Outpu
         .client_ca_root(Certificate::from_pem(&config.ca_pem));
     let router = Server::builder()
         .tls_config(tls)?
-        .tcp_nodelay(true)
         .add_service(RuntimeServer::new(Service { node: node.clone() }));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Ok(async move {
-        if let Err(error) = router.serve_with_incoming(TcpListenerStream::new(listener)).await {
+        if let Err(error) = router.serve_with_incoming(incoming).await {
             tracing::error!(%error, "the node does not serve logs and images any more");
         }
     })

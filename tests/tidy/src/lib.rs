@@ -16,15 +16,27 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
     ("sampan-sandbox", &["sampan-api"]),
     ("sampan-container", &["sampan-shim"]),
     ("sampan-server", &["sampan-api", "sampan-state", "sampan-sandbox"]),
-    ("sampan-node", &["sampan-api", "sampan-sandbox", "sampan-container", "sampan-shim"]),
+    (
+        "sampan-node",
+        &["sampan-api", "sampan-sandbox", "sampan-container", "sampan-shim"],
+    ),
     (
         "sampan",
-        &["sampan-api", "sampan-sandbox", "sampan-container", "sampan-server", "sampan-node", "sampan-builtin"],
+        &[
+            "sampan-api",
+            "sampan-sandbox",
+            "sampan-container",
+            "sampan-server",
+            "sampan-node",
+            "sampan-builtin",
+        ],
     ),
 ];
 
 /// Words that say nothing, banned as names of modules and crates.
-pub const BANNED: &[&str] = &["manager", "helper", "helpers", "util", "utils", "common", "misc", "core"];
+pub const BANNED: &[&str] = &[
+    "manager", "helper", "helpers", "util", "utils", "common", "misc", "core",
+];
 
 /// What floors 0 and 1 must not name: clocks, randomness, I/O, threads. They are given as inputs.
 pub const NOT_SANS_IO: &[&str] = &[
@@ -60,7 +72,11 @@ pub fn sources(root: &Path) -> Vec<(PathBuf, String)> {
 fn walk(dir: &Path, files: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target" && name != "node_modules") {
+        if path.is_dir()
+            && path
+                .file_name()
+                .is_some_and(|name| name != "target" && name != "node_modules")
+        {
             walk(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs")
             && let Ok(text) = fs::read_to_string(&path)
@@ -73,8 +89,10 @@ fn walk(dir: &Path, files: &mut Vec<(PathBuf, String)>) {
 /// Imports between crates of the house that the table does not allow, from `cargo metadata`'s JSON. Development and
 /// build dependencies are free: they are not in what runs.
 pub fn forbidden_imports(metadata: &serde_json::Value) -> Vec<String> {
-    let table: BTreeMap<&str, BTreeSet<&str>> =
-        IMPORTS.iter().map(|(name, allowed)| (*name, allowed.iter().copied().collect())).collect();
+    let table: BTreeMap<&str, BTreeSet<&str>> = IMPORTS
+        .iter()
+        .map(|(name, allowed)| (*name, allowed.iter().copied().collect()))
+        .collect();
     let mut found = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
@@ -100,20 +118,27 @@ pub fn forbidden_imports(metadata: &serde_json::Value) -> Vec<String> {
 /// Files that do not open with why they exist.
 pub fn without_purpose(files: &[(PathBuf, String)]) -> Vec<String> {
     let opens = |text: &str| text.trim_start().starts_with("//!");
-    files.iter().filter(|(_, text)| !opens(text)).map(|(path, _)| path.display().to_string()).collect()
+    files
+        .iter()
+        .filter(|(_, text)| !opens(text))
+        .map(|(path, _)| path.display().to_string())
+        .collect()
 }
 
 /// Files over the wall.
 pub fn too_long(files: &[(PathBuf, String)]) -> Vec<String> {
     let length = |text: &str| text.lines().count();
     let over = files.iter().filter(|(_, text)| length(text) > WALL);
-    over.map(|(path, text)| format!("{}: {} lines", path.display(), length(text))).collect()
+    over.map(|(path, text)| format!("{}: {} lines", path.display(), length(text)))
+        .collect()
 }
 
 /// Modules with names that say nothing.
 pub fn badly_named(files: &[(PathBuf, String)]) -> Vec<String> {
     let banned = |part: &str| BANNED.contains(&part.trim_end_matches(".rs"));
-    let bad = files.iter().filter(|(path, _)| path.iter().any(|part| part.to_str().is_some_and(banned)));
+    let bad = files
+        .iter()
+        .filter(|(path, _)| path.iter().any(|part| part.to_str().is_some_and(banned)));
     bad.map(|(path, _)| path.display().to_string()).collect()
 }
 

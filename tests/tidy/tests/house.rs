@@ -18,7 +18,10 @@ fn imports_go_down() {
 
 #[test]
 fn every_file_says_why_it_exists() {
-    none("open each file with //!", tidy::without_purpose(&tidy::sources(&tidy::root())));
+    none(
+        "open each file with //!",
+        tidy::without_purpose(&tidy::sources(&tidy::root())),
+    );
 }
 
 #[test]
@@ -40,11 +43,17 @@ fn the_lower_floors_are_sans_io() {
 #[test]
 fn the_checks_can_fail() {
     let file = |name: &str, text: &str| (tidy::root().join(name), text.to_owned());
-    let bad = [file("kernel/state/src/util.rs", "let now = std::time::Instant::now();\n")];
+    let bad = [file(
+        "kernel/state/src/util.rs",
+        "let now = std::time::Instant::now();\n",
+    )];
     assert_eq!(tidy::without_purpose(&bad).len(), 1);
     assert_eq!(tidy::badly_named(&bad).len(), 1);
     assert_eq!(tidy::not_sans_io(&tidy::root(), &bad).len(), 1);
-    assert_eq!(tidy::too_long(&[file("kernel/x.rs", &"\n".repeat(tidy::WALL + 1))]).len(), 1);
+    assert_eq!(
+        tidy::too_long(&[file("kernel/x.rs", &"\n".repeat(tidy::WALL + 1))]).len(),
+        1
+    );
     let up = serde_json::json!({"packages": [{"name": "sampan-api", "manifest_path": "/x/kernel/api/Cargo.toml",
         "dependencies": [{"name": "sampan-state", "path": "/x", "kind": null}]}]});
     assert_eq!(tidy::forbidden_imports(&up).len(), 1);

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the policy is swapped, there and back.
 const SWAPS: usize = 4;
 
+/// Longer than a batch takes.
+const SETTLE: Duration = Duration::from_millis(200);
+
 /// Pods that each scale-up adds.
 const MORE: usize = 2;
 
@@ -139,6 +142,8 @@ impl Story {
             let swapped = Instant::now();
             self.client.activate_plugin(policy).await?;
             slowest = slowest.max(swapped.elapsed());
+            // The loop takes the new line-up between two batches; what it had begun it ends.
+            tokio::time::sleep(SETTLE).await;
             self.scale_up(policy).await?;
             let answered: u64 = loads
                 .iter()

@@ -40,7 +40,6 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         // It was there before: what its shim held may still be.
         clear_remains(node, uid).await.map_err(|error| error.to_string())?;
     }
-    let tt = std::time::Instant::now();
     let host_network = desired
         .pod
         .spec
@@ -65,12 +64,10 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         cgroup: (!node.config.rootless).then(|| node.cgroup(uid)),
         sysctls: sysctls(desired),
     };
-    eprintln!("T dir {:?}", tt.elapsed());
     let shim_dir = node.shim_dir(uid);
     let info = runtime::launch(&node.config.shim, &shim_dir, &spec)
         .await
         .map_err(|error| error.to_string())?;
-    eprintln!("T launch {:?}", tt.elapsed());
     let wire = async {
         if node.config.rootless || host_network {
             return Ok(());
@@ -87,8 +84,6 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
             .await
             .map_err(|error| format!("the pod's shim: {error}"))
     };
-    let wire = async { let r = wire.await; eprintln!("T wire {:?}", tt.elapsed()); r };
-    let link = async { let r = link.await; eprintln!("T link {:?}", tt.elapsed()); r };
     let (link, ()) = futures::try_join!(link, wire)?;
     let _ = node.inputs.send(Input::Linked {
         uid: uid.clone(),

@@ -53,7 +53,6 @@ async fn try_start(
     index: Index,
     attempt: u32,
 ) -> Result<(), Failure> {
-    let t0 = std::time::Instant::now();
     let link = link.ok_or_else(|| not_created("the pod's shim is gone"))?;
     let container = desired.container(index).cloned().unwrap_or_default();
     let image = container.image.clone().unwrap_or_default();
@@ -64,7 +63,6 @@ async fn try_start(
     };
     let prepared = async { node.images.prepare(&image, &desired.uid).await.map_err(not_created) };
     let (sources, prepared) = futures::try_join!(sources, prepared)?;
-    eprintln!("T prepared {:?}", t0.elapsed());
     let name = container.name.clone();
     let making = Making {
         node: node.clone(),
@@ -91,10 +89,7 @@ async fn try_start(
     let spec = spawn_blocking(move || making.spec(prepared))
         .await
         .map_err(not_created)??;
-    eprintln!("T spec {:?}", t0.elapsed());
-    let reply = link.call(Request::Start(Box::new(spec))).await;
-    eprintln!("T started {:?}", t0.elapsed());
-    match reply {
+    match link.call(Request::Start(Box::new(spec))).await {
         Ok(Reply::Started { warnings, .. }) => {
             for message in warnings {
                 node.report(

@@ -1,9 +1,12 @@
 //! Wasm containers: the pod's shim runs `sampan __wasm`, a process of its own that runs the one component.
 use super::making::{Making, shim_limits};
-use crate::pod::{
-    ConfigError, command, env,
-    limits::Limits,
-    volumes::{self, Places},
+use crate::{
+    net,
+    pod::{
+        ConfigError, command, env,
+        limits::Limits,
+        volumes::{self, Places},
+    },
 };
 use k8s_openapi::api::core::v1::Container;
 use sampan_sandbox::workload::{Mount, WorkloadSpec};
@@ -47,10 +50,7 @@ pub fn spec(
         cache: Some(node.config.cache.clone()),
         // A component has no program to name: what the pod calls command and args are all arguments.
         args: command::arguments(&making.container, (&[], &[]), variables),
-        env: variables
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect(),
+        env: env::environment(&[], variables, &net::hostname(&making.desired.pod)),
         mounts: mounts.collect(),
         memory_limit: limits.memory,
         listen: listen(&making.container, &making.facts.pod_ip, node.config.rootless),

@@ -164,7 +164,10 @@ async fn register(plane: &ControlPlane, identity: &Identity, since: u64) -> Resu
     {
         Some(Err(error)) if error.reason == Reason::AlreadyExists => {
             let merge = json!({"metadata": {"labels": identity.labels}, "spec": identity.spec()});
-            let plans = [one(Operation::Merge(merge)), one(Operation::MergeStatus(status))];
+            let plans = [
+                one(Operation::Merge(merge)),
+                one(Operation::MergeStatus(json!({"status": status}))),
+            ];
             plane.commit(&plans).await?.into_iter().collect()
         }
         Some(result) => result,

@@ -99,7 +99,6 @@ impl Plane {
         let router = Server::builder()
             .tls_config(tls)
             .unwrap()
-            .tcp_nodelay(true)
             .add_service(rpc::objects_server::ObjectsServer::new(service.clone()))
             .add_service(rpc::nodes_server::NodesServer::new(service));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -112,7 +111,7 @@ impl Plane {
             let listener = TcpListener::bind(address).await.unwrap();
             told.send(listener.local_addr().unwrap()).unwrap();
             router
-                .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener))
+                .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await
                 .unwrap();
         });

@@ -276,7 +276,6 @@ async fn from_created_to_running_in_milliseconds() {
         let begun = Instant::now();
         bench.create_script(&name, "Always", SLEEP);
         bench.plane.until_phase(&name, "Running").await;
-        eprintln!("T running {:?} {name}", begun.elapsed());
         times.push(bench.plane.phase_time(&name, "Running").unwrap() - begun);
         bench.plane.delete("pods", &name, 5);
         bench.plane.until_gone(&name).await;

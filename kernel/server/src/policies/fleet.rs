@@ -94,7 +94,11 @@ impl Fleet {
 
     /// The line-up of a slot, now and whenever it changes.
     pub fn line_up(&self, slot: &str) -> watch::Receiver<LineUp> {
-        self.slots.lock().entry(slot.to_owned()).or_insert_with(|| watch::channel(LineUp::default()).0).subscribe()
+        self.slots
+            .lock()
+            .entry(slot.to_owned())
+            .or_insert_with(|| watch::channel(LineUp::default()).0)
+            .subscribe()
     }
 
     /// The slots that plugins of a world fill, by the state.
@@ -110,26 +114,28 @@ impl Fleet {
         let snapshot = self.replica.snapshot();
         let plugins = Selection::of(plugin::RESOURCE);
         let objects = snapshot.list(&plugins).map(|(_, object)| object);
-        objects.filter_map(|object| object.field("spec").ok().map(|spec| (object, spec))).collect()
+        objects
+            .filter_map(|object| object.field("spec").ok().map(|spec| (object, spec)))
+            .collect()
     }
 
     /// Brings the line-ups to what the state wants. Compiles what is new: may take long.
     pub fn muster(&self) {
         let mut line_ups: BTreeMap<String, LineUp> = BTreeMap::new();
         let specs = self.specs();
-        self.loaded.lock().retain(|name, _| specs.iter().any(|(object, _)| object.metadata.name == *name));
+        self.loaded
+            .lock()
+            .retain(|name, _| specs.iter().any(|(object, _)| object.metadata.name == *name));
         // Schedulers first, and of each slot who decides: what waits is waited for least.
         let mut order: Vec<_> = specs.iter().collect();
         order.sort_by_key(|(_, spec)| (spec.mode != Mode::Active, spec.world != plugin::World::Scheduler));
-        for (object, spec) in order {
-            if spec.mode == Mode::Standby {
-                continue;
-            }
+        for (object, spec) in &order {
             let line_up = line_ups.entry(spec.slot.clone()).or_default();
             let seat = match spec.mode {
                 Mode::Active => &mut line_up.active,
                 Mode::Shadow => &mut line_up.shadow,
-                Mode::LastGood | Mode::Standby => &mut line_up.last_good,
+                Mode::LastGood => &mut line_up.last_good,
+                Mode::Standby => continue,
             };
             *seat = self.member(object, spec);
             let line_up = line_up.clone();
@@ -141,6 +147,10 @@ impl Fleet {
         for slot in slots {
             self.publish(&slot, line_ups.remove(&slot).unwrap_or_default());
         }
+        // Who stands by is compiled last, so that its activation finds it warm.
+        for (object, spec) in order.iter().filter(|(_, spec)| spec.mode == Mode::Standby) {
+            self.member(object, spec);
+        }
     }
 
     fn publish(&self, slot: &str, line_up: LineUp) {
@@ -148,7 +158,9 @@ impl Fleet {
             [&line_up.active, &line_up.shadow, &line_up.last_good].map(|seat| seat.as_ref().map(Member::identity))
         };
         let mut slots = self.slots.lock();
-        let sender = slots.entry(slot.to_owned()).or_insert_with(|| watch::channel(LineUp::default()).0);
+        let sender = slots
+            .entry(slot.to_owned())
+            .or_insert_with(|| watch::channel(LineUp::default()).0);
         sender.send_if_modified(|current| {
             let changed = identity(current) != identity(&line_up);
             *current = line_up;
@@ -170,7 +182,10 @@ impl Fleet {
             return None;
         };
         let started = Instant::now();
-        match self.engine.load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world)) {
+        match self
+            .engine
+            .load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world))
+        {
             Ok(loaded) => {
                 tracing::info!(plugin = name, digest = spec.digest, elapsed = ?started.elapsed(), "loaded a plugin");
                 let member = Member {
@@ -196,7 +211,9 @@ impl Fleet {
         tracing::warn!(plugin = member.name, digest = member.digest, %error, "a plugin failed");
         self.narrator.warning(&key, "PluginFailed", &error.to_string());
         let mut breakers = self.breakers.lock();
-        let breaker = breakers.entry((member.name.clone(), member.digest.clone())).or_default();
+        let breaker = breakers
+            .entry((member.name.clone(), member.digest.clone()))
+            .or_default();
         if !breaker.failed(Instant::now()) {
             return Verdict::TryAgain;
         }
@@ -217,9 +234,15 @@ impl Fleet {
                 return None;
             }
             let mut writes = vec![mode_write(&key, &object, Mode::Standby)];
-            let last_good = (spec.mode == Mode::Active).then(|| self.last_good(&spec.slot)).flatten();
+            let last_good = (spec.mode == Mode::Active)
+                .then(|| self.last_good(&spec.slot))
+                .flatten();
             if let Some(next) = &last_good {
-                writes.push(mode_write(&Key::new(plugin::RESOURCE, "", &next.metadata.name), next, Mode::Active));
+                writes.push(mode_write(
+                    &Key::new(plugin::RESOURCE, "", &next.metadata.name),
+                    next,
+                    Mode::Active,
+                ));
             }
             let failed = json!({"status": {"phase": "Failed", "message": why}});
             writes.push(Write::new(key.clone(), Operation::MergeStatus(failed)));
@@ -246,7 +269,10 @@ impl Fleet {
 
     fn last_good(&self, slot: &str) -> Option<Arc<Object>> {
         let specs = self.specs().into_iter();
-        specs.filter(|(_, spec)| spec.slot == slot && spec.mode == Mode::LastGood).map(|(object, _)| object).next()
+        specs
+            .filter(|(_, spec)| spec.slot == slot && spec.mode == Mode::LastGood)
+            .map(|(object, _)| object)
+            .next()
     }
 
     fn commit(&self, plan: Plan) -> Result<(), ApiError> {

@@ -41,9 +41,18 @@ impl Policies {
     pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let fleet = Arc::new(Fleet::new(replica.clone(), engine));
-        let recruiter = Recruiter { replica, fleet: fleet.clone(), stop: stop.clone(), slots: BTreeSet::new() };
+        let recruiter = Recruiter {
+            replica,
+            fleet: fleet.clone(),
+            stop: stop.clone(),
+            slots: BTreeSet::new(),
+        };
         let thread = spawn("plugins", move || recruiter.run());
-        Policies { fleet, stop, threads: parking_lot::Mutex::new(thread.into_iter().collect()) }
+        Policies {
+            fleet,
+            stop,
+            threads: parking_lot::Mutex::new(thread.into_iter().collect()),
+        }
     }
 
     /// What is known of a plugin that is loaded here.
@@ -63,8 +72,12 @@ impl Policies {
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    let thread = std::thread::Builder::new().name(name.chars().take(15).collect()).spawn(run);
-    thread.map_err(|error| tracing::error!(name, %error, "a policy loop cannot start")).ok()
+    let thread = std::thread::Builder::new()
+        .name(name.chars().take(15).collect())
+        .spawn(run);
+    thread
+        .map_err(|error| tracing::error!(name, %error, "a policy loop cannot start"))
+        .ok()
 }
 
 /// Keeps the fleet as the state wants it, and a loop for each slot.
@@ -77,7 +90,9 @@ struct Recruiter {
 
 impl Recruiter {
     fn run(mut self) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+            return;
+        };
         let mut loops = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let mut changes = match self.replica.watch(self.replica.snapshot().revision()) {

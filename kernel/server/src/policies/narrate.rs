@@ -37,13 +37,21 @@ impl Narrator {
     pub fn new(replica: ReplicaHandle, component: &str) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         let component = component.to_owned();
-        let spawned = std::thread::Builder::new()
-            .name("narrator".to_owned())
-            .spawn(move || Writer { replica, component, counts: HashMap::new() }.run(&receiver));
+        let spawned = std::thread::Builder::new().name("narrator".to_owned()).spawn(move || {
+            Writer {
+                replica,
+                component,
+                counts: HashMap::new(),
+            }
+            .run(&receiver)
+        });
         if let Err(error) = spawned {
             tracing::warn!(%error, "events cannot be written");
         }
-        Narrator { sender, told: std::sync::Arc::default() }
+        Narrator {
+            sender,
+            told: std::sync::Arc::default(),
+        }
     }
 
     pub fn normal(&self, about: &Key, reason: &str, message: &str) {
@@ -70,7 +78,12 @@ impl Narrator {
     }
 
     fn tell(&self, kind: &'static str, about: &Key, reason: &str, message: &str) {
-        let story = Story { about: about.clone(), kind, reason: reason.to_owned(), message: message.to_owned() };
+        let story = Story {
+            about: about.clone(),
+            kind,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
         if let Err(TrySendError::Full(story)) = self.sender.try_send(story) {
             tracing::debug!(about = %story.about, story.reason, "an event was dropped: too many wait");
         }
@@ -88,7 +101,9 @@ impl Writer {
         while let Ok(first) = stories.recv() {
             // A little later there are more, and they share an fsync.
             std::thread::sleep(Duration::from_millis(20));
-            let batch: Vec<Story> = std::iter::once(first).chain(stories.try_iter().take(TOGETHER - 1)).collect();
+            let batch: Vec<Story> = std::iter::once(first)
+                .chain(stories.try_iter().take(TOGETHER - 1))
+                .collect();
             let plans = batch.iter().map(|story| self.plan(story)).collect();
             if let Err(error) = self.replica.commit_blocking(plans) {
                 tracing::debug!(%error, "events could not be written");
@@ -98,12 +113,21 @@ impl Writer {
 
     fn plan(&mut self, story: &Story) -> Plan {
         let object = self.replica.snapshot().get(&story.about);
-        let uid = object.as_ref().map(|object| object.metadata.uid.clone()).unwrap_or_default();
+        let uid = object
+            .as_ref()
+            .map(|object| object.metadata.uid.clone())
+            .unwrap_or_default();
         let namespace = match &*story.about.namespace {
             "" => sampan_api::DEFAULT_NAMESPACE,
             namespace => namespace,
         };
-        let mark = hash(&[&story.about.path(), &uid, &story.reason, &story.message, &self.component]);
+        let mark = hash(&[
+            &story.about.path(),
+            &uid,
+            &story.reason,
+            &story.message,
+            &self.component,
+        ]);
         let name = format!("{}.{mark:016x}", story.about.name);
         let key = Key::new("events", namespace, &name);
         if self.counts.len() >= REMEMBERED {

@@ -29,7 +29,12 @@ impl Interest {
                     keys.extend(event.previous.iter().flat_map(|object| self.owners(&event.key, object)));
                 }
                 Mapping::Dependents if event.kind == EventKind::Deleted || watch.resource != EVERY => {
-                    keys.extend(snapshot.owned_by(&event.object.metadata.uid).into_iter().map(|(key, _)| key));
+                    keys.extend(
+                        snapshot
+                            .owned_by(&event.object.metadata.uid)
+                            .into_iter()
+                            .map(|(key, _)| key),
+                    );
                 }
                 Mapping::Dependents => {}
             }
@@ -43,17 +48,30 @@ impl Interest {
     pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
         let itself = self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself);
         let selections: Vec<Selection> = itself.map(|watch| Selection::of(&watch.resource)).collect();
-        let keys = selections.iter().flat_map(|selection| snapshot.list(selection)).map(|(key, _)| key);
+        let keys = selections
+            .iter()
+            .flat_map(|selection| snapshot.list(selection))
+            .map(|(key, _)| key);
         keys.filter(|key| &*key.resource != "events").collect()
     }
 
     /// The owners that are of the controller's own resource.
     fn owners(&self, key: &Key, object: &Object) -> Vec<Key> {
-        let Some(own) = self.watches.iter().find(|watch| watch.mapping == Mapping::Itself) else { return Vec::new() };
-        let Some(kind) = kinds::of_resource(&own.resource) else { return Vec::new() };
-        let owners = object.metadata.owner_references.iter().filter(|owner| owner.kind == kind.kind);
+        let Some(own) = self.watches.iter().find(|watch| watch.mapping == Mapping::Itself) else {
+            return Vec::new();
+        };
+        let Some(kind) = kinds::of_resource(&own.resource) else {
+            return Vec::new();
+        };
+        let owners = object
+            .metadata
+            .owner_references
+            .iter()
+            .filter(|owner| owner.kind == kind.kind);
         let namespace = if kind.namespaced { &*key.namespace } else { "" };
-        owners.map(|owner| Key::new(kind.resource, namespace, &owner.name)).collect()
+        owners
+            .map(|owner| Key::new(kind.resource, namespace, &owner.name))
+            .collect()
     }
 }
 
@@ -64,5 +82,9 @@ fn hangs_on_others(key: &Key, object: &Object) -> bool {
 }
 
 fn wants(resource: &str, key: &Key) -> bool {
-    if resource == EVERY { &*key.resource != "events" } else { *resource == *key.resource }
+    if resource == EVERY {
+        &*key.resource != "events"
+    } else {
+        *resource == *key.resource
+    }
 }

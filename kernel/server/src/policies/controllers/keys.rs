@@ -47,7 +47,9 @@ impl Keys {
     pub fn failed(&mut self, key: Key, now: Instant) {
         let failures = self.failures.entry(key.clone()).or_default();
         *failures += 1;
-        let wait = FIRST_BACK_OFF.saturating_mul(1 << (*failures - 1).min(13)).min(LONGEST_BACK_OFF);
+        let wait = FIRST_BACK_OFF
+            .saturating_mul(1 << (*failures - 1).min(13))
+            .min(LONGEST_BACK_OFF);
         self.add(key, now + wait);
     }
 

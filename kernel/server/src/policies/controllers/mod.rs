@@ -80,7 +80,9 @@ impl Controlling {
         self.seat_changed();
         while !self.stop.load(Ordering::Relaxed) {
             let due = self.keys.next_due().filter(|_| self.active.is_some());
-            let wait = due.map_or(Duration::from_secs(5), |due| due.saturating_duration_since(Instant::now()));
+            let wait = due.map_or(Duration::from_secs(5), |due| {
+                due.saturating_duration_since(Instant::now())
+            });
             let woken = runtime.block_on(async {
                 tokio::select! {
                     biased;
@@ -140,9 +142,6 @@ impl Controlling {
 
     /// Seats whom the line-up names; who sits already stays.
     fn seat_changed(&mut self) {
-        if !self.line_up.has_changed().unwrap_or(false) && self.active.is_some() {
-            return;
-        }
         let line_up = self.line_up.borrow_and_update().clone();
         let sits = |seat: &Option<Seat>| seat.as_ref().map(|seat| seat.member.identity());
         if sits(&self.active) != line_up.active.as_ref().map(Member::identity) {
@@ -157,7 +156,11 @@ impl Controlling {
     fn seat(&self, member: Member) -> Option<Seat> {
         let seated = member.loaded.controller().and_then(|mut plugin| {
             let interest = Interest::new(plugin.watches()?);
-            Ok(Seat { member: member.clone(), plugin, interest })
+            Ok(Seat {
+                member: member.clone(),
+                plugin,
+                interest,
+            })
         });
         seated
             .map_err(|error| {
@@ -243,7 +246,12 @@ impl Controlling {
         if full.is_empty() {
             return;
         }
-        let writes = full.iter().map(|(_, plan)| Plan { writes: plan.writes.clone() }).collect();
+        let writes = full
+            .iter()
+            .map(|(_, plan)| Plan {
+                writes: plan.writes.clone(),
+            })
+            .collect();
         match self.replica.commit_blocking(writes) {
             Ok(results) => {
                 for ((key, plan), result) in full.into_iter().zip(results) {

@@ -23,14 +23,23 @@ impl Reader {
             ..Selection::default()
         };
         let has_labels = |object: &Object| {
-            query.labels.iter().all(|(key, value)| object.metadata.labels.get(key).is_some_and(|v| v == value))
+            query
+                .labels
+                .iter()
+                .all(|(key, value)| object.metadata.labels.get(key).is_some_and(|v| v == value))
         };
         match &query.owner {
             Some(owner) => {
                 let owned = self.snapshot.owned_by(owner).into_iter();
-                owned.filter(|(key, object)| selection.matches_key(key) && has_labels(object)).collect()
+                owned
+                    .filter(|(key, object)| selection.matches_key(key) && has_labels(object))
+                    .collect()
             }
-            None => self.snapshot.list(&selection).filter(|(_, object)| has_labels(object)).collect(),
+            None => self
+                .snapshot
+                .list(&selection)
+                .filter(|(_, object)| has_labels(object))
+                .collect(),
         }
     }
 }

@@ -14,8 +14,11 @@ const BUILT_IN: &str = "built-in";
 impl Scheduling {
     /// Finds places for these pods and binds them.
     pub(super) fn schedule(&mut self, waiting: Vec<PodView>) {
-        let pods: Vec<Pod> =
-            waiting.iter().enumerate().map(|(id, pod)| self.mirror.wire_pod(id as u32, pod)).collect();
+        let pods: Vec<Pod> = waiting
+            .iter()
+            .enumerate()
+            .map(|(id, pod)| self.mirror.wire_pod(id as u32, pod))
+            .collect();
         self.tell(&[]);
         let (assignments, policy) = self.decide(&pods);
         self.compare_shadow(&pods, &assignments);
@@ -24,7 +27,9 @@ impl Scheduling {
         let now = Instant::now();
         let nodes = self.mirror.nodes().count();
         for assignment in &assignments {
-            let Some(pod) = waiting.get(assignment.pod as usize) else { continue };
+            let Some(pod) = waiting.get(assignment.pod as usize) else {
+                continue;
+            };
             match &assignment.outcome {
                 Outcome::Unschedulable(refusal) => {
                     reports.extend(self.unschedulable(pod, refusal, nodes));
@@ -32,7 +37,10 @@ impl Scheduling {
                 }
                 Outcome::Bind(id) => {
                     let node = self.mirror.node_name(*id).unwrap_or_default().to_owned();
-                    let binding = Binding { node: node.clone(), policy: policy.clone() };
+                    let binding = Binding {
+                        node: node.clone(),
+                        policy: policy.clone(),
+                    };
                     plans.push(Plan::from(Write::new(pod.key.clone(), Operation::Bind(binding))));
                     bindings.push((pod, *id, node));
                 }
@@ -72,7 +80,9 @@ impl Scheduling {
             _ => None,
         });
         match unknown {
-            Some(id) => Err(CallError::Rubbish(format!("it chose node number {id}, which does not exist"))),
+            Some(id) => Err(CallError::Rubbish(format!(
+                "it chose node number {id}, which does not exist"
+            ))),
             None => Ok(assignments),
         }
     }
@@ -87,7 +97,10 @@ impl Scheduling {
                     Outcome::Unschedulable(_) => None,
                 };
                 let real: HashMap<u32, Option<u32>> = decided.iter().map(|a| (a.pod, choice(a))).collect();
-                let differed = assignments.iter().filter(|a| real.get(&a.pod) != Some(&choice(a))).count();
+                let differed = assignments
+                    .iter()
+                    .filter(|a| real.get(&a.pod) != Some(&choice(a)))
+                    .count();
                 seat.member.compared(assignments.len() as u64, differed as u64);
                 seat.forget(&assignments, pods);
             }
@@ -102,7 +115,10 @@ impl Scheduling {
 
     /// What the committer said of one binding.
     fn settle(&mut self, pod: &PodView, id: u32, node: &str, result: Result<(), ApiError>) {
-        let usage = Usage { node: id, resources: wire_resources(pod.demands.requests) };
+        let usage = Usage {
+            node: id,
+            resources: wire_resources(pod.demands.requests),
+        };
         match result {
             Ok(()) => {
                 self.queue.remove(&pod.key);
@@ -147,7 +163,10 @@ impl Scheduling {
             return None;
         }
         let status = condition(&self.replica.snapshot().get(&pod.key)?.field_value("status"), &message);
-        Some(Plan::from(Write::new(pod.key.clone(), Operation::MergeStatus(json!({ "status": status })))))
+        Some(Plan::from(Write::new(
+            pod.key.clone(),
+            Operation::MergeStatus(json!({ "status": status })),
+        )))
     }
 }
 

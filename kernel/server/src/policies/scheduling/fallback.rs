@@ -29,7 +29,13 @@ pub fn place(mirror: &Mirror, pods: &[Pod]) -> Vec<Assignment> {
                 Some(reason) => *count(&mut refusal, reason) += 1,
                 None => {
                     let all = kernel_resources(node.allocatable);
-                    let free = |used: u64, all: u64| if all == 0 { 0 } else { (all - used.min(all)) * 1000 / all };
+                    let free = |used: u64, all: u64| {
+                        if all == 0 {
+                            0
+                        } else {
+                            (all - used.min(all)) * 1000 / all
+                        }
+                    };
                     let after = used.plus(asked);
                     let score = free(after.milli_cpu, all.milli_cpu) + free(after.memory, all.memory);
                     // The first of equals: nodes come in a fixed order, so the choice repeats.
@@ -61,9 +67,18 @@ fn refuses(pod: &Pod, node: &Node, used: sampan_api::quantity::Resources) -> Opt
         Some(Reason::Cordoned)
     } else if !node.ready {
         Some(Reason::NotReady)
-    } else if node.taints.iter().filter(bars).any(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint))) {
+    } else if node
+        .taints
+        .iter()
+        .filter(bars)
+        .any(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)))
+    {
         Some(Reason::Tainted)
-    } else if pod.node_selector.iter().any(|w| !node.labels.iter().any(|l| l.key == w.key && l.value == w.value)) {
+    } else if pod
+        .node_selector
+        .iter()
+        .any(|w| !node.labels.iter().any(|l| l.key == w.key && l.value == w.value))
+    {
         Some(Reason::Selector)
     } else if short(asked.milli_cpu, free.milli_cpu) {
         Some(Reason::Cpu)
@@ -122,8 +137,11 @@ pub fn explain(refusal: &Refusal, nodes: usize) -> String {
         (refusal.ephemeral_storage, "Insufficient ephemeral-storage"),
         (refusal.pods, "Too many pods"),
     ];
-    let told: Vec<String> =
-        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| format!("{count} {reason}")).collect();
+    let told: Vec<String> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{count} {reason}"))
+        .collect();
     match told.is_empty() {
         true => format!("0/{nodes} nodes are available."),
         false => format!("0/{nodes} nodes are available: {}.", told.join(", ")),

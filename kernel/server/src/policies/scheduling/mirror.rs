@@ -48,8 +48,14 @@ impl Mirror {
         let spec: NodeSpec = object.field("spec").unwrap_or_default();
         let status: NodeStatus = object.field("status").unwrap_or_default();
         let amounts = status.allocatable.or(status.capacity).unwrap_or_default();
-        let amounts = amounts.iter().map(|(name, quantity)| (name.as_str(), quantity.0.as_str()));
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        let amounts = amounts
+            .iter()
+            .map(|(name, quantity)| (name.as_str(), quantity.0.as_str()));
+        let ready = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
         let labels = object.metadata.labels.iter();
         wire::Node {
             id,
@@ -57,7 +63,10 @@ impl Mirror {
             allocatable: wire_resources(Resources::from_quantities(amounts).unwrap_or_default()),
             requested,
             labels: labels
-                .map(|(key, value)| wire::Label { key: self.symbols.number(key), value: self.symbols.number(value) })
+                .map(|(key, value)| wire::Label {
+                    key: self.symbols.number(key),
+                    value: self.symbols.number(value),
+                })
                 .collect(),
             taints: spec
                 .taints
@@ -102,9 +111,20 @@ impl Mirror {
     fn add(&mut self, node: &str, amount: Resources, bound: bool) -> Option<wire::Delta> {
         let node = self.nodes.get_mut(node)?;
         let requested = kernel_resources(node.requested);
-        node.requested = wire_resources(if bound { requested.plus(amount) } else { requested.minus(amount) });
-        let usage = wire::Usage { node: node.id, resources: wire_resources(amount) };
-        Some(if bound { wire::Delta::Bound(usage) } else { wire::Delta::Released(usage) })
+        node.requested = wire_resources(if bound {
+            requested.plus(amount)
+        } else {
+            requested.minus(amount)
+        });
+        let usage = wire::Usage {
+            node: node.id,
+            resources: wire_resources(amount),
+        };
+        Some(if bound {
+            wire::Delta::Bound(usage)
+        } else {
+            wire::Delta::Released(usage)
+        })
     }
 
     fn requested_on(&self, name: &str) -> Resources {
@@ -132,7 +152,10 @@ impl Mirror {
             id,
             requests: wire_resources(pod.demands.requests),
             node_selector: selector
-                .map(|(key, value)| wire::Label { key: symbols.number(key), value: symbols.number(value) })
+                .map(|(key, value)| wire::Label {
+                    key: symbols.number(key),
+                    value: symbols.number(value),
+                })
                 .collect(),
             tolerations: pod
                 .demands

@@ -81,7 +81,10 @@ impl Scheduling {
                     self.take_in(&batch);
                 }
             } else {
-                let due = self.queue.next_due().map_or(Duration::from_secs(5), |due| due - Instant::now().min(due));
+                let due = self
+                    .queue
+                    .next_due()
+                    .map_or(Duration::from_secs(5), |due| due - Instant::now().min(due));
                 let woken = runtime.block_on(async {
                     tokio::select! {
                         batch = changes.next() => Woken::Changes(batch),
@@ -101,9 +104,7 @@ impl Scheduling {
                     Woken::LineUp | Woken::Due => {}
                 }
             }
-            if self.line_up.has_changed().unwrap_or(false) || self.active.is_none() {
-                self.seat_changed();
-            }
+            self.seat_changed();
             let taken = self.queue.take(BATCH, Instant::now());
             if !taken.is_empty() {
                 self.schedule(taken);

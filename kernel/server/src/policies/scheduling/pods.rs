@@ -1,6 +1,6 @@
 //! What the scheduling loop reads of a pod.
-use sampan_api::{Key, Object, plugin::DEFAULT_SCHEDULER, quantity, quantity::Resources};
 use k8s_openapi::api::core::v1::{PodSpec, Toleration};
+use sampan_api::{Key, Object, plugin::DEFAULT_SCHEDULER, quantity, quantity::Resources};
 use std::collections::BTreeMap;
 
 /// A pod as the scheduler sees it.
@@ -39,7 +39,10 @@ impl PodView {
     /// Reads a pod; one that cannot be read asks for nothing and is left to who validated it.
     pub fn of(key: &Key, object: &Object) -> Self {
         let spec: PodSpec = object.field("spec").unwrap_or_default();
-        let phase = object.field_value("status")["phase"].as_str().unwrap_or_default().to_owned();
+        let phase = object.field_value("status")["phase"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         PodView {
             key: key.clone(),
             uid: object.metadata.uid.clone(),
@@ -48,12 +51,18 @@ impl PodView {
             gated: spec.scheduling_gates.iter().any(|gates| !gates.is_empty()),
             priority: spec.priority.unwrap_or_default(),
             demands: Demands {
-                requests: quantity::pod_requests(&spec).unwrap_or(Resources { pods: 1, ..Resources::default() }),
+                requests: quantity::pod_requests(&spec).unwrap_or(Resources {
+                    pods: 1,
+                    ..Resources::default()
+                }),
                 node_selector: spec.node_selector.unwrap_or_default(),
                 tolerations: spec.tolerations.into_iter().flatten().map(Tolerance::from).collect(),
             },
             node: spec.node_name.unwrap_or_default(),
-            scheduler: spec.scheduler_name.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_SCHEDULER.into()),
+            scheduler: spec
+                .scheduler_name
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| DEFAULT_SCHEDULER.into()),
         }
     }
 
@@ -74,7 +83,11 @@ impl From<Toleration> for Tolerance {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Tolerance {
             key: given(toleration.key),
-            value: if exists { None } else { Some(toleration.value.unwrap_or_default()) },
+            value: if exists {
+                None
+            } else {
+                Some(toleration.value.unwrap_or_default())
+            },
             effect: given(toleration.effect),
         }
     }

@@ -54,7 +54,15 @@ impl Queue {
         self.arrivals += 1;
         let place = (Reverse(pod.priority), self.arrivals);
         self.ready.insert(place, pod.key.clone());
-        self.pods.insert(pod.key.clone(), Waiting { pod, place, attempts: 0, state: State::Ready });
+        self.pods.insert(
+            pod.key.clone(),
+            Waiting {
+                pod,
+                place,
+                attempts: 0,
+                state: State::Ready,
+            },
+        );
     }
 
     /// It waits no more.
@@ -92,7 +100,10 @@ impl Queue {
 
     fn later(&mut self, key: &Key, now: Instant, state: impl Fn(Instant) -> State) {
         if let Some(waiting) = self.pods.get_mut(key) {
-            let until = now + FIRST_BACK_OFF.saturating_mul(1 << waiting.attempts.min(4)).min(LONGEST_BACK_OFF);
+            let until = now
+                + FIRST_BACK_OFF
+                    .saturating_mul(1 << waiting.attempts.min(4))
+                    .min(LONGEST_BACK_OFF);
             waiting.attempts += 1;
             waiting.state = state(until);
             if matches!(waiting.state, State::BackOff(_)) {

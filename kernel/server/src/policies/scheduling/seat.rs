@@ -22,7 +22,12 @@ impl Seat {
     /// What the instance failed with.
     pub fn take(member: Member, everything: Vec<Delta>) -> Result<Self, CallError> {
         let plugin = member.loaded.scheduler()?;
-        let mut seat = Seat { member, plugin, synced: 0, pending: everything };
+        let mut seat = Seat {
+            member,
+            plugin,
+            synced: 0,
+            pending: everything,
+        };
         seat.sync()?;
         Ok(seat)
     }
@@ -54,7 +59,11 @@ impl Seat {
         let asked: HashSet<u32> = pods.iter().map(|pod| pod.id).collect();
         let answered: HashSet<u32> = assignments.iter().map(|assignment| assignment.pod).collect();
         if answered != asked || assignments.len() != pods.len() {
-            let what = format!("{} assignments for {} pods, or not the same pods", assignments.len(), pods.len());
+            let what = format!(
+                "{} assignments for {} pods, or not the same pods",
+                assignments.len(),
+                pods.len()
+            );
             return Err(CallError::Rubbish(what));
         }
         Ok(assignments)
@@ -62,10 +71,16 @@ impl Seat {
 
     /// Takes back what this instance counted for itself, so that it can be told what was really done.
     pub fn forget(&mut self, assignments: &[Assignment], pods: &[Pod]) {
-        let amounts = pods.iter().map(|pod| (pod.id, pod.requests)).collect::<std::collections::HashMap<_, _>>();
+        let amounts = pods
+            .iter()
+            .map(|pod| (pod.id, pod.requests))
+            .collect::<std::collections::HashMap<_, _>>();
         for assignment in assignments {
             if let (Outcome::Bind(node), Some(resources)) = (&assignment.outcome, amounts.get(&assignment.pod)) {
-                self.pending.push(Delta::Released(sampan_sandbox::scheduler::Usage { node: *node, resources: *resources }));
+                self.pending.push(Delta::Released(sampan_sandbox::scheduler::Usage {
+                    node: *node,
+                    resources: *resources,
+                }));
             }
         }
     }

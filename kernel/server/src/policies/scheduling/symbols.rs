@@ -13,7 +13,11 @@ pub struct Symbols {
 
 impl Default for Symbols {
     fn default() -> Self {
-        Symbols { numbers: HashMap::from([(String::new(), 0)]), texts: vec![String::new()], announced: 1 }
+        Symbols {
+            numbers: HashMap::from([(String::new(), 0)]),
+            texts: vec![String::new()],
+            announced: 1,
+        }
     }
 }
 
@@ -43,6 +47,8 @@ impl Symbols {
 
     fn deltas_from(&self, first: usize) -> Vec<Delta> {
         let numbered = self.texts.iter().enumerate().skip(first);
-        numbered.map(|(number, text)| Delta::Symbol((number as u32, text.clone()))).collect()
+        numbered
+            .map(|(number, text)| Delta::Symbol((number as u32, text.clone())))
+            .collect()
     }
 }

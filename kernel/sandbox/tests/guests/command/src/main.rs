@@ -24,7 +24,10 @@ fn main() {
                 hoard.push(std::hint::black_box(vec![1_u8; 1 << 20]));
             }
         }
-        "read" => print!("{}", std::fs::read_to_string(&args[2]).unwrap_or_else(|error| format!("no: {error}"))),
+        "read" => print!(
+            "{}",
+            std::fs::read_to_string(&args[2]).unwrap_or_else(|error| format!("no: {error}"))
+        ),
         "write" => match std::fs::write(&args[2], "written") {
             Ok(()) => println!("yes"),
             Err(error) => println!("no: {error}"),

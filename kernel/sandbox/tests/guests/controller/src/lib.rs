@@ -15,7 +15,11 @@ struct Guest;
 
 impl lifecycle::Guest for Guest {
     fn describe() -> lifecycle::Description {
-        lifecycle::Description { name: "guest".to_owned(), version: "0.1.0".to_owned(), summary: String::new() }
+        lifecycle::Description {
+            name: "guest".to_owned(),
+            version: "0.1.0".to_owned(),
+            summary: String::new(),
+        }
     }
 
     fn configure(_: String) -> Result<(), String> {
@@ -25,17 +29,28 @@ impl lifecycle::Guest for Guest {
 
 impl policy::Guest for Guest {
     fn watches() -> Vec<Watch> {
-        vec![Watch { resource: "configmaps".to_owned(), mapping: Mapping::Itself }]
+        vec![Watch {
+            resource: "configmaps".to_owned(),
+            mapping: Mapping::Itself,
+        }]
     }
 
     fn reconcile(keys: Vec<Key>, snapshot: &Snapshot, now_ms: u64) -> Result<Plan, String> {
-        let mut plan = Plan { writes: Vec::new(), events: Vec::new(), wake_ups: Vec::new() };
+        let mut plan = Plan {
+            writes: Vec::new(),
+            events: Vec::new(),
+            wake_ups: Vec::new(),
+        };
         for key in keys {
             if key.name == "refuse" {
                 return Err("not now".to_owned());
             }
             if key.name == "many" {
-                let write = Write { key: key.clone(), operation: Operation::Delete, expect: None };
+                let write = Write {
+                    key: key.clone(),
+                    operation: Operation::Delete,
+                    expect: None,
+                };
                 plan.writes = vec![write; 20_000];
                 continue;
             }
@@ -54,13 +69,21 @@ impl policy::Guest for Guest {
 
 fn write(key: &Key, snapshot: &Snapshot) -> Write {
     let json = |kind: &str, namespace: &str| {
-        format!(r#"{{"apiVersion":"v1","kind":"{kind}","metadata":{{"name":"{}","namespace":"{namespace}"}}}}"#, key.name)
+        format!(
+            r#"{{"apiVersion":"v1","kind":"{kind}","metadata":{{"name":"{}","namespace":"{namespace}"}}}}"#,
+            key.name
+        )
     };
     let mut expect = None;
     let mut key = key.clone();
     let operation = match key.name.as_str() {
         "copy" => {
-            let query = Query { resource: "configmaps".to_owned(), namespace: None, owner: None, labels: Vec::new() };
+            let query = Query {
+                resource: "configmaps".to_owned(),
+                namespace: None,
+                owner: None,
+                labels: Vec::new(),
+            };
             let listed = snapshot.list(&query).len();
             let counted = snapshot.count(&query);
             let found = snapshot.get(&key);
@@ -73,7 +96,11 @@ fn write(key: &Key, snapshot: &Snapshot) -> Write {
         "kind" => Operation::Create(json("Secret", "default")),
         "elsewhere" => Operation::Create(json("ConfigMap", "kube-system")),
         "coup" => {
-            key = Key { resource: "plugins.sampan.dev".to_owned(), namespace: String::new(), name: key.name };
+            key = Key {
+                resource: "plugins.sampan.dev".to_owned(),
+                namespace: String::new(),
+                name: key.name,
+            };
             Operation::Delete
         }
         "resource" => {

@@ -78,7 +78,9 @@ fn say(out: ResponseOutparam, status: u16, body: &[u8]) {
 /// Answers with what it is sent, while it is sent.
 fn echo(request: IncomingRequest, out: ResponseOutparam) {
     let response = OutgoingResponse::new(Fields::new());
-    let (Ok(outgoing), Ok(incoming)) = (response.body(), request.consume()) else { return };
+    let (Ok(outgoing), Ok(incoming)) = (response.body(), request.consume()) else {
+        return;
+    };
     ResponseOutparam::set(out, Ok(response));
     if let (Ok(from), Ok(to)) = (incoming.stream(), outgoing.write()) {
         while let Ok(bytes) = from.blocking_read(4096) {
@@ -108,7 +110,9 @@ fn fetch(url: &str) -> Result<Vec<u8>, ErrorCode> {
         Some(Ok(response)) => response?,
         _ => return Err(ErrorCode::InternalError(None)),
     };
-    let Ok(body) = response.consume() else { return Ok(Vec::new()) };
+    let Ok(body) = response.consume() else {
+        return Ok(Vec::new());
+    };
     let mut bytes = Vec::new();
     read_all(&body, &mut bytes);
     Ok(bytes)

@@ -22,8 +22,16 @@ struct Guest;
 
 impl lifecycle::Guest for Guest {
     fn describe() -> lifecycle::Description {
-        let summary = if is("long") { "x".repeat(100_000) } else { "does as\nit is told".to_owned() };
-        lifecycle::Description { name: "guest".to_owned(), version: "0.1.0".to_owned(), summary }
+        let summary = if is("long") {
+            "x".repeat(100_000)
+        } else {
+            "does as\nit is told".to_owned()
+        };
+        lifecycle::Description {
+            name: "guest".to_owned(),
+            version: "0.1.0".to_owned(),
+            summary,
+        }
     }
 
     fn configure(config: String) -> Result<(), String> {
@@ -48,7 +56,10 @@ impl policy::Guest for Guest {
     }
 
     fn place(pods: Vec<Pod>) -> Vec<Assignment> {
-        let assign = |pod: u32| Assignment { pod, outcome: Outcome::Bind(0) };
+        let assign = |pod: u32| Assignment {
+            pod,
+            outcome: Outcome::Bind(0),
+        };
         if is("loop") {
             let mut n = 0_u64;
             loop {
@@ -79,8 +90,22 @@ impl policy::Guest for Guest {
         if is("backwards") {
             return pods.iter().rev().map(|pod| assign(pod.id)).collect();
         }
-        let refusal = Refusal { cordoned: 1, not_ready: 0, tainted: 0, selector: 0, cpu: 0, memory: 0, ephemeral_storage: 0, pods: 0 };
-        pods.iter().map(|pod| Assignment { pod: pod.id, outcome: Outcome::Unschedulable(refusal) }).collect()
+        let refusal = Refusal {
+            cordoned: 1,
+            not_ready: 0,
+            tainted: 0,
+            selector: 0,
+            cpu: 0,
+            memory: 0,
+            ephemeral_storage: 0,
+            pods: 0,
+        };
+        pods.iter()
+            .map(|pod| Assignment {
+                pod: pod.id,
+                outcome: Outcome::Unschedulable(refusal),
+            })
+            .collect()
     }
 }
 
