@@ -284,7 +284,7 @@ impl Fleet {
     pub fn figures(&self, name: &str) -> Option<PluginFigures> {
         let loaded = self.loaded.lock();
         let (_, member) = loaded.get(name)?;
-        let figures = member.figures.lock().clone();
+        let figures = *member.figures.lock();
         Some(PluginFigures {
             calls: figures.calls,
             traps: figures.traps,

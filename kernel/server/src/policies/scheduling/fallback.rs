@@ -30,11 +30,10 @@ pub fn place(mirror: &Mirror, pods: &[Pod]) -> Vec<Assignment> {
                 None => {
                     let all = kernel_resources(node.allocatable);
                     let free = |used: u64, all: u64| {
-                        if all == 0 {
-                            0
-                        } else {
-                            (all - used.min(all)) * 1000 / all
-                        }
+                        all.saturating_sub(used)
+                            .saturating_mul(1000)
+                            .checked_div(all)
+                            .unwrap_or(0)
                     };
                     let after = used.plus(asked);
                     let score = free(after.milli_cpu, all.milli_cpu) + free(after.memory, all.memory);
