@@ -162,6 +162,11 @@ impl Images {
         self.store.pull(reference, &options, progress).await
     }
 
+    /// How an image runs; none where it is not here.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        Some(self.store.resolve(&name.parse().ok()?)?.kind)
+    }
+
     /// Unpacks or compiles a present image now, rather than when a pod waits for it.
     ///
     /// # Errors

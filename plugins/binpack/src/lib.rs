@@ -12,7 +12,7 @@ impl Scheduler for Binpack {
     }
 
     fn score(&self, pod: &Pod, node: &Node) -> i64 {
-        filters::used_share(pod, node) - 1000 * filters::untolerated_preferences(pod, node)
+        filters::used_share(pod, node) - filters::WHOLE * filters::untolerated_preferences(pod, node)
     }
 }
 

@@ -16,7 +16,7 @@ impl Scheduler for Spread {
         description("spread", "0", "")
     }
     fn score(&self, pod: &Pod, node: &Node) -> i64 {
-        1000 - filters::used_share(pod, node) - 1000 * filters::untolerated_preferences(pod, node)
+        filters::WHOLE - filters::used_share(pod, node) - filters::WHOLE * filters::untolerated_preferences(pod, node)
     }
 }
 

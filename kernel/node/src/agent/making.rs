@@ -41,14 +41,6 @@ impl Making {
     /// Says what of the pod's spec cannot be had.
     pub fn spec(&self, prepared: Prepared) -> Result<ContainerSpec, ConfigError> {
         let node = &self.node;
-        if let (true, Prepared::Container { .. }) = (node.config.rootless, &prepared) {
-            let message = "containers need root, which this node does not have: run `sampan up` as root, or use a Wasm \
-                           image";
-            return Err(ConfigError {
-                reason: "RootRequired",
-                message: message.to_owned(),
-            });
-        }
         let places = volumes::set_up(&self.desired.pod, &self.facts, &self.sources, &self.volumes_dir()?)?;
         let variables = env::variables(&self.desired.pod, &self.container, &self.facts, &self.sources)?;
         let limits = limits::limits(&self.desired.pod, &self.container, node.identity.memory)?;

@@ -8,6 +8,7 @@ use crate::{
     reconcile::{Desired, Index, Report},
     runtime::{CallError, Link},
 };
+use sampan_container::Kind;
 use sampan_shim::{ErrorKind, Reply, Request};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
@@ -61,7 +62,10 @@ async fn try_start(
         let sources = node.sources(&desired.namespace, &wanted).await;
         sources.map_err(|error| ConfigError::config(format!("cannot fetch config maps and secrets: {error}")))
     };
-    let prepared = async { node.images.prepare(&image, &desired.uid).await.map_err(not_created) };
+    let prepared = async {
+        need_no_root(node, &image)?;
+        node.images.prepare(&image, &desired.uid).await.map_err(not_created)
+    };
     let (sources, prepared) = futures::try_join!(sources, prepared)?;
     let name = container.name.clone();
     let making = Making {
@@ -110,4 +114,16 @@ async fn try_start(
         }
         Err(error) => Err(not_created(format!("container {name}: {error}")).into()),
     }
+}
+
+/// Without root only Wasm runs; a container's image could not even be unpacked.
+fn need_no_root(node: &Node, image: &str) -> Result<(), ConfigError> {
+    if !node.config.rootless || node.images.kind(image) != Some(Kind::Container) {
+        return Ok(());
+    }
+    let message = "containers need root, which this node does not have: run `sampan up` as root, or use a Wasm image";
+    Err(ConfigError {
+        reason: "RootRequired",
+        message: message.to_owned(),
+    })
 }

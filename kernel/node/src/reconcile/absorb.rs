@@ -54,9 +54,9 @@ pub fn absorb(desired: &Desired, actual: &mut Actual, report: Report, now: Milli
             message,
             at,
         } => {
-            not_started(desired, actual, (index, attempt), message, at, &mut step);
+            not_started(desired, actual, (index, attempt), message, at.min(now), &mut step);
         }
-        Report::Exited { index, attempt, exit } => exited(actual, index, attempt, exit),
+        Report::Exited { index, attempt, exit } => exited(actual, index, attempt, exit, now),
         Report::Probed {
             index,
             kind,
@@ -298,7 +298,8 @@ fn not_started(
     });
 }
 
-pub(super) fn exited(actual: &mut Actual, index: Index, attempt: u32, exit: Exit) {
+/// Nothing ends later than now, whatever another clock says: else its restart would be waited for.
+pub(super) fn exited(actual: &mut Actual, index: Index, attempt: u32, exit: Exit, now: Millis) {
     let container = &mut actual.containers[index];
     if container.attempt != attempt || !container.state.is_alive() {
         return;
@@ -315,7 +316,7 @@ pub(super) fn exited(actual: &mut Actual, index: Index, attempt: u32, exit: Exit
         reason: reason.to_owned(),
         message: exit.message,
         started_at: exit.started_at,
-        finished_at: exit.finished_at,
+        finished_at: exit.finished_at.min(now),
         container_id: container.container_id.clone(),
     });
 }

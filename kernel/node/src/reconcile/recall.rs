@@ -97,7 +97,7 @@ fn adopt(desired: &Desired, actual: &mut Actual, survivors: Vec<Survivor>, now: 
             probe::begin(&desired.containers[survivor.index], container, now);
         }
         if let Some(exit) = survivor.exit {
-            absorb::exited(actual, survivor.index, survivor.attempt, exit);
+            absorb::exited(actual, survivor.index, survivor.attempt, exit, now);
         }
     }
     // Said to run, and the shim does not know of it.
@@ -115,7 +115,7 @@ fn adopt(desired: &Desired, actual: &mut Actual, survivors: Vec<Survivor>, now: 
                 ..Exit::default()
             };
             let attempt = actual.containers[index].attempt;
-            absorb::exited(actual, index, attempt, exit);
+            absorb::exited(actual, index, attempt, exit, now);
         }
     }
 }

@@ -73,21 +73,30 @@ pub fn untolerated_preferences(pod: &Pod, node: &Node) -> i64 {
     i64::try_from(untolerated).unwrap_or(i64::MAX)
 }
 
-/// The share of CPU and memory in use with the pod on the node, in thousandths, the mean of both.
+/// A node in full use, as [`used_share`] says it: fine enough that one small pod on a large node counts.
+pub const WHOLE: i64 = 1_000_000;
+
+/// The share of CPU and memory in use with the pod on the node, in parts of [`WHOLE`], the mean of both.
 pub fn used_share(pod: &Pod, node: &Node) -> i64 {
     let share = |asked: u64, used: u64, all: u64| {
-        // In 64 bits, since wider division is slow in Wasm; saturates beyond 16 PiB.
+        // In 64 bits, since wider division is slow in Wasm.
         used.saturating_add(asked)
-            .saturating_mul(1000)
+            .saturating_mul(WHOLE.unsigned_abs())
             .checked_div(all)
-            .unwrap_or(1000)
-            .min(1000)
+            .unwrap_or(WHOLE.unsigned_abs())
+            .min(WHOLE.unsigned_abs())
     };
     let cpu = share(
         pod.requests.milli_cpu,
         node.requested.milli_cpu,
         node.allocatable.milli_cpu,
     );
-    let memory = share(pod.requests.memory, node.requested.memory, node.allocatable.memory);
-    i64::try_from(cpu.midpoint(memory)).unwrap_or(1000)
+    // In KiB: the sums must not saturate.
+    let kib = |bytes: u64| bytes >> 10;
+    let memory = share(
+        kib(pod.requests.memory),
+        kib(node.requested.memory),
+        kib(node.allocatable.memory),
+    );
+    i64::try_from(cpu.midpoint(memory)).unwrap_or(WHOLE)
 }

@@ -79,6 +79,21 @@ fn always_restarts_what_ended_well() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_holds_nothing_up() {
+    let mut play = Play::new(simple("Always"));
+    play.settle();
+    let Report::Exited { index, attempt, exit } = play.exit_report(0, 1, 0) else {
+        unreachable!()
+    };
+    let finished_at = play.now + 3;
+    let exit = Exit { finished_at, ..exit };
+    assert_eq!(
+        play.report(Report::Exited { index, attempt, exit }),
+        [Action::Start { index: 0, attempt: 1 }]
+    );
+}
+
+#[test]
 fn on_failure_restarts_until_it_ends_well() {
     let mut play = Play::new(simple("OnFailure"));
     play.settle();
