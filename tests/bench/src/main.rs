@@ -1,2 +1,45 @@
-//! Benchmarks beside a peer.
-fn main() {}
+//! Benchmarks: `cargo run --release -p bench -- NAME [--json]`. Each prints what was measured, its target, and its peer in
+//! the same run; a peer that is not there is said to be missing.
+mod figure;
+mod placement;
+mod swap;
+mod up;
+mod wasm;
+
+use clap::{Parser, ValueEnum};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Bench {
+    /// Microseconds per pod in the plugin, beside the same code native
+    Placement,
+    /// Until a swapped policy decides, under a stream of pods
+    Swap,
+    /// From nothing to a ready control plane
+    Up,
+    /// Instances and tasks of a Wasm command
+    Wasm,
+}
+
+#[derive(Debug, Parser)]
+struct Args {
+    #[arg(value_enum)]
+    bench: Bench,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let figures = match args.bench {
+        Bench::Placement => tokio::task::spawn_blocking(placement::run).await??,
+        Bench::Swap => swap::run().await?,
+        Bench::Up => up::run().await?,
+        Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
+    };
+    figures.iter().for_each(|figure| figure.print(args.json));
+    Ok(())
+}

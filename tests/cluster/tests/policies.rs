@@ -1,5 +1,6 @@
 //! Policies at work in a real control plane: they place, they are swapped under load, and the hostile ones are rolled back
 //! by themselves while the queue moves on.
+#![allow(clippy::expect_used)] // A panic is the test failing.
 use cluster::{ControlPlane, PATIENCE};
 use sampan_api::{
     Key, Operation, Write,
