@@ -1,5 +1,6 @@
 //! Builds images without Docker: a folder becomes a layer, a Wasm file an artifact. The same input gives the same digest.
 
+mod adapt;
 mod folder;
 mod wasm;
 
@@ -57,7 +58,7 @@ pub enum BuildSource {
         /// How it is run.
         config: Box<BuildConfig>,
     },
-    /// A component, or a core module.
+    /// A component, or a core module: one for WASI preview 1 is made a component.
     Wasm {
         /// The file.
         path: PathBuf,
@@ -120,7 +121,7 @@ fn assemble(blobs: &Blobs, source: &BuildSource, lease: &mut dyn FnMut(Digest)) 
             (to_json(&config_file(config, diff_id)?)?, OCI_CONFIG, layer)
         }
         BuildSource::Wasm { path } => {
-            let bytes = wasm::read(path)?;
+            let bytes = adapt::to_component(wasm::read(path)?, path)?;
             let outline = wasm::outline(&bytes, path)?;
             let digest = Digest::of(&bytes);
             lease(digest);

@@ -140,7 +140,11 @@ fn listen() -> Result<UnixListener, SetupError> {
 fn announce(dir: &Path) -> Result<(), SetupError> {
     let pid = getpid().as_raw_nonzero().get();
     let start_ticks = process::start_ticks(pid).map_or(0, |(ticks, _)| ticks);
-    let info = ShimInfo { pid, start_ticks };
+    let info = ShimInfo {
+        pid,
+        start_ticks,
+        boot: process::boot_id(),
+    };
     files::write_json(&dir.join("shim.json"), &info, false)
         .doing(|| format!("cannot write {}/shim.json", dir.display()))?;
     // Nobody may be listening.

@@ -6,6 +6,12 @@ pub fn start_ticks(pid: i32) -> Option<(u64, bool)> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Differs with each boot. Empty where the kernel does not say.
+pub fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
 /// The name in the second field may hold anything, so fields are counted from its last parenthesis.
 fn parse_stat(stat: &str) -> Option<(u64, bool)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();

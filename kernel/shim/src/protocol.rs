@@ -349,18 +349,25 @@ impl ShimError {
 }
 
 /// `DIR/shim.json`, and the line that a shim prints once it can be connected to: a pid and the proof whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShimInfo {
     /// The shim's process; its namespaces are `/proc/<pid>/ns/*`.
     pub pid: i32,
     /// When it started, in clock ticks since boot: the 22nd field of `/proc/<pid>/stat`.
     pub start_ticks: u64,
+    /// The boot that these ticks are counted from, as the kernel names it. Empty where it was not written down.
+    #[serde(default)]
+    pub boot: String,
 }
 
 impl ShimInfo {
-    /// Whether the process still is the one this was written for, and not a zombie.
+    /// Whether the process still is the one this was written for, and not a zombie. After a reboot another may have its
+    /// pid, and even its ticks: nodes boot alike.
     pub fn is_alive(&self) -> bool {
+        if !self.boot.is_empty() && self.boot != crate::process::boot_id() {
+            return false;
+        }
         crate::process::start_ticks(self.pid).is_some_and(|(ticks, alive)| alive && ticks == self.start_ticks)
     }
 }

@@ -1,6 +1,12 @@
 //! A pod's status in Kubernetes' words.
 use super::{Actual, Container, ContainerSpec, Desired, Ended, Millis, Role, Sandbox, State, StopCause, Waiting};
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1 as core,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
+    jiff::Timestamp,
+};
+use sampan_api::quantity;
+use std::collections::BTreeMap;
 
 /// What a pod's status says of its node.
 #[derive(Clone, Debug)]
@@ -297,18 +303,25 @@ fn closed_gate(desired: &Desired) -> Option<&str> {
 }
 
 /// `Guaranteed` where every container's limits are its requests, `BestEffort` where nothing is asked for, else
-/// `Burstable`.
+/// `Burstable`. As in Kubernetes, nought is nothing, quantities are compared by what they are worth, and where only a limit
+/// is given the request is the same.
 pub fn qos_class(pod: &core::Pod) -> &'static str {
     let Some(spec) = &pod.spec else { return "BestEffort" };
     let (mut asks, mut guaranteed) = (false, true);
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         let resources = container.resources.clone().unwrap_or_default();
-        let (limits, requests) = (
-            resources.limits.unwrap_or_default(),
-            resources.requests.unwrap_or_default(),
-        );
         for name in ["cpu", "memory"] {
-            let (limit, request) = (limits.get(name), requests.get(name));
+            let worth = |list: &Option<BTreeMap<String, Quantity>>| {
+                let text = &list.as_ref()?.get(name)?.0;
+                // In millis either would do, but memory counted in them may be more than a number holds.
+                let read = if name == "cpu" {
+                    quantity::millis
+                } else {
+                    quantity::units
+                };
+                read(text).ok().filter(|worth| *worth != 0)
+            };
+            let (limit, request) = (worth(&resources.limits), worth(&resources.requests));
             asks |= limit.is_some() || request.is_some();
             guaranteed &= limit.is_some() && request.is_none_or(|request| Some(request) == limit);
         }
@@ -317,5 +330,40 @@ pub fn qos_class(pod: &core::Pod) -> &'static str {
         (false, _) => "BestEffort",
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::qos_class;
+    use serde_json::{Value, json};
+
+    fn of(resources: &[Value]) -> &'static str {
+        let container = |resources: &Value| json!({"name": "c", "resources": resources});
+        let containers: Vec<_> = resources.iter().map(container).collect();
+        qos_class(&serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap())
+    }
+
+    #[test]
+    fn quality_of_service_as_kubernetes_says() {
+        let whole = || json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        let written_otherwise =
+            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}});
+        let half = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}});
+        let nought = json!({"limits": {"cpu": "0"}, "requests": {"memory": 0}});
+        let others = json!({"limits": {"example.com/gpu": 1}});
+        for (resources, class) in [
+            (&[json!({})][..], "BestEffort"),
+            (&[nought], "BestEffort"),
+            (&[others], "BestEffort"),
+            (&[whole()], "Guaranteed"),
+            (&[written_otherwise, whole()], "Guaranteed"),
+            (&[whole(), json!({})], "Burstable"),
+            (&[half], "Burstable"),
+            (&[json!({"limits": {"memory": "1Gi"}})], "Burstable"),
+            (&[json!({"requests": {"cpu": "1m"}})], "Burstable"),
+        ] {
+            assert_eq!(of(resources), class, "{resources:?}");
+        }
     }
 }

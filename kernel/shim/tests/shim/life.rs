@@ -16,6 +16,11 @@ fn the_agent_may_go_and_come_back() {
     let (state, _) = pod.start(&spec).unwrap();
     let info: ShimInfo = serde_json::from_str(&fs::read_to_string(pod.dir.join("shim.json")).unwrap()).unwrap();
     assert!(info == pod.launched.info && info.is_alive());
+    let before_a_reboot = ShimInfo {
+        boot: "another boot".into(),
+        ..info.clone()
+    };
+    assert!(!before_a_reboot.is_alive(), "its pid is someone else's by now");
     // A client that dies within a request, and one that never reads.
     let mut rude = client::connect(&pod.dir).unwrap();
     rude.write_all(b"{\"id\": 1, \"requ").unwrap();
