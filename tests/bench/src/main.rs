@@ -1,7 +1,9 @@
 //! Benchmarks: `cargo run --release -p bench -- NAME [--json]`. Each prints what was measured, its target, and its peer in
 //! the same run; a peer that is not there is said to be missing.
 mod figure;
+mod footprint;
 mod placement;
+mod start;
 mod swap;
 mod up;
 mod wasm;
@@ -11,6 +13,10 @@ use clap::{Parser, ValueEnum};
 /// What can be measured.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Bench {
+    /// Starting a container, beside runc; applying a pod until it runs (as root)
+    Start,
+    /// Memory and CPU of an idle cluster, size of the binary
+    Footprint,
     /// Microseconds per pod in the plugin, beside the same code native
     Placement,
     /// Until a swapped policy decides, under a stream of pods
@@ -35,6 +41,8 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let figures = match args.bench {
+        Bench::Start => start::run().await?,
+        Bench::Footprint => tokio::task::spawn_blocking(footprint::run).await??,
         Bench::Placement => tokio::task::spawn_blocking(placement::run).await??,
         Bench::Swap => swap::run().await?,
         Bench::Up => up::run().await?,

@@ -60,14 +60,11 @@ pub async fn run() -> Result<Vec<Figure>> {
         made * 10
     );
     plane.server.shutdown().await;
-    let figure = |share: f64, name: &str| Figure {
-        bench: "swap",
-        case: format!("until ten pods are bound by the new policy, {name} of {SWAPS}"),
-        value: percentile(&mut samples.clone(), share),
-        unit: "ms",
-        lower_is_better: true,
-        peer: None,
-        target: Some(TARGET_MS),
+    let figure = |share: f64, name: &str| {
+        let what = format!("until ten pods are bound by the new policy, {name} of {SWAPS}");
+        let mut figure = Figure::new("swap", &what, percentile(&mut samples.clone(), share), "ms");
+        figure.target = Some(TARGET_MS);
+        figure
     };
     Ok(vec![figure(0.5, "median"), figure(1.0, "slowest")])
 }

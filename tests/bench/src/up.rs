@@ -1,5 +1,5 @@
 //! From an empty directory to a ready cluster of one, in this process.
-use crate::figure::{Figure, percentile};
+use crate::figure::{Figure, missing, percentile};
 use anyhow::Result;
 use sampan_cli::up::{Cluster, Settings};
 use std::time::Instant;
@@ -16,14 +16,12 @@ pub async fn run() -> Result<Vec<Figure>> {
         samples.push(started.elapsed().as_secs_f64() * 1000.0);
         cluster.stop(true).await;
     }
-    let case = |share: f64, name: &str| Figure {
-        bench: "up",
-        case: format!("empty directory to node ready, {name} of {RUNS}"),
-        value: percentile(&mut samples.clone(), share),
-        unit: "ms",
-        lower_is_better: true,
-        peer: None,
-        target: Some(TARGET_MS),
+    let case = |share: f64, name: &str| {
+        let what = format!("empty directory to node ready, {name} of {RUNS}");
+        let mut figure = Figure::new("up", &what, percentile(&mut samples.clone(), share), "ms");
+        figure.target = Some(TARGET_MS);
+        figure.peer = missing("k3s");
+        figure
     };
     Ok(vec![case(0.5, "median"), case(1.0, "slowest")])
 }
