@@ -1,5 +1,6 @@
 //! `up`: a control plane and a node in this process, in the foreground, until a signal ends it.
 mod cluster;
+mod memory;
 mod notify;
 mod place;
 
@@ -115,10 +116,12 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
     );
     crate::terminal::flush();
     notify::ready();
+    let settling = tokio::spawn(memory::settle());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    settling.abort();
     notify::stopping();
     match stop_pods {
         true => println!("stopping, with the pods"),

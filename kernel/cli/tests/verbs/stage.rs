@@ -1,4 +1,5 @@
 //! A control plane in a temporary directory, and the command beside it.
+#![allow(dead_code)] // Of the two test programs that include this, neither needs all of it.
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -37,6 +38,8 @@ spec:
 /// A control plane that ends with the test.
 pub struct Stage {
     pub dir: tempfile::TempDir,
+    /// Further arguments of `up`.
+    args: Vec<String>,
     up: Child,
 }
 
@@ -51,9 +54,14 @@ pub struct Done {
 impl Stage {
     /// Starts a control plane on a free port.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let up = start(dir.path());
-        Stage { dir, up }
+        Self::with(tempfile::tempdir().unwrap(), &["--no-agent"])
+    }
+
+    /// Starts a cluster on a free port.
+    pub fn with(dir: tempfile::TempDir, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let up = start(dir.path(), &args);
+        Stage { dir, args, up }
     }
 
     /// Runs a command to its end.
@@ -132,9 +140,20 @@ impl Stage {
         self.up.wait().unwrap().code().unwrap_or(-1)
     }
 
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        self.up.kill().unwrap();
+        self.up.wait().unwrap();
+    }
+
     /// Starts it again on the same data.
     pub fn again(&mut self) {
-        self.up = start(self.dir.path());
+        self.up = start(self.dir.path(), &self.args);
+    }
+
+    /// The process of the control plane.
+    pub fn pid(&self) -> u32 {
+        self.up.id()
     }
 }
 
@@ -162,15 +181,21 @@ fn config(dir: &Path) -> PathBuf {
 
 /// `sampan up` without a node, on a port that it chooses.
 pub fn up(dir: &Path) -> Command {
+    let mut command = up_with(dir);
+    command.arg("--no-agent");
+    command
+}
+
+fn up_with(dir: &Path) -> Command {
     let mut command = sampan(dir);
     command
-        .args(["up", "--no-agent", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(dir.join("data"));
     command
 }
 
-fn start(dir: &Path) -> Child {
-    let mut child = up(dir).stdout(Stdio::piped()).spawn().unwrap();
+fn start(dir: &Path, args: &[String]) -> Child {
+    let mut child = up_with(dir).args(args).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first = lines.next().expect("the control plane says that it is ready").unwrap();
     assert!(first.contains("is ready on https://127.0.0.1:"), "{first}");
