@@ -39,6 +39,8 @@ static KINDS: &[KindInfo] = kinds! {
     "apps/v1" "ReplicaSet" "replicasets.apps" "replicasets" "replicaset" ["rs"] true;
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
+    "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;
+    "sampan.dev/v1" "Token" "tokens.sampan.dev" "tokens" "token" [] false;
 };
 
 /// All of them.

@@ -54,6 +54,8 @@ pub struct Global {
 pub enum Command {
     /// Start a one-node cluster here, in the foreground
     Up(up::UpArgs),
+    /// Make this machine part of a cluster, and run its part in the foreground
+    Join(up::JoinArgs),
     /// Tell a story on a cluster that is gone afterwards
     Demo(demo::DemoArgs),
     /// Say what this host lacks, and how to get it
@@ -100,6 +102,10 @@ pub enum Command {
     Plugin(verbs::plugin::PluginArgs),
     /// Images of the nodes: pull, load, list, remove, build
     Image(verbs::image::ImageArgs),
+    /// Tokens with which machines join: create, list, revoke
+    Token(verbs::token::TokenArgs),
+    /// The servers that keep the state: list, remove, hand leadership over
+    Member(verbs::member::MemberArgs),
     /// Show how the cluster is
     Status(verbs::about::StatusArgs),
     /// Contexts: which cluster is spoken to
@@ -128,7 +134,10 @@ pub fn main() -> ExitCode {
         }
     };
     // A workload's runner and servers outlive whoever reads their output.
-    if !matches!(cli.command, Command::Up(_) | Command::Demo(_) | Command::Wasm(_)) {
+    if !matches!(
+        cli.command,
+        Command::Up(_) | Command::Join(_) | Command::Demo(_) | Command::Wasm(_)
+    ) {
         terminal::end_with_the_reader();
     }
     let result = match cli.command {
@@ -143,8 +152,8 @@ pub fn main() -> ExitCode {
 
 /// Runs a command in a runtime that fits it.
 fn run(command: Command, global: &Global) -> Result<ExitCode> {
-    log(global.verbose, matches!(command, Command::Up(_)));
-    let server = matches!(command, Command::Up(_) | Command::Demo(_));
+    log(global.verbose, matches!(command, Command::Up(_) | Command::Join(_)));
+    let server = matches!(command, Command::Up(_) | Command::Join(_) | Command::Demo(_));
     let mut builder = match server {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
@@ -178,7 +187,10 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
     let done = |result: Result<()>| result.map(|()| ExitCode::SUCCESS);
     match command {
         Command::Up(args) => done(up::run(args, global).await),
+        Command::Join(args) => done(up::join(args, global).await),
         Command::Demo(args) => demo::run(args).await,
+        Command::Token(args) => done(verbs::token::run(args, &global.session()?).await),
+        Command::Member(args) => done(verbs::member::run(args, &global.session()?).await),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => done(verbs::config::run(args, global)),
         Command::Completion(args) => done(verbs::about::completion(&args)),

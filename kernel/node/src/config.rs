@@ -15,7 +15,7 @@ pub struct AgentConfig {
     pub cache: PathBuf,
     /// The node's name in the cluster.
     pub name: String,
-    /// `https://127.0.0.1:7443`
+    /// Servers of the control plane: `https://10.0.0.1:7443,https://10.0.0.2:7443`.
     pub server: String,
     /// The cluster's authority, and the node's certificate and key; PEM.
     pub ca_pem: String,

@@ -22,6 +22,7 @@ mod probing;
 pub mod reconcile;
 mod runtime;
 mod serve;
+pub mod servers;
 
 pub use agent::{Agent, StartError};
 pub use config::AgentConfig;

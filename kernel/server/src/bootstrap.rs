@@ -1,5 +1,10 @@
 //! What every cluster has from its first moment: namespaces and the built-in plugins.
-use crate::{ServerConfig, front::namespace, replica::ReplicaHandle};
+use crate::{
+    ServerConfig,
+    front::namespace,
+    peers::{self, Own, members},
+    replica::ReplicaHandle,
+};
 use bytes::Bytes;
 use sampan_api::{
     ApiError, Key, Object, Operation, Plan, Reason, Write, kinds,
@@ -25,7 +30,7 @@ pub struct BuiltinPlugin {
 ///
 /// # Errors
 /// Why it cannot be written.
-pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig) -> Result<(), ApiError> {
+pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own) -> Result<(), ApiError> {
     let digests = futures::future::try_join_all(
         config
             .builtin_plugins
@@ -40,6 +45,13 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig) -> Result
         if state.get(&key).is_none() {
             plans.push(Plan::from(Write::new(key, Operation::Create(namespace(name)))));
         }
+    }
+    if members(&state).is_empty() {
+        let kind = kinds::of_resource(peers::RESOURCE).ok_or_else(|| ApiError::internal("members are no kind"))?;
+        let member =
+            Object::new(kind, "", &config.name).with_field("spec", &json!({"id": own.member, "address": own.address}));
+        let key = Key::new(peers::RESOURCE, "", &config.name);
+        plans.push(Plan::from(Write::new(key, Operation::Create(member))));
     }
     for (builtin, digest) in config.builtin_plugins.iter().zip(digests) {
         let key = Key::new(plugin::RESOURCE, "", builtin.name);

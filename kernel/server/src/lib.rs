@@ -2,14 +2,18 @@
 //! plugins.
 mod bootstrap;
 mod clock;
+pub mod enroll;
 mod error;
 mod expiry;
 pub mod front;
+mod membership;
 pub mod metrics;
+pub mod peers;
 pub mod pki;
 pub mod policies;
 pub mod replica;
 mod server;
+pub mod token;
 
 pub use bootstrap::{BUILTIN, BuiltinPlugin};
 pub use error::StartError;

@@ -2,10 +2,13 @@
 use crate::{
     BuiltinPlugin, StartError,
     bootstrap::bootstrap,
+    enroll::Enrolled,
     error::cannot_write,
     expiry,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
-    pki::{Authority, MASTERS, PkiError, private_dir, read_small, write_private},
+    membership,
+    peers::{Book, Credentials, Own, Peers},
+    pki::{Authority, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
     replica::{ReplicaConfig, ReplicaHandle},
 };
@@ -15,7 +18,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -23,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections that have not ended by then are broken off.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The server that a cluster begins with.
+const FIRST_MEMBER: u64 = 1;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -32,6 +38,12 @@ pub struct ServerConfig {
     /// Where compiled plugins are kept; may be emptied at any time while it does not run.
     pub cache: PathBuf,
     pub listen: SocketAddr,
+    /// The server's own name among the servers.
+    pub name: String,
+    /// Where other machines reach it, `HOST:PORT`; empty: as it listens.
+    pub advertise: String,
+    /// What it was told when it joined a cluster; none: the cluster is its own.
+    pub enrolled: Option<Enrolled>,
     /// Further names and addresses that clients call it by.
     pub names: Vec<String>,
     pub cluster_name: String,
@@ -49,6 +61,9 @@ impl ServerConfig {
             data,
             cache,
             listen,
+            name: "server".to_owned(),
+            advertise: String::new(),
+            enrolled: None,
             names: Vec::new(),
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
@@ -61,7 +76,6 @@ impl ServerConfig {
 /// A control plane that runs.
 pub struct Server {
     address: SocketAddr,
-    authority: Authority,
     front: Arc<Front>,
     listening: Listening,
     tasks: Vec<JoinHandle<()>>,
@@ -85,12 +99,27 @@ impl Server {
             .into(),
         })?;
         // Whoever has the lock of the directory may write in it: the replica comes first.
-        let replica = ReplicaHandle::open(&ReplicaConfig {
-            dir: config.data.clone(),
-            cluster: cluster_id(&config.data, &config.cluster_name)?,
-            member: 1,
-        })?;
-        match Self::start_on(config, replica.clone()).await {
+        let joined = config.enrolled.as_ref();
+        let cluster = match joined {
+            Some(enrolled) => enrolled.cluster.clone(),
+            None => cluster_id(&config.data, &config.cluster_name)?,
+        };
+        let post: Arc<OnceLock<Arc<Peers>>> = Arc::default();
+        let posting = post.clone();
+        let replica = ReplicaHandle::open_in_group(
+            &ReplicaConfig {
+                dir: config.data.clone(),
+                cluster: cluster.clone(),
+                member: joined.map_or(FIRST_MEMBER, |enrolled| enrolled.member),
+                joins: joined.is_some(),
+            },
+            Box::new(move |message| {
+                if let Some(peers) = posting.get() {
+                    peers.post(message);
+                }
+            }),
+        )?;
+        match Self::start_on(config, cluster, replica.clone(), &post).await {
             Ok(server) => Ok(server),
             Err(error) => {
                 replica.shutdown().await;
@@ -99,56 +128,74 @@ impl Server {
         }
     }
 
-    async fn start_on(config: ServerConfig, replica: ReplicaHandle) -> Result<Self, StartError> {
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
-                _ => StartError::Listen {
-                    address: config.listen,
-                    source,
-                },
-            })?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })?;
-        let authority = Authority::open(&config.data, &config.cluster_name)?;
-        let certificate = authority.issue_server(&names(&config, address))?;
-        let own = authority.issue_client("system:control-plane", MASTERS)?;
-        bootstrap(&replica, &config).await.map_err(StartError::Bootstrap)?;
+    async fn start_on(
+        config: ServerConfig,
+        cluster: String,
+        replica: ReplicaHandle,
+        post: &OnceLock<Arc<Peers>>,
+    ) -> Result<Self, StartError> {
+        let (listener, address) = bind(config.listen).await?;
+        let authority = Arc::new(Authority::open(&config.data, &config.cluster_name)?);
+        let advertised = advertised(&config, address);
+        let identity = authority.issue_server(&config.name, &names(&config, address, &advertised))?;
+        let own = Own {
+            cluster,
+            member: replica.status().member,
+            address: advertised,
+        };
+        let known = config.enrolled.iter().flat_map(|enrolled| enrolled.peers.clone());
+        let credentials = Credentials {
+            ca_pem: authority.ca_pem().to_owned(),
+            identity: identity.clone(),
+        };
+        let peers = Peers::new(own, credentials, Book::new(known));
+        peers.serve(replica.clone());
+        let _ = post.set(peers.clone());
+        let closing = CancellationToken::new();
+        let mut tasks = vec![tokio::spawn(membership::keep(
+            replica.clone(),
+            peers.clone(),
+            closing.clone(),
+        ))];
+        // A group of many has a leader only when others are there, too: what it begins with is then written by who leads.
+        if config.enrolled.is_none() && replica.status().voters.len() == 1 {
+            bootstrap(&replica, &config, peers.own())
+                .await
+                .map_err(StartError::Bootstrap)?;
+        }
         let engine = PluginEngine::new(Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let policies = Arc::new(Policies::start(replica.clone(), engine.clone()));
-        let closing = CancellationToken::new();
         let front = Arc::new(Front {
             cluster_name: config.cluster_name.clone(),
             narrator: Narrator::new(replica.clone(), "control-plane"),
             liveness: Arc::new(NodeLiveness::new(config.node_grace)),
-            nodes: NodeClients::new(authority.ca_pem(), own),
+            nodes: NodeClients::new(authority.ca_pem(), identity.clone()),
+            authority,
+            peers,
             pages: Default::default(),
             closing: closing.clone(),
             replica: replica.clone(),
             policies,
             engine,
         });
-        let listening = match serve(front.clone(), listener, &certificate, authority.ca_pem()).await {
+        let listening = match serve(front.clone(), listener, &identity, front.authority.ca_pem()).await {
             Ok(listening) => listening,
             Err(error) => {
+                closing.cancel();
                 tokio::join!(stop_policies(&front.policies), replica.shutdown());
                 return Err(error.into());
             }
         };
         let liveness = front.liveness.clone();
         let watching = (replica.clone(), closing.clone());
-        let tasks = vec![
-            tokio::spawn(async move { liveness.watch_over(watching.0, watching.1).await }),
-            tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)),
-        ];
+        tasks.push(tokio::spawn(async move {
+            liveness.watch_over(watching.0, watching.1).await;
+        }));
+        tasks.push(tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)));
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");
         Ok(Server {
             address,
-            authority,
             front,
             listening,
             tasks,
@@ -161,7 +208,12 @@ impl Server {
     }
 
     pub fn authority(&self) -> &Authority {
-        &self.authority
+        &self.front.authority
+    }
+
+    /// Where other machines reach it, `HOST:PORT`.
+    pub fn advertised(&self) -> &str {
+        &self.front.peers.own().address
     }
 
     /// The replica behind it.
@@ -224,10 +276,42 @@ fn cluster_id(dir: &Path, name: &str) -> Result<String, StartError> {
     }
 }
 
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse(listen),
+        _ => StartError::Listen {
+            address: listen,
+            source,
+        },
+    };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Where other machines reach this one: as it was told, or as it listens; where it listens on all addresses, by the one
+/// that leads out.
+fn advertised(config: &ServerConfig, address: SocketAddr) -> String {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    if !address.ip().is_unspecified() {
+        return address.to_string();
+    }
+    // Connecting sends nothing over UDP; it only finds the way. The address is one for documentation (RFC 5737).
+    let out = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
+    let ip = out.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), |local| local.ip());
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
 /// All that clients may call the server by.
-fn names(config: &ServerConfig, address: SocketAddr) -> BTreeSet<String> {
+fn names(config: &ServerConfig, address: SocketAddr, advertised: &str) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     names.extend(config.names.iter().cloned());
+    if let Some((host, _)) = advertised.rsplit_once(':') {
+        names.insert(host.trim_matches(['[', ']']).to_owned());
+    }
     if !address.ip().is_unspecified() {
         names.insert(address.ip().to_string());
     }

@@ -54,6 +54,9 @@ pub struct Output {
     pub persist: Option<Persisted>,
     /// The state as received from the leader: a checkpoint to persist before the rest.
     pub checkpoint: Option<Bytes>,
+    /// Reads that were asked for: the context, and the index that must be applied before the state shows all that was
+    /// acknowledged when they were.
+    pub reads: Vec<(Bytes, u64)>,
 }
 
 /// What happened once that was on disk.
@@ -65,6 +68,16 @@ pub struct Outcome {
     pub messages: Vec<Message>,
     /// For each entry applied: the context of its proposal, and what came of it.
     pub applied: Vec<(Bytes, Applied)>,
+}
+
+/// How far another member is, as the leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub member: u64,
+    /// The last entry that it has confirmed.
+    pub matched: u64,
+    /// Whether it was heard of lately.
+    pub active: bool,
 }
 
 /// A member of the group with its state machine.
@@ -129,6 +142,18 @@ impl Replica {
         self.node.raft.term
     }
 
+    /// The term in which this member leads, once it has applied all that was committed before that term.
+    pub fn leads(&self) -> Option<u64> {
+        let term = self.term();
+        let caught_up = || self.node.raft.raft_log.term(self.store.applied()) == Ok(term);
+        (self.role() == Role::Leader && caught_up()).then_some(term)
+    }
+
+    /// The last entry of the log.
+    pub fn last_index(&self) -> u64 {
+        self.node.raft.raft_log.last_index()
+    }
+
     pub fn members(&self) -> &ConfState {
         &self.node.store().members
     }
@@ -170,6 +195,47 @@ impl Replica {
         Ok(self.node.propose_conf_change(context.to_vec(), change)?)
     }
 
+    /// Asks from which index on the state shows everything that was acknowledged, anywhere, before now. The answer is one of
+    /// [`Output::reads`]; there may be none, as of a message that is lost, and it is asked again then.
+    pub fn read_index(&mut self, context: Bytes) {
+        self.node.read_index(context.into());
+    }
+
+    /// A message to that member could not be sent.
+    pub fn unreachable(&mut self, member: u64) {
+        self.node.report_unreachable(member);
+    }
+
+    /// The state was sent to that member, or could not be.
+    pub fn state_sent(&mut self, member: u64, arrived: bool) {
+        let status = if arrived {
+            raft::SnapshotStatus::Finish
+        } else {
+            raft::SnapshotStatus::Failure
+        };
+        self.node.report_snapshot(member, status);
+    }
+
+    /// How far all members are; empty unless this one leads.
+    pub fn progress(&self) -> Vec<Progress> {
+        if self.role() != Role::Leader {
+            return Vec::new();
+        }
+        let mut known: Vec<Progress> = self
+            .node
+            .raft
+            .prs()
+            .iter()
+            .map(|(member, progress)| Progress {
+                member: *member,
+                matched: progress.matched,
+                active: progress.recent_active || *member == self.node.raft.id,
+            })
+            .collect();
+        known.sort_by_key(|progress| progress.member);
+        known
+    }
+
     /// Hands leadership to another member.
     pub fn transfer_leader(&mut self, to: u64) {
         self.node.transfer_leader(to);
@@ -180,7 +246,6 @@ impl Replica {
     /// # Errors
     /// If the state received from the leader cannot be read.
     pub fn output(&mut self) -> Result<Option<Output>, ReplicaError> {
-        self.make_snapshot_if_wanted();
         if !self.node.has_ready() {
             return Ok(None);
         }
@@ -189,6 +254,8 @@ impl Replica {
             messages: ready.take_messages(),
             ..Output::default()
         };
+        let reads = ready.take_read_states().into_iter();
+        output.reads = reads.map(|read| (read.request_ctx.into(), read.index)).collect();
         if !ready.snapshot().is_empty() {
             let snapshot = ready.snapshot().clone();
             let (store, _) = checkpoint::decode(&snapshot.data)?;
@@ -304,19 +371,21 @@ impl Replica {
         self.node.mut_store().forget(index.saturating_sub(KEPT_ENTRIES));
     }
 
-    fn make_snapshot_if_wanted(&mut self) {
-        if !self.node.store().snapshot_wanted.replace(false) {
-            return;
-        }
-        let header = self.header();
+    /// Whether a member is so far behind that it must be given the state as a whole: encode it with [`Replica::header`]
+    /// (that may take long, and be done elsewhere) and hand it to [`Replica::offer_state`]. Says so once.
+    pub fn wants_state(&mut self) -> bool {
+        self.node.store().snapshot_wanted.replace(false)
+    }
+
+    /// The state as a checkpoint, for members that are far behind.
+    pub fn offer_state(&mut self, header: Header, data: Bytes) {
         let metadata = SnapshotMetadata {
-            conf_state: header.members.clone(),
+            conf_state: header.members,
             index: header.index,
             term: header.term,
         };
-        let data: Vec<u8> = checkpoint::encode(&header, &self.store).flatten().collect();
         self.node.mut_store().snapshot = Some(Snapshot {
-            data: data.into(),
+            data,
             metadata: Some(metadata),
         });
     }

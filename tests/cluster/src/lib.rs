@@ -1,5 +1,7 @@
 //! A control plane for tests: the real server with the real plugins, nodes that are only objects, and pods that wait.
 #![allow(clippy::expect_used)] // Tests' own code: a panic here is the test failing.
+pub mod group;
+
 use sampan_api::{
     Key, Object, Operation, Plan, Selection, Write, kinds,
     plugin::{DEFAULT_SCHEDULER, Mode, PluginSpec, RESOURCE, World},

@@ -2,6 +2,7 @@
 use crate::{contexts::Access, failure::Unreachable};
 use anyhow::{Context, Result, anyhow};
 use sampan_api::ApiError;
+use sampan_node::servers::Servers;
 use std::{error::Error, io, time::Duration};
 use tonic::{
     Status,
@@ -28,18 +29,19 @@ pub fn channel(access: &Access) -> Result<Channel> {
         tls = tls.domain_name(&access.tls_server_name);
     }
     let server = &access.server;
-    let endpoint = Endpoint::from_shared(server.clone())
+    // Of several servers any will do.
+    let first = server.split(',').next().unwrap_or_default().trim();
+    let endpoint = Endpoint::from_shared(first.to_owned())
         .with_context(|| format!("\"{server}\" is no address of a server: expected https://HOST:PORT"))?
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(8 << 20)
         .tls_config(tls)
         .with_context(|| format!("the certificates of context \"{}\" cannot be read", access.context))?;
-    Ok(endpoint.connect_lazy())
+    Ok(endpoint.connect_with_connector_lazy(Servers::parse(server)))
 }
 
 /// The error of a call: the server's own, or why it could not be asked.

@@ -11,8 +11,9 @@ use anyhow::Result;
 use sampan_api::{
     Key, Reason,
     rpc::{
-        self, WriteResponse, cluster_client::ClusterClient, objects_client::ObjectsClient,
-        plugins_client::PluginsClient, runtime_client::RuntimeClient, write_response::Outcome,
+        self, WriteResponse, cluster_client::ClusterClient, membership_client::MembershipClient,
+        objects_client::ObjectsClient, plugins_client::PluginsClient, runtime_client::RuntimeClient,
+        write_response::Outcome,
     },
 };
 use serde_json::Value;
@@ -86,6 +87,10 @@ impl Session {
 
     pub fn cluster(&self) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub fn membership(&self) -> MembershipClient<Channel> {
+        MembershipClient::new(self.channel.clone())
     }
 
     pub fn plugins(&self) -> PluginsClient<Channel> {

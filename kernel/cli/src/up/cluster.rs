@@ -12,8 +12,12 @@ use sampan_api::{
     plugin::{DEFAULT_SCHEDULER, Mode, World},
     rpc,
 };
-use sampan_node::{Agent, AgentConfig};
-use sampan_server::{BuiltinPlugin, Server, ServerConfig};
+use sampan_node::{Agent, AgentConfig, servers::HOST};
+use sampan_server::{
+    BuiltinPlugin, KeyPair, Server, ServerConfig,
+    enroll::{Enrolled, enrolled, node_identity},
+    token::Role,
+};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -31,7 +35,9 @@ const FIRST_SCHEDULER: &str = "spread";
 pub struct Settings {
     pub data: PathBuf,
     pub listen: SocketAddr,
-    /// The node's.
+    /// Where other machines reach the server, `HOST:PORT`; empty: as it listens.
+    pub advertise: String,
+    /// The machine's, as node and as server.
     pub name: String,
     pub cluster_name: String,
     /// `10.42.0.0/24`
@@ -50,6 +56,7 @@ impl Settings {
         Settings {
             data,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: String::new(),
             name: "local".to_owned(),
             cluster_name: "sampan".to_owned(),
             pod_cidr: "10.42.0.0/24".to_owned(),
@@ -62,10 +69,12 @@ impl Settings {
     }
 }
 
-/// A cluster that runs.
+/// This machine's part of a cluster: a server, a node, or both.
 pub struct Cluster {
-    server: Server,
+    /// None: it has joined as node only.
+    server: Option<Server>,
     agent: Option<Agent>,
+    /// The administrator's way to it, or for a node alone its own.
     access: Access,
     node: String,
     rootless: bool,
@@ -80,12 +89,19 @@ impl Cluster {
         // Someone may have installed it already; any is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         place::prepare(&settings.data)?;
-        let server = Server::start(server_config(&settings))
+        let enrolled = enrolled(&settings.data)?;
+        if let Some(enrolled) = enrolled
+            .as_ref()
+            .filter(|enrolled| enrolled.role == Role::Node.as_str())
+        {
+            return Self::start_node(&settings, enrolled).await;
+        }
+        let server = Server::start(server_config(&settings, enrolled))
             .await
             .context("the control plane cannot start")?;
         let access = access(&settings, &server)?;
         let mut cluster = Cluster {
-            server,
+            server: Some(server),
             agent: None,
             access,
             node: settings.name.clone(),
@@ -104,25 +120,70 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// A node of a cluster whose servers are elsewhere.
+    async fn start_node(settings: &Settings, enrolled: &Enrolled) -> Result<Self> {
+        let (ca_pem, keys) = node_identity(&settings.data)?;
+        let access = Access {
+            context: enrolled.cluster_name.clone(),
+            server: enrolled.servers.join(","),
+            tls_server_name: HOST.to_owned(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            ca_pem,
+            cert_pem: keys.cert_pem.clone(),
+            key_pem: keys.key_pem.clone(),
+        };
+        let mut cluster = Cluster {
+            server: None,
+            agent: None,
+            access,
+            node: enrolled.name.clone(),
+            rootless: settings.rootless,
+        };
+        let settings = Settings {
+            pod_cidr: enrolled.pod_cidr.clone(),
+            name: enrolled.name.clone(),
+            ..settings.clone()
+        };
+        let mut config = cluster.agent_config(&settings, keys)?;
+        config.address = settings.advertise.parse().ok();
+        cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
+        cluster.until_ready().await?;
+        Ok(cluster)
+    }
+
     async fn start_agent(&self, settings: &Settings) -> Result<Agent> {
-        let shim = place::install_shim(&settings.data)?;
-        let keys = self
-            .server
-            .authority()
-            .issue_node(&settings.name, &[settings.listen.ip().to_string()])?;
+        let server = self.server.as_ref().context("there is no server here")?;
+        let host = server.advertised().rsplit_once(':').map_or("", |(host, _)| host);
+        let addresses = [settings.listen.ip().to_string(), host.to_owned()];
+        let keys = server.authority().issue_node(&settings.name, &addresses)?;
+        let mut config = self.agent_config(settings, keys)?;
+        if let Ok(address) = host
+            .parse::<IpAddr>()
+            .map_err(drop)
+            .and_then(|ip| match ip.is_loopback() {
+                true => Err(()),
+                false => Ok(ip),
+            })
+        {
+            config.listen = SocketAddr::new(address, 0);
+        }
+        Agent::start(config).await.context("the node cannot start")
+    }
+
+    fn agent_config(&self, settings: &Settings, keys: KeyPair) -> Result<AgentConfig> {
         let mut config = AgentConfig::new(settings.data.join("node"), &settings.name, &self.access.server);
         config.cache = settings.data.join("cache/wasm");
         config.ca_pem.clone_from(&self.access.ca_pem);
         config.cert_pem = keys.cert_pem;
         config.key_pem = keys.key_pem;
-        config.shim = shim;
+        config.shim = place::install_shim(&settings.data)?;
         config.sampan = std::env::current_exe().context("the path of this binary is not known")?;
         config.pod_cidr.clone_from(&settings.pod_cidr);
         config.rootless = settings.rootless;
         config.insecure_registries.clone_from(&settings.insecure_registries);
         config.registry_ca.clone_from(&settings.registry_ca);
         config.registry_auth.clone_from(&settings.registry_auth);
-        Agent::start(config).await.context("the node cannot start")
+        Ok(config)
     }
 
     /// Waits for the node's own word that it takes pods.
@@ -164,6 +225,7 @@ impl Cluster {
     pub(super) fn node_word(&self) -> String {
         match (&self.agent, self.rootless) {
             (None, _) => ", without a node".to_owned(),
+            (Some(_), false) if self.server.is_none() => format!(", with this machine as node {}", self.node),
             (Some(_), false) => format!(", with node {}", self.node),
             (Some(_), true) => format!(", with node {} (no root: Wasm workloads only)", self.node),
         }
@@ -174,17 +236,35 @@ impl Cluster {
         if let Some(agent) = self.agent {
             agent.shutdown(stop_pods).await;
         }
-        self.server.shutdown().await;
+        if let Some(server) = self.server {
+            server.shutdown().await;
+        }
+    }
+
+    /// Whether the control plane runs here, too.
+    pub fn serves(&self) -> bool {
+        self.server.is_some()
     }
 }
 
-fn server_config(settings: &Settings) -> ServerConfig {
+fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfig {
     let mut config = ServerConfig::new(
         settings.data.join("server"),
         settings.data.join("cache"),
         settings.listen,
     );
-    config.cluster_name.clone_from(&settings.cluster_name);
+    match &enrolled {
+        Some(enrolled) => {
+            config.cluster_name.clone_from(&enrolled.cluster_name);
+            config.name.clone_from(&enrolled.name);
+        }
+        None => {
+            config.cluster_name.clone_from(&settings.cluster_name);
+            config.name.clone_from(&settings.name);
+        }
+    }
+    config.enrolled = enrolled;
+    config.advertise.clone_from(&settings.advertise);
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config
 }
@@ -215,7 +295,7 @@ fn access(settings: &Settings, server: &Server) -> Result<Access> {
     Ok(Access {
         context: settings.cluster_name.clone(),
         server: format!("https://{address}"),
-        tls_server_name: String::new(),
+        tls_server_name: HOST.to_owned(),
         namespace: DEFAULT_NAMESPACE.to_owned(),
         ca_pem: server.authority().ca_pem().to_owned(),
         cert_pem: keys.cert_pem,

@@ -1,10 +1,12 @@
 //! `up`: a control plane and a node in this process, in the foreground, until a signal ends it.
 mod cluster;
+mod join;
 mod memory;
 mod notify;
 mod place;
 
 pub use cluster::{Cluster, Settings};
+pub use join::{JoinArgs, join};
 pub use place::install_shim;
 
 use crate::{
@@ -39,6 +41,9 @@ pub struct UpArgs {
     /// Where the server listens
     #[arg(long, value_name = "ADDRESS", default_value = LISTEN)]
     listen: SocketAddr,
+    /// Where other machines reach the server [default: as it listens]
+    #[arg(long, value_name = "HOST:PORT", default_value = "")]
+    advertise: String,
     /// The node's name [default: the host's]
     #[arg(long)]
     name: Option<String>,
@@ -89,6 +94,12 @@ pub fn data_dir(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
+    let stop_pods = args.stop_pods;
+    serve(args.settings()?, stop_pods, global).await
+}
+
+/// Starts this machine's part, and runs it until a signal ends it.
+async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<()> {
     let started = Instant::now();
     place::raise_file_limit();
     // Before anything is started: a signal that comes early is kept, and does not end this in the middle.
@@ -97,11 +108,8 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
     let config = contexts::path(global.config.as_deref())?;
     // A file of contexts that is malformed is better said now than overwritten.
     let mut contexts = Contexts::load(&config)?;
-    let stop_pods = args.stop_pods;
-    let cluster = Cluster::start(args.settings()?).await?;
+    let cluster = Cluster::start(settings).await?;
     let access = cluster.access();
-    contexts.put(&access);
-    contexts.save(&config)?;
     println!(
         "sampan {VERSION}: cluster \"{}\" is ready on {} after {:.0} ms{}",
         access.context,
@@ -109,11 +117,15 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
         started.elapsed().as_secs_f64() * 1000.0,
         cluster.node_word(),
     );
-    println!(
-        "context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`",
-        access.context,
-        config.display()
-    );
+    if cluster.serves() {
+        contexts.put(&access);
+        contexts.save(&config)?;
+        println!(
+            "context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`",
+            access.context,
+            config.display()
+        );
+    }
     crate::terminal::flush();
     notify::ready();
     let settling = tokio::spawn(memory::settle());
@@ -137,10 +149,11 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
 }
 
 impl UpArgs {
-    fn settings(self) -> Result<Settings> {
+    pub(crate) fn settings(self) -> Result<Settings> {
         let name = self.name.unwrap_or_else(place::host_name);
         Ok(Settings {
             listen: self.listen,
+            advertise: self.advertise,
             name: place::node_name(&name)?,
             cluster_name: place::node_name(&self.cluster_name)?,
             pod_cidr: self.pod_cidr,

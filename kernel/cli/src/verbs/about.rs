@@ -71,7 +71,7 @@ fn print(output: Option<&Format>, value: &Value, text: impl FnOnce() -> String) 
 
 pub async fn status(args: &StatusArgs, session: &Session) -> Result<()> {
     let found = session
-        .again(|| async { session.cluster().status(rpc::StatusRequest {}).await })
+        .again(|| async { session.cluster().status(rpc::StatusRequest::default()).await })
         .await?;
     let nodes = session
         .list(&Scope::default().selection(targets::kind("nodes")?, session))
@@ -81,7 +81,7 @@ pub async fn status(args: &StatusArgs, session: &Session) -> Result<()> {
     let members: Vec<Value> = found
         .members
         .iter()
-        .map(|m| json!({"id": m.id, "name": m.name, "role": m.role}))
+        .map(|m| json!({"id": m.id, "name": m.name, "role": m.role, "address": m.address, "lag": m.lag, "active": m.active}))
         .collect();
     let value = json!({"cluster": found.cluster_name, "server": session.server, "version": found.version,
         "revision": found.revision, "compactedRevision": found.compacted_revision, "objects": found.objects,
@@ -132,7 +132,7 @@ pub async fn version(args: &VersionArgs, global: &Global) -> Result<()> {
 async fn server_version(global: &Global) -> Result<String> {
     let session = global.session()?;
     let version = session
-        .again(|| async { session.cluster().status(rpc::StatusRequest {}).await })
+        .again(|| async { session.cluster().status(rpc::StatusRequest::default()).await })
         .await?
         .version;
     Ok(if version.starts_with('v') {

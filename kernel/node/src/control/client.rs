@@ -1,5 +1,8 @@
 //! The connection to the control plane. It is made when it is needed, and again when it was lost.
-use crate::config::AgentConfig;
+use crate::{
+    config::AgentConfig,
+    servers::{self, Servers},
+};
 use sampan_api::{
     ApiError, Key, Object, Plan, Reason,
     rpc::{self, nodes_client::NodesClient, objects_client::ObjectsClient},
@@ -14,6 +17,7 @@ const MAX_MESSAGE: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct ControlPlane {
     channel: Channel,
+    servers: Servers,
 }
 
 impl ControlPlane {
@@ -23,17 +27,25 @@ impl ControlPlane {
     /// If the address or the certificates make no sense.
     pub fn new(config: &AgentConfig) -> Result<Self, tonic::transport::Error> {
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&config.ca_pem));
-        tls = tls.identity(Identity::from_pem(&config.cert_pem, &config.key_pem));
-        let endpoint = Endpoint::from_shared(config.server.clone())?
+        tls = tls
+            .identity(Identity::from_pem(&config.cert_pem, &config.key_pem))
+            .domain_name(servers::HOST);
+        let endpoint = Endpoint::from_shared(format!("https://{}", servers::HOST))?
             .tls_config(tls)?
-            .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(5))
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
+        let servers = Servers::parse(&config.server);
         Ok(ControlPlane {
-            channel: endpoint.connect_lazy(),
+            channel: endpoint.connect_with_connector_lazy(servers.clone()),
+            servers,
         })
+    }
+
+    /// Where the control plane is; the list may be renewed.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {

@@ -210,6 +210,9 @@ async fn beat(plane: &ControlPlane, node: &str) -> Result<(), ApiError> {
         .await?
         .into_inner();
     while let Some(answer) = answers.message().await? {
+        if plane.servers().replace(answer.servers) {
+            tracing::info!(servers = ?plane.servers().all(), "the control plane's servers changed");
+        }
         let interval = Duration::from_millis(u64::from(answer.interval_ms).clamp(100, 60_000));
         tokio::time::sleep(interval).await;
         if beats.send(request()).await.is_err() {

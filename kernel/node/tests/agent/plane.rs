@@ -38,7 +38,7 @@ impl Authority {
     /// A certificate and its key.
     pub fn issue(&self, name: &str, group: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into(), "servers.sampan".into()]).unwrap();
         params
             .subject_alt_names
             .push(SanType::IpAddress("127.0.0.1".parse().unwrap()));
@@ -454,7 +454,12 @@ impl rpc::nodes_server::Nodes for Service {
         request: Request<Streaming<rpc::HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
         let beats = request.into_inner();
-        let answers = beats.map(|beat| beat.map(|_| rpc::HeartbeatResponse { interval_ms: 200 }));
+        let answers = beats.map(|beat| {
+            beat.map(|_| rpc::HeartbeatResponse {
+                interval_ms: 200,
+                servers: Vec::new(),
+            })
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 }

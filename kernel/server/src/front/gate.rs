@@ -14,8 +14,15 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
-/// What may be called without a certificate.
-const OPEN: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
+/// What may be called without a certificate. Who joins shows a token instead.
+const OPEN: [&str; 3] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/sampan.v1.Membership/Join",
+];
+
+/// Streams that last: servers' words to each other.
+const LASTING: &str = "/sampan.v1.Peers/";
 
 /// A call that has not begun to answer by then is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,6 +96,9 @@ where
 }
 
 fn patience(path: &str) -> Duration {
+    if path.starts_with(LASTING) {
+        return Duration::MAX;
+    }
     if path.starts_with("/sampan.v1.Plugins/") || path.starts_with("/sampan.v1.Runtime/") {
         return UPLOAD_PATIENCE;
     }

@@ -1,11 +1,13 @@
 //! The listener: TLS, limits, and the services behind the gate.
 use super::{
-    Front, cluster::Cluster, gate::GateLayer, nodes::Nodes, objects::Objects, plugins::Plugins, runtime::Runtime,
+    Front, cluster::Cluster, gate::GateLayer, membership::Membership, nodes::Nodes, objects::Objects, plugins::Plugins,
+    runtime::Runtime,
 };
-use crate::pki::KeyPair;
+use crate::{peers::PeersService, pki::KeyPair};
 use sampan_api::rpc::{
-    self, cluster_server::ClusterServer, nodes_server::NodesServer, objects_server::ObjectsServer,
-    plugins_server::PluginsServer, runtime_server::RuntimeServer,
+    self, cluster_server::ClusterServer, membership_server::MembershipServer, nodes_server::NodesServer,
+    objects_server::ObjectsServer, peers_server::PeersServer, plugins_server::PluginsServer,
+    runtime_server::RuntimeServer,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -43,7 +45,11 @@ pub async fn serve(
     // Whoever comes first installs it; there is no other in this house.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&server.cert_pem, &server.key_pem))
+        // With the authority after it: who joins knows the authority by its digest.
+        .identity(Identity::from_pem(
+            format!("{}{ca_pem}", server.cert_pem),
+            &server.key_pem,
+        ))
         .client_ca_root(Certificate::from_pem(ca_pem))
         // For the health service; the gate lets nobody else through.
         .client_auth_optional(true)
@@ -58,6 +64,12 @@ pub async fn serve(
         .inspect_err(|error| tracing::error!(%error, "there is no reflection"))
         .ok();
     let closing = front.closing.clone();
+    let peers = PeersService {
+        peers: front.peers.clone(),
+        replica: front.replica.clone(),
+        liveness: front.liveness.clone(),
+        closing: closing.clone(),
+    };
     let router = Server::builder()
         .tls_config(tls)?
         .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -70,6 +82,8 @@ pub async fn serve(
         .add_optional_service(reflection)
         .add_service(ObjectsServer::new(Objects(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServer::new(Cluster(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(MembershipServer::new(Membership::new(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(PeersServer::new(peers).max_decoding_message_size(PeersService::LARGEST))
         .add_service(NodesServer::new(Nodes(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(PluginsServer::new(Plugins::new(front.clone())).max_decoding_message_size(MAX_PIECE))
         .add_service(RuntimeServer::new(Runtime(front)).max_decoding_message_size(MAX_PIECE));

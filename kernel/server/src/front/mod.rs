@@ -4,6 +4,7 @@ mod cluster;
 mod gate;
 mod listener;
 mod liveness;
+mod membership;
 pub mod merge;
 mod nodes;
 mod objects;
@@ -18,14 +19,18 @@ pub use objects::namespace;
 pub use reach::NodeClients;
 
 use crate::{
+    peers::Peers,
+    pki::Authority,
     policies::{Narrator, Policies},
     replica::ReplicaHandle,
 };
-use gate::caller;
+pub(crate) use gate::caller;
 use pages::Pages;
+use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 /// What the services work with.
 pub struct Front {
@@ -36,9 +41,22 @@ pub struct Front {
     pub narrator: Narrator,
     pub liveness: Arc<NodeLiveness>,
     pub nodes: NodeClients,
+    pub authority: Arc<Authority>,
+    pub peers: Arc<Peers>,
     /// Ends what would otherwise last for ever: watches and heartbeats.
     pub closing: CancellationToken,
     pub pages: Pages,
+}
+
+impl Front {
+    /// A connection to the server that leads; none if it is this one.
+    async fn leader(&self) -> Result<Option<Channel>, ApiError> {
+        let status = self.replica.status();
+        if status.leader == status.member {
+            return Ok(None);
+        }
+        self.peers.channel(status.leader).await.map(Some)
+    }
 }
 
 /// An answer in pieces.

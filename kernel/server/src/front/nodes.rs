@@ -46,6 +46,7 @@ async fn listen(
         front.liveness.heard(&beat.node);
         let answer = rpc::HeartbeatResponse {
             interval_ms: front.liveness.interval_ms(),
+            servers: front.peers.book().all().into_iter().map(|peer| peer.address).collect(),
         };
         if answers.send(Ok(answer)).await.is_err() {
             return;

@@ -4,11 +4,12 @@
 //! second key to guard and makes new names of the host take effect; clients trust the authority, so they do not notice.
 use super::{
     files::{private_dir, read_small, write_private},
-    identity::{MASTERS, NODE_PREFIX, NODES},
+    identity::{MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, SERVERS_HOST, member_host},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
 };
 use std::{
     collections::BTreeSet,
@@ -177,17 +178,68 @@ impl Authority {
         self.issue(&format!("{NODE_PREFIX}{name}"), NODES, &names, &usages)
     }
 
-    /// The control plane's certificate as a server, good for all the names it is called by.
+    /// A server's certificate: as a server good for all the names it is called by, and as a client of other servers and of
+    /// nodes.
     ///
     /// # Errors
     /// As [`Authority::issue_client`].
-    pub fn issue_server(&self, names: &BTreeSet<String>) -> Result<KeyPair, PkiError> {
-        self.issue(
-            "system:control-plane",
-            "",
-            names,
-            &[ExtendedKeyUsagePurpose::ServerAuth],
-        )
+    pub fn issue_server(&self, name: &str, names: &BTreeSet<String>) -> Result<KeyPair, PkiError> {
+        let names = names
+            .iter()
+            .cloned()
+            .chain([member_host(name), SERVERS_HOST.to_owned()])
+            .collect();
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(&format!("{SERVER_PREFIX}{name}"), MASTERS, &names, &usages)
+    }
+
+    /// A certificate for a key that this authority never sees: of a PKCS #10 request only the public key counts, and that
+    /// whoever asks has the other half.
+    ///
+    /// # Errors
+    /// If the request cannot be read, or its signature is wrong.
+    pub fn sign_node(&self, name: &str, addresses: &[String], csr_pem: &str) -> Result<String, PkiError> {
+        let names = addresses.iter().cloned().chain([name.to_owned()]).collect();
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let subject = format!("{NODE_PREFIX}{name}");
+        let failed = |error: rcgen::Error| PkiError::Issue {
+            subject: subject.clone(),
+            reason: error.to_string(),
+        };
+        let params = leaf(&subject, NODES, &names, &usages).map_err(failed)?;
+        let mut request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(failed)?;
+        request.params = params;
+        Ok(request.signed_by(&self.issuer).map_err(failed)?.pem())
+    }
+
+    /// The key itself, for another server of the cluster and nobody else.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// The digest by which a token names this authority.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.ca_pem)
+    }
+
+    /// Takes over the authority of a cluster that is joined: the files that [`Authority::open`] reads.
+    ///
+    /// # Errors
+    /// I/O, or files that do not belong together.
+    pub fn adopt(dir: &Path, ca_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        let authority = Self::load(ca_pem.to_owned(), key_pem, &cert_path, &key_path)?;
+        private_dir(dir).map_err(|source| PkiError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+        for (path, text) in [(&key_path, key_pem), (&cert_path, ca_pem)] {
+            write_private(path, text.as_bytes()).map_err(|source| PkiError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(authority)
     }
 
     fn issue(
@@ -201,17 +253,7 @@ impl Authority {
             subject: user.to_owned(),
             reason: error.to_string(),
         };
-        let names: Vec<String> = names.iter().cloned().collect();
-        let mut params = CertificateParams::new(names).map_err(failed)?;
-        params.distinguished_name = DistinguishedName::new();
-        if !group.is_empty() {
-            params.distinguished_name.push(DnType::OrganizationName, group);
-        }
-        params.distinguished_name.push(DnType::CommonName, user);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = usages.to_vec();
-        params.use_authority_key_identifier_extension = true;
-        set_validity(&mut params, LEAF_DAYS);
+        let params = leaf(user, group, names, usages).map_err(failed)?;
         let key = new_key().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
         Ok(KeyPair {
@@ -219,6 +261,65 @@ impl Authority {
             key_pem: key.serialize_pem(),
         })
     }
+}
+
+/// What all certificates but the authority's have in common.
+fn leaf(
+    user: &str,
+    group: &str,
+    names: &BTreeSet<String>,
+    usages: &[ExtendedKeyUsagePurpose],
+) -> Result<CertificateParams, rcgen::Error> {
+    let names: Vec<String> = names.iter().cloned().collect();
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = DistinguishedName::new();
+    if !group.is_empty() {
+        params.distinguished_name.push(DnType::OrganizationName, group);
+    }
+    params.distinguished_name.push(DnType::CommonName, user);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = usages.to_vec();
+    params.use_authority_key_identifier_extension = true;
+    set_validity(&mut params, LEAF_DAYS);
+    Ok(params)
+}
+
+/// The SHA-256 of a certificate, in hexadecimal digits; empty if it is none.
+pub fn fingerprint(cert_pem: &str) -> String {
+    let Ok((_, pem)) = parse_x509_pem(cert_pem.as_bytes()) else {
+        return String::new();
+    };
+    let digest = sampan_state::digest_of(&pem.contents);
+    digest.trim_start_matches("sha256:").to_owned()
+}
+
+/// A certificate in PEM.
+pub fn pem_of(der: &[u8]) -> String {
+    let lines: Vec<String> = STANDARD
+        .encode(der)
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
+}
+
+/// A new key, and the PKCS #10 request that asks for a certificate for it: the request in PEM, then the key.
+///
+/// # Errors
+/// If this machine gives no randomness.
+pub fn request_for_key() -> Result<(String, String), PkiError> {
+    let failed = |error: rcgen::Error| PkiError::Issue {
+        subject: "a new key".to_owned(),
+        reason: error.to_string(),
+    };
+    let key = new_key().map_err(failed)?;
+    let params = CertificateParams::default();
+    let request = params.serialize_request(&key).map_err(failed)?;
+    Ok((request.pem().map_err(failed)?, key.serialize_pem()))
 }
 
 fn new_key() -> Result<rcgen::KeyPair, rcgen::Error> {

@@ -9,6 +9,9 @@ pub const NODES: &str = "system:nodes";
 /// What the users of agents begin with; the node's name follows.
 pub const NODE_PREFIX: &str = "system:node:";
 
+/// What the users of servers begin with; the member's name follows.
+pub const SERVER_PREFIX: &str = "system:server:";
+
 /// A certificate larger than this is nobody's here.
 const MAX_CERTIFICATE: usize = 16 << 10;
 const MAX_NAME: usize = 320;
@@ -68,6 +71,20 @@ impl Identity {
         let name = self.user.strip_prefix(NODE_PREFIX)?;
         (self.is_in(NODES) && !name.is_empty()).then_some(name)
     }
+
+    /// The server that this is.
+    pub fn server(&self) -> Option<&str> {
+        let name = self.user.strip_prefix(SERVER_PREFIX)?;
+        (self.is_in(MASTERS) && !name.is_empty()).then_some(name)
+    }
+}
+
+/// The host name in every server's certificate: for those who do not care which one answers.
+pub const SERVERS_HOST: &str = "servers.sampan";
+
+/// The host name in a member's certificate by which other members know it, wherever it is.
+pub fn member_host(name: &str) -> String {
+    format!("{name}.member.sampan")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
 //! answers, and publishes.
 use super::{
-    OpenError, Published, ReplicaConfig, ReplicaStatus, Results,
+    OpenError, Publisher, ReplicaConfig, ReplicaStatus, Results,
     checkpoints::{self, Background},
     io_error,
     lock::Lock,
@@ -10,18 +10,23 @@ use super::{
     weight::weight,
 };
 use bytes::Bytes;
-use sampan_api::{ApiError, Plan, Revision};
-use sampan_state::{Command, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
+use sampan_api::{ApiError, Plan};
+use sampan_state::{
+    Command, Header, Output, Recovered, Replica, Role, Snapshot, Store, encode_checkpoint,
+    eraftpb::{ConfChangeV2, ConfState, EntryType, Message, MessageType},
+    genesis,
+};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError},
+    thread::{Builder, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-/// The length of a Raft tick: elections come after ten, heartbeats after two. Syncs of a busy disk take some
+/// The length of a Raft tick: elections come after ten to twenty, heartbeats after two. Syncs of a busy disk take some
 /// milliseconds and must not look like a dead leader.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 
 /// A checkpoint is written when the log has grown by so much since the last one.
 const CHECKPOINT_AFTER: u64 = 32 << 20;
@@ -40,6 +45,8 @@ pub enum Request {
     Commit {
         plans: Vec<Plan>,
         idempotency_key: String,
+        /// Refused in any other term than this one.
+        term: Option<u64>,
         reply: oneshot::Sender<Result<Results, ApiError>>,
     },
     Blobs {
@@ -50,13 +57,40 @@ pub enum Request {
     Barrier {
         reply: oneshot::Sender<Result<(), ApiError>>,
     },
+    /// Messages of another member.
+    Step(Vec<Message>),
+    /// A message to that member could not be sent.
+    Unreachable(u64),
+    /// The state went to that member, or could not.
+    StateSent(u64, bool),
+    Members {
+        change: ConfChangeV2,
+        reply: oneshot::Sender<Result<Results, ApiError>>,
+    },
+    TransferLeadership(u64),
     Shutdown {
         reply: oneshot::Sender<()>,
     },
 }
 
+impl Request {
+    /// A commit without an idempotency key.
+    pub fn commit(plans: Vec<Plan>, term: Option<u64>, reply: oneshot::Sender<Result<Results, ApiError>>) -> Self {
+        Request::Commit {
+            plans,
+            idempotency_key: String::new(),
+            term,
+            reply,
+        }
+    }
+}
+
+/// Sends a message to the member it is for, or drops it; never waits.
+pub type Post = Box<dyn Fn(Message) + Send>;
+
 pub struct Driver {
     config: ReplicaConfig,
+    post: Post,
     /// Ends before the lock does: fields are dropped in this order.
     background: Background,
     _lock: Lock,
@@ -64,6 +98,12 @@ pub struct Driver {
     log: Segments,
     snapshots: PathBuf,
     waiters: Waiters,
+    /// Reads whose index is known: they wait until it is applied.
+    reads: Vec<(u64, Waiter)>,
+    /// The state, while it is encoded for a member that is far behind.
+    encoding: Option<JoinHandle<(Header, Bytes)>>,
+    /// The leader and the term, when it was looked last.
+    led_by: (u64, u64),
     /// Bytes proposed and not yet in the log.
     proposed: u64,
     last_now: u64,
@@ -73,29 +113,17 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
+    pub fn open(config: &ReplicaConfig, post: Post) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&config.dir).map_err(io_error(&config.dir))?;
         let lock = Lock::take(&config.dir)?;
         let snapshots = config.dir.join("snap");
         let dir = config.dir.join("log");
-        let mut checkpoint = checkpoints::newest(&snapshots)?;
-        if checkpoint.is_none() {
-            if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-                return Err(OpenError::NoCheckpoint {
-                    path: config.dir.clone(),
-                });
-            }
-            let members = ConfState {
-                voters: vec![config.member],
-                ..ConfState::default()
-            };
-            let (store, header) = genesis(&config.cluster, members);
-            checkpoints::write(&snapshots, &header, &store).map_err(io_error(&snapshots))?;
-            checkpoint = Some((store, header));
-        }
-        let (store, header) = checkpoint.ok_or_else(|| OpenError::NoCheckpoint {
-            path: config.dir.clone(),
-        })?;
+        let (store, header) = match checkpoints::newest(&snapshots)? {
+            Some(checkpoint) => checkpoint,
+            // Who joins is given the state by the leader.
+            None if config.joins => (Store::new(&config.cluster), Header::default()),
+            None => first_state(config, &dir, &snapshots)?,
+        };
         let mut recovered = Recovered {
             members: header.members.unwrap_or_default(),
             checkpoint_index: header.index,
@@ -120,6 +148,10 @@ impl Driver {
         let replica = Replica::new(config.member, store, recovered)?;
         let mut driver = Driver {
             config: config.clone(),
+            post,
+            reads: Vec::new(),
+            encoding: None,
+            led_by: (0, 0),
             _lock: lock,
             replica,
             checkpointed_bytes: 0,
@@ -153,16 +185,24 @@ impl Driver {
             applied: self.replica.store().applied(),
             voters: self.replica.members().voters.clone(),
             learners: self.replica.members().learners.clone(),
+            progress: self.replica.progress(),
+            last_index: self.replica.last_index(),
             log_bytes: self.log.bytes(),
         }
     }
 
+    /// The term in which this member leads and sees all that came before.
+    pub fn leads(&self) -> Option<u64> {
+        self.replica.leads()
+    }
+
     /// Runs until it is told to end, or nobody can ask any more.
-    pub fn run(mut self, requests: &Receiver<Request>, published: &Published, revision: &watch::Sender<Revision>) {
+    pub fn run(mut self, requests: &Receiver<Request>, publisher: &Publisher) {
         let mut next_tick = Instant::now() + TICK;
         loop {
             // Alone there are no heartbeats to send and no elections to start.
-            let alone = self.replica.members().voters.len() == 1 && self.replica.role() == Role::Leader;
+            let members = self.replica.members();
+            let alone = members.voters.len() == 1 && members.learners.is_empty() && self.replica.role() == Role::Leader;
             let first = match alone {
                 true => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 false => requests.recv_timeout(next_tick.saturating_duration_since(Instant::now())),
@@ -174,16 +214,11 @@ impl Driver {
             };
             if Instant::now() >= next_tick {
                 self.replica.tick();
+                self.waiters.prune();
                 next_tick = Instant::now() + TICK;
             }
             let answers = self.drain();
-            *published.snapshot.write() = self.snapshot();
-            *published.status.write() = self.status();
-            revision.send_if_modified(|known| {
-                let newer = *known != self.snapshot().revision();
-                *known = self.snapshot().revision();
-                newer
-            });
+            publisher.publish(self.snapshot(), self.status(), self.leads());
             // Who asked sees what it did in the next snapshot it takes.
             answers.into_iter().for_each(|answer| answer());
             if let Some(reply) = ended {
@@ -192,6 +227,7 @@ impl Driver {
                 return;
             }
             self.checkpoint_if_due();
+            self.offer_state_if_wanted();
         }
     }
 
@@ -199,14 +235,25 @@ impl Driver {
     fn take_in(&mut self, requests: impl Iterator<Item = Request>) -> Option<oneshot::Sender<()>> {
         let mut gathered = Command::default();
         let mut waiters = Vec::new();
+        let mut barriers = Vec::new();
         let mut heavy = 0;
         let mut ended = None;
         for request in requests {
             match request {
+                // What was decided in another term was decided on what another leader may have changed.
+                Request::Commit {
+                    term: Some(term),
+                    reply,
+                    ..
+                } if self.leads() != Some(term) => {
+                    let over = ApiError::unavailable(format!("term {term}, in which this was decided, is over"));
+                    let _ = reply.send(Err(over));
+                }
                 Request::Commit {
                     plans,
                     idempotency_key,
                     reply,
+                    ..
                 } if idempotency_key.is_empty() => {
                     let more: usize = plans.iter().map(weight).sum();
                     if heavy > 0 && heavy + more > HEAVY {
@@ -221,6 +268,7 @@ impl Driver {
                     plans,
                     idempotency_key,
                     reply,
+                    ..
                 } => {
                     let waiter = Waiter::Plans(plans.len(), reply);
                     self.propose(
@@ -240,10 +288,14 @@ impl Driver {
                     };
                     self.propose(command, vec![Waiter::Nothing(reply)]);
                 }
-                // An entry of one's own that is applied proves that one still leads.
-                Request::Barrier { reply } => waiters.push(Waiter::Nothing(reply)),
+                Request::Barrier { reply } => barriers.push(Waiter::Nothing(reply)),
                 Request::Shutdown { reply } => ended = Some(reply),
+                other => self.pass_on(other),
             }
+        }
+        if !barriers.is_empty() {
+            self.replica.read_index(self.waiters.context());
+            self.waiters.wait(barriers);
         }
         if !waiters.is_empty() {
             self.propose(gathered, waiters);
@@ -251,12 +303,61 @@ impl Driver {
         ended
     }
 
+    /// What concerns the group.
+    fn pass_on(&mut self, request: Request) {
+        match request {
+            Request::Step(messages) => {
+                for message in messages {
+                    self.step(message);
+                }
+            }
+            Request::Unreachable(member) => self.replica.unreachable(member),
+            Request::StateSent(member, arrived) => self.replica.state_sent(member, arrived),
+            Request::TransferLeadership(member) => self.replica.transfer_leader(member),
+            Request::Members { change, reply } => {
+                let waiter = Waiter::Plans(1, reply);
+                match self.replica.propose_members(self.waiters.context(), change) {
+                    Ok(()) => self.waiters.wait(vec![waiter]),
+                    Err(error) => waiter.fail(&ApiError::unavailable(format!("not now: {error}"))),
+                }
+            }
+            Request::Commit { .. } | Request::Blobs { .. } | Request::Barrier { .. } | Request::Shutdown { .. } => {}
+        }
+    }
+
+    fn step(&mut self, mut message: Message) {
+        if message.msg_type() == MessageType::MsgPropose && self.replica.role() == Role::Leader {
+            // Members' clocks differ: the leader's tells the time. And it is its log that must have room.
+            self.last_now = self.last_now.max(clock());
+            let mut bytes = 0;
+            for entry in message.entries.iter_mut().filter(|entry| !entry.data.is_empty()) {
+                if entry.entry_type() == EntryType::EntryNormal {
+                    entry.data = Command::stamped(&entry.data, self.last_now);
+                    bytes += entry.data.len();
+                }
+            }
+            // Who proposed hears nothing, tries again, and is told that nothing can be written when it leads or asks here.
+            if self.prepare(bytes).is_err() {
+                return;
+            }
+        }
+        let from = message.from;
+        if let Err(error) = self.replica.step(message) {
+            tracing::debug!(from, %error, "a message of a member was of no use");
+        }
+    }
+
     fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
         // Time never goes back in the state, whatever the clock does.
         self.last_now = self.last_now.max(clock());
         command.now_ms = self.last_now;
         let encoded = command.encode();
-        let refused = self.prepare(encoded.len()).and_then(|()| {
+        // What a follower proposes goes into the leader's log first.
+        let prepared = match self.replica.role() {
+            Role::Leader => self.prepare(encoded.len()),
+            _ => self.prepare(0),
+        };
+        let refused = prepared.and_then(|()| {
             let context = self.waiters.context();
             self.replica
                 .propose_encoded(context, encoded)
@@ -302,8 +403,12 @@ impl Driver {
         let mut answers = Vec::new();
         while self.broken.is_none() {
             match self.replica.output() {
-                Ok(Some(output)) => match self.carry_out(&output) {
+                Ok(Some(mut output)) => match self.carry_out(&mut output) {
                     Ok(applied) => {
+                        for (context, index) in &output.reads {
+                            let waiters = self.waiters.take(context).into_iter();
+                            self.reads.extend(waiters.map(|waiter| (*index, waiter)));
+                        }
                         for (context, applied) in applied {
                             self.waiters.answer(&context, applied.results, &mut answers);
                         }
@@ -315,16 +420,23 @@ impl Driver {
             }
         }
         self.proposed = 0;
-        if self.replica.role() != Role::Leader && !self.waiters.is_empty() {
-            // Another leads now: it may commit what was proposed here, or not.
+        let led_by = (self.replica.leader(), self.replica.term());
+        if led_by != self.led_by {
+            self.led_by = led_by;
+            // Another leads now: it may commit what was proposed before, or not.
             let lost =
                 ApiError::unavailable("the leader has changed: look whether your write is there before you repeat it");
             self.waiters.fail_all(&lost);
         }
+        let applied = self.replica.store().applied();
+        for (_, read) in self.reads.extract_if(.., |(index, _)| *index <= applied) {
+            answers.push(read.done());
+        }
         answers
     }
 
-    fn carry_out(&mut self, output: &Output) -> Result<Vec<(Bytes, sampan_state::Applied)>, String> {
+    fn carry_out(&mut self, output: &mut Output) -> Result<Vec<(Bytes, sampan_state::Applied)>, String> {
+        output.messages.drain(..).for_each(&self.post);
         if let Some(bytes) = &output.checkpoint {
             let index = self.replica.store().applied();
             checkpoints::write_received(&self.snapshots, index, bytes).map_err(|error| error.to_string())?;
@@ -341,7 +453,30 @@ impl Driver {
                 .append(record)
                 .map_err(|error| format!("the log cannot be written: {error}"))?;
         }
+        outcome.messages.into_iter().for_each(&self.post);
         Ok(outcome.applied)
+    }
+
+    /// Has the state encoded beside everything else, for a member that is too far behind for entries.
+    fn offer_state_if_wanted(&mut self) {
+        if let Some(thread) = self.encoding.take_if(|thread| thread.is_finished()) {
+            match thread.join() {
+                Ok((header, data)) => self.replica.offer_state(header, data),
+                Err(_) => tracing::error!("encoding the state panicked"),
+            }
+        }
+        if !self.replica.wants_state() || self.encoding.is_some() {
+            return;
+        }
+        let (header, store) = (self.replica.header(), self.replica.store().clone());
+        let encode = move || {
+            let data: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
+            (header, data.into())
+        };
+        match Builder::new().name("state".to_owned()).spawn(encode) {
+            Ok(thread) => self.encoding = Some(thread),
+            Err(error) => tracing::warn!(%error, "no state can be sent"),
+        }
     }
 
     fn break_off(&mut self, why: String) {
@@ -374,6 +509,22 @@ impl Driver {
             }
         }
     }
+}
+
+/// What a group begins with.
+fn first_state(config: &ReplicaConfig, log: &Path, snapshots: &Path) -> Result<(Store, Header), OpenError> {
+    if log.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(OpenError::NoCheckpoint {
+            path: config.dir.clone(),
+        });
+    }
+    let members = ConfState {
+        voters: vec![config.member],
+        ..ConfState::default()
+    };
+    let (store, header) = genesis(&config.cluster, members);
+    checkpoints::write(snapshots, &header, &store).map_err(io_error(snapshots))?;
+    Ok((store, header))
 }
 
 /// Milliseconds of Unix time.

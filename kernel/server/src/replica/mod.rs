@@ -3,6 +3,7 @@ mod changes;
 mod checkpoints;
 mod driver;
 mod lock;
+mod published;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -10,15 +11,20 @@ mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
+pub use driver::Post;
 
 use bytes::Bytes;
 use driver::{Driver, Request};
-use parking_lot::RwLock;
+use published::{Published, Publisher};
 use sampan_api::{ApiError, Plan, Reason, Revision};
-use sampan_state::{Committed, Snapshot};
+use sampan_state::{
+    Committed, Progress, Snapshot,
+    eraftpb::{ConfChangeV2, Message},
+};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
+    time::{Duration, Instant},
 };
 use tokio::sync::{oneshot, watch};
 
@@ -27,6 +33,11 @@ pub type Results = Vec<Result<Committed, ApiError>>;
 
 /// Requests that may wait for the driver; more have to wait to be let in.
 const WAITING: usize = 4096;
+
+/// So long an answer is waited for in a group of many, in all and at a time.
+const PATIENCE: Duration = Duration::from_secs(15);
+const ATTEMPT: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of an idempotency key at the most: they are remembered.
 const LONGEST_KEY: usize = 256;
@@ -39,6 +50,8 @@ pub struct ReplicaConfig {
     /// Unlike any other cluster's; only used when the directory is empty.
     pub cluster: String,
     pub member: u64,
+    /// It joins a group that is there, whose leader will give it the state; it does not begin one.
+    pub joins: bool,
 }
 
 /// Why a replica cannot be opened.
@@ -74,6 +87,11 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
     |source| OpenError::Io { path, source }
 }
 
+/// Waits until this member leads; in which term. None once the replica is closed.
+pub async fn leads(leadership: &mut watch::Receiver<Option<u64>>) -> Option<u64> {
+    leadership.wait_for(Option::is_some).await.ok().and_then(|term| *term)
+}
+
 /// What a replica says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaStatus {
@@ -84,13 +102,10 @@ pub struct ReplicaStatus {
     pub voters: Vec<u64>,
     pub learners: Vec<u64>,
     pub log_bytes: u64,
-}
-
-/// What the driver publishes after each batch.
-struct Published {
-    snapshot: RwLock<Snapshot>,
-    status: RwLock<ReplicaStatus>,
-    revision: watch::Receiver<Revision>,
+    /// The last entry of the log here.
+    pub last_index: u64,
+    /// How far the members are; empty unless this one leads.
+    pub progress: Vec<Progress>,
 }
 
 /// A way to the replica; copies are cheap and all lead to the same one.
@@ -101,23 +116,27 @@ pub struct ReplicaHandle {
 }
 
 impl ReplicaHandle {
-    /// Opens the replica of a directory, or makes a new one there, and starts its thread.
+    /// As [`ReplicaHandle::open_in_group`], of a replica that nobody else belongs to.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::open_in_group`].
+    pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
+        Self::open_in_group(config, Box::new(drop))
+    }
+
+    /// Opens the replica of a directory, or makes a new one there, and starts its thread. `post` carries its messages to
+    /// the other members.
     ///
     /// # Errors
     /// If another process has it, or what is on disk is damaged.
-    pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
+    pub fn open_in_group(config: &ReplicaConfig, post: Post) -> Result<Self, OpenError> {
         let (requests, receiver) = mpsc::sync_channel(WAITING);
-        let driver = Driver::open(config)?;
-        let (sender, revision) = watch::channel(driver.snapshot().revision());
-        let published = Arc::new(Published {
-            snapshot: RwLock::new(driver.snapshot()),
-            status: RwLock::new(driver.status()),
-            revision,
-        });
-        let for_driver = published.clone();
+        let driver = Driver::open(config, post)?;
+        let publisher = Publisher::new(driver.snapshot(), driver.status(), driver.leads());
+        let published = publisher.published.clone();
         std::thread::Builder::new()
             .name("replica".to_owned())
-            .spawn(move || driver.run(&receiver, &for_driver, &sender))
+            .spawn(move || driver.run(&receiver, &publisher))
             .map_err(io_error(&config.dir))?;
         Ok(ReplicaHandle { requests, published })
     }
@@ -148,7 +167,24 @@ impl ReplicaHandle {
     /// # Errors
     /// `Unavailable` if nothing of it was committed: no leader, a full disk, shutting down.
     pub async fn commit(&self, plans: Vec<Plan>) -> Result<Results, ApiError> {
-        self.commit_keyed(plans, String::new()).await
+        // Where another may come to lead, what was asked of the one before must not be done twice.
+        let key = match self.is_alone() {
+            true => String::new(),
+            false => format!("{:032x}", rand::random::<u128>()),
+        };
+        self.commit_keyed(plans, key).await
+    }
+
+    /// As [`ReplicaHandle::commit`], if this member still leads in the term in which the plans were decided.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`], and `Unavailable` if the term is over.
+    pub async fn commit_in(&self, term: u64, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        if plans.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send_and_wait(|reply| Request::commit(plans, Some(term), reply))
+            .await
     }
 
     /// As [`ReplicaHandle::commit`]; the same key again gives the same answer and commits nothing.
@@ -166,12 +202,46 @@ impl ReplicaHandle {
             );
             return Err(ApiError::bad_request(message));
         }
-        self.send_and_wait(|reply| Request::Commit {
-            plans,
-            idempotency_key,
+        self.insist(|reply| Request::Commit {
+            plans: plans.clone(),
+            idempotency_key: idempotency_key.clone(),
+            term: None,
             reply,
         })
         .await
+    }
+
+    /// Whether there is no other member to ask.
+    fn is_alone(&self) -> bool {
+        let status = self.status();
+        status.voters.len() <= 1 && status.leader == status.member
+    }
+
+    /// Asks until there is an answer, through a change of leaders and lost messages: what is asked must do no harm when it
+    /// is asked twice.
+    async fn insist<T>(&self, make: impl Fn(oneshot::Sender<Result<T, ApiError>>) -> Request) -> Result<T, ApiError> {
+        if self.is_alone() {
+            return self.send_and_wait(make).await;
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = tokio::time::timeout(ATTEMPT, self.send_and_wait(&make)).await;
+            match answer {
+                Ok(Err(error)) if error.reason == Reason::Unavailable && Instant::now() < until => {
+                    if self.published.revision.has_changed().is_err() {
+                        return Err(error);
+                    }
+                }
+                Ok(answer) => return answer,
+                Err(_) if Instant::now() < until => {}
+                Err(_) => {
+                    let what =
+                        "no leader has answered in time: is a majority of the servers there? `sampan member list`";
+                    return Err(ApiError::unavailable(what));
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Commits one plan.
@@ -187,15 +257,23 @@ impl ReplicaHandle {
     /// # Errors
     /// As [`ReplicaHandle::commit`].
     pub fn commit_blocking(&self, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        self.send_and_block(plans, None)
+    }
+
+    /// As [`ReplicaHandle::commit_in`], for threads. Must not be called from an asynchronous task.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit_in`].
+    pub fn commit_blocking_in(&self, term: u64, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        self.send_and_block(plans, Some(term))
+    }
+
+    fn send_and_block(&self, plans: Vec<Plan>, term: Option<u64>) -> Result<Results, ApiError> {
         if plans.is_empty() {
             return Ok(Vec::new());
         }
         let (reply, receiver) = oneshot::channel();
-        self.send(Request::Commit {
-            plans,
-            idempotency_key: String::new(),
-            reply,
-        })?;
+        self.send(Request::commit(plans, term, reply))?;
         receiver.blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 
@@ -235,11 +313,50 @@ impl ReplicaHandle {
     /// `Unavailable` if there is no leader.
     pub async fn barrier(&self) -> Result<(), ApiError> {
         // The only member is the leader and has applied what it acknowledged.
-        let status = self.status();
-        if status.voters.len() <= 1 && status.leader == status.member {
+        if self.is_alone() {
             return Ok(());
         }
-        self.send_and_wait(|reply| Request::Barrier { reply }).await
+        self.insist(|reply| Request::Barrier { reply }).await
+    }
+
+    /// Hands in messages of another member.
+    ///
+    /// # Errors
+    /// `Unavailable` when the replica is closed.
+    pub async fn step(&self, messages: Vec<Message>) -> Result<(), ApiError> {
+        let mut request = Request::Step(messages);
+        while let Err(error) = self.requests.try_send(request) {
+            match error {
+                mpsc::TrySendError::Full(again) => request = again,
+                mpsc::TrySendError::Disconnected(_) => return Err(closed()),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// A message to that member could not be sent. Never waits.
+    pub fn unreachable(&self, member: u64) {
+        let _ = self.requests.try_send(Request::Unreachable(member));
+    }
+
+    /// The state went to that member, or could not.
+    pub fn state_sent(&self, member: u64, arrived: bool) {
+        let _ = self.requests.try_send(Request::StateSent(member, arrived));
+    }
+
+    /// Changes the members by one step, if this one leads.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not lead, or another change is under way.
+    pub async fn change_members(&self, change: ConfChangeV2) -> Result<(), ApiError> {
+        let done = self.send_and_wait(|reply| Request::Members { change, reply }).await?;
+        done.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    /// Asks for another leader; nothing happens if it is not ready to lead.
+    pub fn transfer_leadership(&self, member: u64) {
+        let _ = self.requests.try_send(Request::TransferLeadership(member));
     }
 
     /// The newest state that was applied here.
@@ -249,6 +366,12 @@ impl ReplicaHandle {
 
     pub fn status(&self) -> ReplicaStatus {
         self.published.status.read().clone()
+    }
+
+    /// The term in which this member leads, while it does; the newest snapshot shows all that was committed before it.
+    /// Closed when the replica is.
+    pub fn leadership(&self) -> watch::Receiver<Option<u64>> {
+        self.published.leadership.clone()
     }
 
     /// Everything that happens after a revision.

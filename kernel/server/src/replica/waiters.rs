@@ -14,6 +14,21 @@ pub enum Waiter {
 }
 
 impl Waiter {
+    fn still_waits(&self) -> bool {
+        match self {
+            Waiter::Plans(_, reply) => !reply.is_closed(),
+            Waiter::Nothing(reply) => !reply.is_closed(),
+        }
+    }
+
+    /// The answer of one who waits for nothing but that it is so.
+    pub fn done(self) -> Answer {
+        match self {
+            Waiter::Plans(_, reply) => Box::new(move || drop(reply.send(Ok(Vec::new())))),
+            Waiter::Nothing(reply) => Box::new(move || drop(reply.send(Ok(())))),
+        }
+    }
+
     pub fn fail(self, error: &ApiError) {
         match self {
             Waiter::Plans(_, reply) => drop(reply.send(Err(error.clone()))),
@@ -43,10 +58,6 @@ impl Waiters {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// What goes with the next proposal: whose it is, and which.
     pub fn context(&self) -> Bytes {
         [self.member.to_le_bytes(), self.next.to_le_bytes()].concat().into()
@@ -58,19 +69,31 @@ impl Waiters {
         self.next += 1;
     }
 
+    /// Those who wait for what went out with this context.
+    pub fn take(&mut self, context: &[u8]) -> Vec<Waiter> {
+        let number = self.number_of(context);
+        number
+            .and_then(|number| self.waiting.remove(&number))
+            .unwrap_or_default()
+    }
+
+    /// The number of a context of this member's own.
+    fn number_of(&self, context: &[u8]) -> Option<u64> {
+        let (member, number) = context.split_first_chunk::<8>()?;
+        let number = number.try_into().map(u64::from_le_bytes).ok()?;
+        (u64::from_le_bytes(*member) == self.member).then_some(number)
+    }
+
+    /// Lets go of those who no longer wait.
+    pub fn prune(&mut self) {
+        self.waiting
+            .retain(|_, waiters| waiters.iter().any(Waiter::still_waits));
+    }
+
     /// Adds the answers to those who wait for the proposal of a context. The results are in the order in which they asked.
     pub fn answer(&mut self, context: &[u8], results: Results, answers: &mut Vec<Answer>) {
-        let Some((member, number)) = context.split_first_chunk::<8>() else {
-            return;
-        };
-        let Ok(number) = number.try_into().map(u64::from_le_bytes) else {
-            return;
-        };
-        if u64::from_le_bytes(*member) != self.member {
-            return;
-        }
         let mut results = results.into_iter();
-        for waiter in self.waiting.remove(&number).into_iter().flatten() {
+        for waiter in self.take(context) {
             match waiter {
                 Waiter::Plans(count, reply) => {
                     let own: Results = results.by_ref().take(count).collect();

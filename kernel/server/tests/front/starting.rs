@@ -117,7 +117,11 @@ async fn reflection_lists_the_services() {
 async fn the_cluster_says_how_it_is() {
     let bench = Bench::start().await;
     let mut cluster = ClusterClient::new(bench.admin());
-    let status = cluster.status(rpc::StatusRequest {}).await.unwrap().into_inner();
+    let status = cluster
+        .status(rpc::StatusRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(
         (status.cluster_name.as_str(), status.leader, status.members.len()),
         ("sampan", 1, 1)

@@ -13,6 +13,7 @@ fn config(dir: &Path) -> ReplicaConfig {
         dir: dir.to_owned(),
         cluster: "test".to_owned(),
         member: 1,
+        joins: false,
     }
 }
 

@@ -1,0 +1,122 @@
+//! `join`: this machine becomes part of a cluster, and runs its part; the next `up` on the same data directory goes on with it.
+use super::{Settings, UpArgs, place, serve};
+use crate::cli::Global;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use sampan_server::{
+    enroll::{Enroll, enroll, enrolled},
+    token::{Role, Token},
+};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  sampan token create --role server           # on a server; prints the token
+  sudo sampan join 10.0.0.1:7443 --token T --role server --listen 10.0.0.2:7443
+  sudo sampan join 10.0.0.1:7443 --token T    # as a node
+  sudo sampan join 10.0.0.1:7443 --token-file /run/secrets/token
+  sudo sampan up                              # later: goes on with what it has joined";
+
+/// What this machine becomes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum As {
+    /// Keeps the state with the others, and runs pods unless --no-agent
+    Server,
+    /// Runs pods
+    Node,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct JoinArgs {
+    /// A server of the cluster
+    #[arg(value_name = "HOST:PORT")]
+    address: String,
+    /// The token that `sampan token create` printed [env: SAMPAN_TOKEN]
+    #[arg(long, env = "SAMPAN_TOKEN", hide_env = true, conflicts_with = "token_file")]
+    token: Option<String>,
+    /// A file with the token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// What this machine becomes
+    #[arg(long, value_enum, default_value = "node")]
+    role: As,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+impl JoinArgs {
+    fn token(&self) -> Result<Token> {
+        let text = match (&self.token, &self.token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            (None, None) => bail!("a token is needed: `sampan token create` on a server makes one, --token takes it"),
+        };
+        Ok(text.parse()?)
+    }
+}
+
+/// Joins, and runs this machine's part until a signal ends it.
+///
+/// # Errors
+/// Why it is not let in, or cannot run.
+pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
+    let token = args.token()?;
+    let (role, address) = match args.role {
+        As::Server => (Role::Server, args.address),
+        As::Node => (Role::Node, args.address),
+    };
+    let stop_pods = args.up.stop_pods;
+    let mut settings = args.up.settings()?;
+    place::prepare(&settings.data)?;
+    if let Some(before) = enrolled(&settings.data)? {
+        bail!(
+            "{} belongs to {} \"{}\" of cluster \"{}\" already: `sampan up` goes on with it; to join another cluster, \
+             choose another --data-dir",
+            settings.data.display(),
+            before.role,
+            before.name,
+            before.cluster_name
+        );
+    }
+    if settings.data.join("server/cluster").exists() {
+        bail!(
+            "{} has a cluster of its own: `sampan up` goes on with it; to join another, choose another --data-dir",
+            settings.data.display()
+        );
+    }
+    if settings.advertise.is_empty() {
+        settings.advertise = advertised(role, &settings, &address).await?;
+    }
+    let ask = Enroll {
+        address,
+        token,
+        role,
+        name: settings.name.clone(),
+        advertise: settings.advertise.clone(),
+    };
+    let joined = enroll(&ask, &settings.data, &settings.data.join("server")).await?;
+    println!(
+        "joined cluster \"{}\" as {} \"{}\"",
+        joined.cluster_name, joined.role, joined.name
+    );
+    serve(settings, stop_pods, global).await
+}
+
+/// How others reach this machine: a server as it listens, a node by the address that leads to the cluster.
+async fn advertised(role: Role, settings: &Settings, server: &str) -> Result<String> {
+    if role == Role::Server {
+        if settings.listen.ip().is_unspecified() || settings.listen.port() == 0 {
+            bail!("other servers must be able to reach this one: give --listen ADDRESS:PORT or --advertise HOST:PORT");
+        }
+        return Ok(settings.listen.to_string());
+    }
+    let way = async {
+        let socket = tokio::net::UdpSocket::bind(("0.0.0.0", 0)).await?;
+        socket.connect(server).await?;
+        socket.local_addr()
+    };
+    let local = way.await.with_context(|| format!("there is no way to {server}"))?;
+    Ok(local.ip().to_string())
+}

@@ -1,0 +1,126 @@
+//! The other servers: who and where they are, and how Raft's messages get to them and come in from them.
+//!
+//! Messages may be lost: Raft sends them again. So nothing here waits, and a peer that is away costs the others nothing.
+mod book;
+mod link;
+mod service;
+
+pub use book::{Book, Peer, RESOURCE, members};
+pub use service::PeersService;
+
+use crate::{pki::KeyPair, replica::ReplicaHandle};
+use link::Link;
+use parking_lot::{Mutex, RwLock};
+use sampan_api::ApiError;
+use sampan_state::eraftpb::Message;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+use tokio::{runtime::Handle, sync::mpsc};
+use tonic::transport::Channel;
+
+/// Messages that may wait for one peer; more are dropped.
+const WAITING: usize = 4096;
+
+/// What a server shows to others, and whom it trusts.
+#[derive(Clone)]
+pub struct Credentials {
+    pub ca_pem: String,
+    pub identity: KeyPair,
+}
+
+/// This server, as others see it.
+#[derive(Clone, Debug)]
+pub struct Own {
+    pub cluster: String,
+    pub member: u64,
+    /// `HOST:PORT`
+    pub address: String,
+}
+
+/// The way to the other servers.
+pub struct Peers {
+    own: Own,
+    credentials: RwLock<Credentials>,
+    book: Book,
+    runtime: Handle,
+    links: Mutex<HashMap<u64, mpsc::Sender<Message>>>,
+    replica: OnceLock<ReplicaHandle>,
+}
+
+impl Peers {
+    /// Must be called on a runtime: the links run there.
+    pub fn new(own: Own, credentials: Credentials, book: Book) -> Arc<Self> {
+        Arc::new(Peers {
+            own,
+            credentials: RwLock::new(credentials),
+            book,
+            runtime: Handle::current(),
+            links: Mutex::default(),
+            replica: OnceLock::new(),
+        })
+    }
+
+    /// The replica whose messages these are. Said once, before the first message comes in.
+    pub fn serve(&self, replica: ReplicaHandle) {
+        let _ = self.replica.set(replica);
+    }
+
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// From the next connection on.
+    pub fn renew(&self, credentials: Credentials) {
+        *self.credentials.write() = credentials;
+    }
+
+    /// Sends a message to whom it is for, or drops it.
+    pub fn post(self: &Arc<Self>, message: Message) {
+        let to = message.to;
+        let mut links = self.links.lock();
+        let link = links.entry(to).or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            self.runtime.spawn(Link::new(self, to).run(receiver));
+            sender
+        });
+        if link.try_send(message).is_err() {
+            drop(links);
+            self.unreachable(to);
+        }
+    }
+
+    /// A connection to another server, for what only it can do.
+    ///
+    /// # Errors
+    /// If it is not known where it is, or it is away.
+    pub async fn channel(&self, member: u64) -> Result<Channel, ApiError> {
+        let unknown = || ApiError::unavailable("it is not known which server leads now: try again in a moment");
+        let peer = self.book.get(member).ok_or_else(unknown)?;
+        link::connect(self, &peer).await.map_err(|status| {
+            ApiError::unavailable(format!(
+                "server \"{}\" at {} is away: {}",
+                peer.name,
+                peer.address,
+                status.message()
+            ))
+        })
+    }
+
+    fn unreachable(&self, member: u64) {
+        if let Some(replica) = self.replica.get() {
+            replica.unreachable(member);
+        }
+    }
+
+    fn state_sent(&self, member: u64, arrived: bool) {
+        if let Some(replica) = self.replica.get() {
+            replica.state_sent(member, arrived);
+        }
+    }
+}
