@@ -119,11 +119,12 @@ impl Server {
         bootstrap(&replica, &config).await.map_err(StartError::Bootstrap)?;
         let engine = PluginEngine::new(Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
-        let policies = Arc::new(Policies::start(replica.clone(), engine.clone()));
+        let narrator = Narrator::start(replica.clone(), "control-plane");
+        let policies = Arc::new(Policies::start(replica.clone(), engine.clone(), &narrator));
         let closing = CancellationToken::new();
         let front = Arc::new(Front {
             cluster_name: config.cluster_name.clone(),
-            narrator: Narrator::new(replica.clone(), "control-plane"),
+            narrator,
             liveness: Arc::new(NodeLiveness::new(config.node_grace)),
             nodes: NodeClients::new(authority.ca_pem(), own),
             pages: Default::default(),

@@ -129,6 +129,13 @@ impl Replica {
         self.node.raft.term
     }
 
+    /// The term in which this member leads, once it has applied all that was committed before that term.
+    pub fn leads(&self) -> Option<u64> {
+        let term = self.term();
+        let caught_up = || self.node.raft.raft_log.term(self.store.applied()) == Ok(term);
+        (self.role() == Role::Leader && caught_up()).then_some(term)
+    }
+
     pub fn members(&self) -> &ConfState {
         &self.node.store().members
     }

@@ -1,5 +1,8 @@
 //! Which nodes live: agents say so by heartbeats, which are kept in memory; only silence is written to the state.
-use crate::{metrics, replica::ReplicaHandle};
+use crate::{
+    metrics,
+    replica::{ReplicaHandle, leads},
+};
 use parking_lot::Mutex;
 use sampan_api::{Key, Object, Operation, Plan, Selection, Write, time::Timestamp};
 use serde_json::{Value, json};
@@ -12,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// When each node was last heard of.
 pub struct NodeLiveness {
     seen: Mutex<HashMap<String, Instant>>,
-    /// Before this nobody could be heard.
-    since: Instant,
+    /// Before this nobody could be heard: the start, or that of the term in which this member leads.
+    since: Mutex<Instant>,
     /// The silence after which nobody knows how a node is.
     grace: Duration,
 }
@@ -22,7 +25,7 @@ impl NodeLiveness {
     pub fn new(grace: Duration) -> Self {
         NodeLiveness {
             seen: Mutex::default(),
-            since: Instant::now(),
+            since: Mutex::new(Instant::now()),
             grace,
         }
     }
@@ -41,19 +44,33 @@ impl NodeLiveness {
 
     /// How long nothing was heard of a node.
     pub fn silence(&self, node: &str) -> Duration {
-        self.seen.lock().get(node).unwrap_or(&self.since).elapsed()
+        let since = *self.since.lock();
+        self.seen
+            .lock()
+            .get(node)
+            .map_or(since, |seen| since.max(*seen))
+            .elapsed()
     }
 
-    /// Writes of nodes that fell silent that nobody knows how they are, until the server closes.
+    /// Writes of nodes that fell silent that nobody knows how they are, while this member leads, until the server closes.
     pub async fn watch_over(&self, replica: ReplicaHandle, closing: CancellationToken) {
         let pause = (self.grace / 8).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        let mut leadership = replica.leadership();
+        let mut led = None;
         while closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let Some(Some(term)) = closing.run_until_cancelled(leads(&mut leadership)).await else {
+                return;
+            };
+            if led.replace(term) != Some(term) {
+                // Until now the agents may have told another member.
+                *self.since.lock() = Instant::now();
+            }
             let plans = self.news(&replica);
             if plans.is_empty() {
                 continue;
             }
             // A plan that meets a change of its node is decided again in the next round.
-            if let Err(error) = replica.commit(plans).await {
+            if let Err(error) = replica.commit_in(term, plans).await {
                 tracing::warn!(%error, "silent nodes cannot be written down");
             }
         }

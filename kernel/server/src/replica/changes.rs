@@ -1,5 +1,5 @@
 //! Following the state: each change once, in order, from the history that snapshots carry. A slow reader holds up nobody.
-use super::Published;
+use super::published::Published;
 use sampan_api::Revision;
 use sampan_state::Event;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
 //! answers, and publishes.
 use super::{
-    OpenError, Published, ReplicaConfig, ReplicaStatus, Results,
+    OpenError, Publisher, ReplicaConfig, ReplicaStatus, Results,
     checkpoints::{self, Background},
     io_error,
     lock::Lock,
@@ -10,14 +10,14 @@ use super::{
     weight::weight,
 };
 use bytes::Bytes;
-use sampan_api::{ApiError, Plan, Revision};
+use sampan_api::{ApiError, Plan};
 use sampan_state::{Command, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
 use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 /// The length of a Raft tick: elections come after ten, heartbeats after two. Syncs of a busy disk take some
 /// milliseconds and must not look like a dead leader.
@@ -40,6 +40,8 @@ pub enum Request {
     Commit {
         plans: Vec<Plan>,
         idempotency_key: String,
+        /// Refused in any other term than this one.
+        term: Option<u64>,
         reply: oneshot::Sender<Result<Results, ApiError>>,
     },
     Blobs {
@@ -53,6 +55,18 @@ pub enum Request {
     Shutdown {
         reply: oneshot::Sender<()>,
     },
+}
+
+impl Request {
+    /// A commit without an idempotency key.
+    pub fn commit(plans: Vec<Plan>, term: Option<u64>, reply: oneshot::Sender<Result<Results, ApiError>>) -> Self {
+        Request::Commit {
+            plans,
+            idempotency_key: String::new(),
+            term,
+            reply,
+        }
+    }
 }
 
 pub struct Driver {
@@ -157,8 +171,13 @@ impl Driver {
         }
     }
 
+    /// The term in which this member leads and sees all that came before.
+    pub fn leads(&self) -> Option<u64> {
+        self.replica.leads()
+    }
+
     /// Runs until it is told to end, or nobody can ask any more.
-    pub fn run(mut self, requests: &Receiver<Request>, published: &Published, revision: &watch::Sender<Revision>) {
+    pub fn run(mut self, requests: &Receiver<Request>, publisher: Publisher) {
         let mut next_tick = Instant::now() + TICK;
         loop {
             // Alone there are no heartbeats to send and no elections to start.
@@ -177,17 +196,11 @@ impl Driver {
                 next_tick = Instant::now() + TICK;
             }
             let answers = self.drain();
-            *published.snapshot.write() = self.snapshot();
-            *published.status.write() = self.status();
-            revision.send_if_modified(|known| {
-                let newer = *known != self.snapshot().revision();
-                *known = self.snapshot().revision();
-                newer
-            });
+            publisher.publish(self.snapshot(), self.status(), self.leads());
             // Who asked sees what it did in the next snapshot it takes.
             answers.into_iter().for_each(|answer| answer());
             if let Some(reply) = ended {
-                drop(self);
+                drop((self, publisher));
                 let _ = reply.send(());
                 return;
             }
@@ -203,10 +216,20 @@ impl Driver {
         let mut ended = None;
         for request in requests {
             match request {
+                // What was decided in another term was decided on what another leader may have changed.
+                Request::Commit {
+                    term: Some(term),
+                    reply,
+                    ..
+                } if self.leads() != Some(term) => {
+                    let over = ApiError::unavailable(format!("term {term}, in which this was decided, is over"));
+                    let _ = reply.send(Err(over));
+                }
                 Request::Commit {
                     plans,
                     idempotency_key,
                     reply,
+                    ..
                 } if idempotency_key.is_empty() => {
                     let more: usize = plans.iter().map(weight).sum();
                     if heavy > 0 && heavy + more > HEAVY {
@@ -221,6 +244,7 @@ impl Driver {
                     plans,
                     idempotency_key,
                     reply,
+                    ..
                 } => {
                     let waiter = Waiter::Plans(plans.len(), reply);
                     self.propose(

@@ -3,6 +3,7 @@ mod changes;
 mod checkpoints;
 mod driver;
 mod lock;
+mod published;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ pub use changes::{Batch, Changes};
 
 use bytes::Bytes;
 use driver::{Driver, Request};
-use parking_lot::RwLock;
+use published::{Published, Publisher};
 use sampan_api::{ApiError, Plan, Reason, Revision};
 use sampan_state::{Committed, Snapshot};
 use std::{
@@ -74,6 +75,11 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
     |source| OpenError::Io { path, source }
 }
 
+/// Waits until this member leads; in which term. None once the replica is closed.
+pub async fn leads(leadership: &mut watch::Receiver<Option<u64>>) -> Option<u64> {
+    leadership.wait_for(Option::is_some).await.ok().and_then(|term| *term)
+}
+
 /// What a replica says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaStatus {
@@ -84,13 +90,6 @@ pub struct ReplicaStatus {
     pub voters: Vec<u64>,
     pub learners: Vec<u64>,
     pub log_bytes: u64,
-}
-
-/// What the driver publishes after each batch.
-struct Published {
-    snapshot: RwLock<Snapshot>,
-    status: RwLock<ReplicaStatus>,
-    revision: watch::Receiver<Revision>,
 }
 
 /// A way to the replica; copies are cheap and all lead to the same one.
@@ -108,16 +107,11 @@ impl ReplicaHandle {
     pub fn open(config: &ReplicaConfig) -> Result<Self, OpenError> {
         let (requests, receiver) = mpsc::sync_channel(WAITING);
         let driver = Driver::open(config)?;
-        let (sender, revision) = watch::channel(driver.snapshot().revision());
-        let published = Arc::new(Published {
-            snapshot: RwLock::new(driver.snapshot()),
-            status: RwLock::new(driver.status()),
-            revision,
-        });
-        let for_driver = published.clone();
+        let publisher = Publisher::new(driver.snapshot(), driver.status(), driver.leads());
+        let published = publisher.published.clone();
         std::thread::Builder::new()
             .name("replica".to_owned())
-            .spawn(move || driver.run(&receiver, &for_driver, &sender))
+            .spawn(move || driver.run(&receiver, publisher))
             .map_err(io_error(&config.dir))?;
         Ok(ReplicaHandle { requests, published })
     }
@@ -151,6 +145,18 @@ impl ReplicaHandle {
         self.commit_keyed(plans, String::new()).await
     }
 
+    /// As [`ReplicaHandle::commit`], if this member still leads in the term in which the plans were decided.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit`], and `Unavailable` if the term is over.
+    pub async fn commit_in(&self, term: u64, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        if plans.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.send_and_wait(|reply| Request::commit(plans, Some(term), reply))
+            .await
+    }
+
     /// As [`ReplicaHandle::commit`]; the same key again gives the same answer and commits nothing.
     ///
     /// # Errors
@@ -169,6 +175,7 @@ impl ReplicaHandle {
         self.send_and_wait(|reply| Request::Commit {
             plans,
             idempotency_key,
+            term: None,
             reply,
         })
         .await
@@ -187,15 +194,23 @@ impl ReplicaHandle {
     /// # Errors
     /// As [`ReplicaHandle::commit`].
     pub fn commit_blocking(&self, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        self.send_and_block(plans, None)
+    }
+
+    /// As [`ReplicaHandle::commit_in`], for threads. Must not be called from an asynchronous task.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::commit_in`].
+    pub fn commit_blocking_in(&self, term: u64, plans: Vec<Plan>) -> Result<Results, ApiError> {
+        self.send_and_block(plans, Some(term))
+    }
+
+    fn send_and_block(&self, plans: Vec<Plan>, term: Option<u64>) -> Result<Results, ApiError> {
         if plans.is_empty() {
             return Ok(Vec::new());
         }
         let (reply, receiver) = oneshot::channel();
-        self.send(Request::Commit {
-            plans,
-            idempotency_key: String::new(),
-            reply,
-        })?;
+        self.send(Request::commit(plans, term, reply))?;
         receiver.blocking_recv().unwrap_or_else(|_| Err(closed()))
     }
 
@@ -249,6 +264,12 @@ impl ReplicaHandle {
 
     pub fn status(&self) -> ReplicaStatus {
         self.published.status.read().clone()
+    }
+
+    /// The term in which this member leads, while it does; the newest snapshot shows all that was committed before it.
+    /// Closed when the replica is.
+    pub fn leadership(&self) -> watch::Receiver<Option<u64>> {
+        self.published.leadership.clone()
     }
 
     /// Everything that happens after a revision.
