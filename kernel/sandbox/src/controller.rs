@@ -4,13 +4,15 @@ mod plan;
 pub use plan::{ControllerPlan, PolicyEvent};
 
 use crate::{
-    CallError, Description, Figures, LoadError,
-    engine::{Limits, PluginEngine},
-    instance::{Data, Guarded},
+    CallError, Description, Figures,
+    instance::{Data, Instance, World},
 };
 use sampan_api::{Key, Object};
 use std::sync::Arc;
-use wasmtime::component::{Component, HasSelf, Linker, Resource};
+use wasmtime::{
+    Store,
+    component::{HasSelf, InstancePre, Linker, Resource},
+};
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]
@@ -36,6 +38,8 @@ pub struct Query {
     pub namespace: Option<String>,
     /// An owner's uid.
     pub owner: Option<String>,
+    /// The node that a pod is bound to; nothing but pods then.
+    pub on_node: Option<String>,
     pub labels: Vec<(String, String)>,
 }
 
@@ -103,6 +107,7 @@ fn kernel_query(query: types::Query) -> Query {
         resource: query.resource,
         namespace: query.namespace,
         owner: query.owner,
+        on_node: query.on_node,
         labels,
     }
 }
@@ -116,51 +121,45 @@ fn guest_object(key: &Key, object: &Object) -> types::Object {
     }
 }
 
-/// A linked component.
-pub(crate) type Pre = bindings::ControllerPre<Data<Imports>>;
+pub(crate) use bindings::Controller as ControllerWorld;
 
-pub(crate) fn prepare(engine: &PluginEngine, component: &Component) -> Result<Pre, LoadError> {
-    let mut linker = Linker::<Data<Imports>>::new(engine.engine());
-    let contract = |error: wasmtime::Error| LoadError::Contract {
-        reason: format!("{error:#}"),
-    };
-    bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(&mut linker, |data| &mut data.imports)
-        .map_err(contract)?;
-    bindings::ControllerPre::new(linker.instantiate_pre(component).map_err(contract)?).map_err(contract)
+impl World for bindings::Controller {
+    type Imports = Imports;
+    type Pre = bindings::ControllerPre<Data<Imports>>;
+
+    fn grant(linker: &mut Linker<Data<Imports>>) -> wasmtime::Result<()> {
+        bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(linker, |data| &mut data.imports)
+    }
+
+    fn check(pre: InstancePre<Data<Imports>>) -> wasmtime::Result<Self::Pre> {
+        bindings::ControllerPre::new(pre)
+    }
+
+    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Self> {
+        pre.instantiate(store)
+    }
+
+    fn configure(&self, store: &mut Store<Data<Imports>>, config: &str) -> wasmtime::Result<Result<(), String>> {
+        self.sampan_lifecycle_lifecycle().call_configure(store, config)
+    }
+
+    fn describe(&self, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Description> {
+        let said = self.sampan_lifecycle_lifecycle().call_describe(store)?;
+        Ok(Description::bounded(said.name, said.version, said.summary))
+    }
 }
 
 /// An instance of a controller.
-pub struct ControllerPlugin {
-    guarded: Guarded<Imports>,
-    world: bindings::Controller,
-}
+pub struct ControllerPlugin(pub(crate) Instance<bindings::Controller>);
 
 impl ControllerPlugin {
-    pub(crate) fn new(engine: &Arc<PluginEngine>, pre: &Pre, config: &str, limits: Limits) -> Result<Self, CallError> {
-        let mut guarded = Guarded::new(engine, limits, Imports::default());
-        let world = guarded.call(|store| pre.instantiate(store))?;
-        let mut plugin = ControllerPlugin { guarded, world };
-        let configured = plugin
-            .guarded
-            .call(|store| plugin.world.sampan_lifecycle_lifecycle().call_configure(store, config))?;
-        configured.map_err(CallError::refused)?;
-        Ok(plugin)
-    }
-
-    pub(crate) fn describe(&mut self) -> Result<Description, CallError> {
-        let said = self
-            .guarded
-            .call(|store| self.world.sampan_lifecycle_lifecycle().call_describe(store))?;
-        Ok(Description::bounded(said.name, said.version, said.summary))
-    }
-
     /// What it wants to be called for.
     ///
     /// # Errors
     /// What it failed with.
     pub fn watches(&mut self) -> Result<Vec<Watch>, CallError> {
-        let policy = self.world.sampan_controller_policy();
-        self.guarded.call(|store| policy.call_watches(store))
+        let policy = self.0.world.sampan_controller_policy();
+        self.0.guarded.call(|store| policy.call_watches(store))
     }
 
     /// Lets it decide for keys, on a snapshot, at a time in milliseconds of Unix time.
@@ -173,19 +172,21 @@ impl ControllerPlugin {
         reader: Arc<dyn SnapshotReader>,
         now_ms: u64,
     ) -> Result<ControllerPlan, CallError> {
-        let policy = self.world.sampan_controller_policy();
+        let policy = self.0.world.sampan_controller_policy();
         let keys: Vec<types::Key> = keys.iter().map(plan::guest_key).collect();
-        self.guarded.store.data_mut().imports.reader = Some(reader);
+        self.0.guarded.store.data_mut().imports.reader = Some(reader);
         // Borrowed for the call: the guest cannot keep it.
+
         let result = self
+            .0
             .guarded
             .call(|store| policy.call_reconcile(store, &keys, Resource::new_borrow(0), now_ms));
-        self.guarded.store.data_mut().imports.reader = None;
+        self.0.guarded.store.data_mut().imports.reader = None;
         let answer = result?.map_err(CallError::refused)?;
-        plan::kernel_plan(answer).map_err(|what| self.guarded.rubbish(what))
+        plan::kernel_plan(answer).map_err(|what| self.0.guarded.rubbish(what))
     }
 
     pub fn figures(&self) -> Figures {
-        self.guarded.figures()
+        self.0.guarded.figures()
     }
 }

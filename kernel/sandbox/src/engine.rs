@@ -1,9 +1,10 @@
 //! The plugins' engine, and plugins that are loaded and can be instantiated in microseconds.
 use crate::{
     CallError, Description, LoadError,
-    controller::{self, ControllerPlugin},
+    controller::{ControllerPlugin, ControllerWorld},
     inspect,
-    scheduler::{self, SchedulerPlugin},
+    instance::{self, Instance},
+    scheduler::{SchedulerPlugin, SchedulerWorld},
     ticker::Ticker,
 };
 use sampan_api::plugin::World;
@@ -121,8 +122,8 @@ impl PluginEngine {
         limits: Limits,
     ) -> Result<Loaded, LoadError> {
         let pre = match world {
-            World::Scheduler => Pre::Scheduler(scheduler::prepare(self, component)?),
-            World::Controller => Pre::Controller(controller::prepare(self, component)?),
+            World::Scheduler => Pre::Scheduler(instance::prepare::<SchedulerWorld>(self, component)?),
+            World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
         };
         let config = if config.is_null() {
             "{}".to_owned()
@@ -140,23 +141,18 @@ impl PluginEngine {
             CallError::Refused(reason) => LoadError::Configuration { reason },
             error => LoadError::Start(error),
         };
-        loaded.description = match world {
-            World::Scheduler => loaded
-                .scheduler()
-                .and_then(|mut plugin| plugin.describe())
-                .map_err(start)?,
-            World::Controller => loaded
-                .controller()
-                .and_then(|mut plugin| plugin.describe())
-                .map_err(start)?,
+        let described = match world {
+            World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.0.describe()),
+            World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
         };
+        loaded.description = described.map_err(start)?;
         Ok(loaded)
     }
 }
 
 enum Pre {
-    Scheduler(scheduler::Pre),
-    Controller(controller::Pre),
+    Scheduler(<SchedulerWorld as instance::World>::Pre),
+    Controller(<ControllerWorld as instance::World>::Pre),
 }
 
 /// A plugin that was let in: instances of it are made in microseconds.
@@ -179,7 +175,7 @@ impl Loaded {
     /// What it failed with, or that it is no scheduler.
     pub fn scheduler(&self) -> Result<SchedulerPlugin, CallError> {
         match &self.pre {
-            Pre::Scheduler(pre) => SchedulerPlugin::new(&self.engine, pre, &self.config, self.limits),
+            Pre::Scheduler(pre) => Instance::new(&self.engine, pre, &self.config, self.limits).map(SchedulerPlugin),
             Pre::Controller(_) => Err(CallError::Refused("it is a controller, not a scheduler".to_owned())),
         }
     }
@@ -190,7 +186,7 @@ impl Loaded {
     /// What it failed with, or that it is no controller.
     pub fn controller(&self) -> Result<ControllerPlugin, CallError> {
         match &self.pre {
-            Pre::Controller(pre) => ControllerPlugin::new(&self.engine, pre, &self.config, self.limits),
+            Pre::Controller(pre) => Instance::new(&self.engine, pre, &self.config, self.limits).map(ControllerPlugin),
             Pre::Scheduler(_) => Err(CallError::Refused("it is a scheduler, not a controller".to_owned())),
         }
     }

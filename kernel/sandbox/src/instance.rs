@@ -1,6 +1,6 @@
 //! An instance under its limits: every call is timed, counted, and its failures told apart.
 use crate::{
-    CallError, Figures,
+    CallError, Description, Figures, LoadError,
     engine::{Limits, PluginEngine},
     error::bounded,
     figures::Latencies,
@@ -8,12 +8,70 @@ use crate::{
     ticker::Ticker,
 };
 use std::{sync::Arc, time::Instant};
-use wasmtime::{Store, Trap};
+use wasmtime::{
+    Store, Trap,
+    component::{Component, InstancePre, Linker},
+};
 
 /// What a store carries: the limiter, and what the world's imports need.
 pub struct Data<T> {
     pub limiter: Limiter,
     pub imports: T,
+}
+
+/// What all worlds have in common; the generated types are each world's own.
+pub trait World: Sized {
+    /// What its imports need.
+    type Imports: Default + 'static;
+    type Pre;
+
+    /// Grants what the world imports.
+    fn grant(linker: &mut Linker<Data<Self::Imports>>) -> wasmtime::Result<()>;
+    fn check(pre: InstancePre<Data<Self::Imports>>) -> wasmtime::Result<Self::Pre>;
+    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<Self::Imports>>) -> wasmtime::Result<Self>;
+    fn configure(&self, store: &mut Store<Data<Self::Imports>>, config: &str) -> wasmtime::Result<Result<(), String>>;
+    fn describe(&self, store: &mut Store<Data<Self::Imports>>) -> wasmtime::Result<Description>;
+}
+
+/// A component linked to what its world grants.
+///
+/// # Errors
+/// If it does not keep the world's contract.
+pub fn prepare<W: World>(engine: &PluginEngine, component: &Component) -> Result<W::Pre, LoadError> {
+    let link = || {
+        let mut linker = Linker::new(engine.engine());
+        W::grant(&mut linker)?;
+        W::check(linker.instantiate_pre(component)?)
+    };
+    link().map_err(|error| LoadError::Contract {
+        reason: format!("{error:#}"),
+    })
+}
+
+/// A configured instance of a world.
+pub struct Instance<W: World> {
+    pub guarded: Guarded<W::Imports>,
+    pub world: W,
+}
+
+impl<W: World> Instance<W> {
+    /// # Errors
+    /// What it failed with; `Refused` if it does not take its configuration.
+    pub fn new(engine: &Arc<PluginEngine>, pre: &W::Pre, config: &str, limits: Limits) -> Result<Self, CallError> {
+        let mut guarded = Guarded::new(engine, limits, W::Imports::default());
+        let world = guarded.call(|store| W::instantiate(pre, store))?;
+        let configured = guarded.call(|store| world.configure(store, config))?;
+        configured.map_err(CallError::refused)?;
+        Ok(Instance { guarded, world })
+    }
+
+    /// Its own words about itself.
+    ///
+    /// # Errors
+    /// What it failed with.
+    pub fn describe(&mut self) -> Result<Description, CallError> {
+        self.guarded.call(|store| self.world.describe(store))
+    }
 }
 
 /// A store with its limits and counts.

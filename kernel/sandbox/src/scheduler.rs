@@ -1,11 +1,13 @@
 //! Plugins of the world `scheduler`.
 use crate::{
-    CallError, Description, Figures, LoadError,
-    engine::{Limits, PluginEngine},
-    instance::{Data, Guarded},
+    CallError, Description, Figures,
+    instance::{Data, Instance, World},
 };
-use std::{collections::HashSet, sync::Arc};
-use wasmtime::component::{Component, Linker};
+use std::collections::HashSet;
+use wasmtime::{
+    Store,
+    component::{InstancePre, Linker},
+};
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]
@@ -20,49 +22,46 @@ pub use bindings::sampan::scheduler::types::{
     Assignment, Delta, Effect, Label, Node, Outcome, Pod, Refusal, Resources, Taint, Toleration, Usage,
 };
 
-/// A linked component.
-pub(crate) type Pre = bindings::SchedulerPre<Data<()>>;
+pub(crate) use bindings::Scheduler as SchedulerWorld;
 
-pub(crate) fn prepare(engine: &PluginEngine, component: &Component) -> Result<Pre, LoadError> {
-    let linker = Linker::<Data<()>>::new(engine.engine());
-    let contract = |error: wasmtime::Error| LoadError::Contract {
-        reason: format!("{error:#}"),
-    };
-    bindings::SchedulerPre::new(linker.instantiate_pre(component).map_err(contract)?).map_err(contract)
+impl World for bindings::Scheduler {
+    type Imports = ();
+    type Pre = bindings::SchedulerPre<Data<()>>;
+
+    fn grant(_: &mut Linker<Data<()>>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn check(pre: InstancePre<Data<()>>) -> wasmtime::Result<Self::Pre> {
+        bindings::SchedulerPre::new(pre)
+    }
+
+    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<()>>) -> wasmtime::Result<Self> {
+        pre.instantiate(store)
+    }
+
+    fn configure(&self, store: &mut Store<Data<()>>, config: &str) -> wasmtime::Result<Result<(), String>> {
+        self.sampan_lifecycle_lifecycle().call_configure(store, config)
+    }
+
+    fn describe(&self, store: &mut Store<Data<()>>) -> wasmtime::Result<Description> {
+        let said = self.sampan_lifecycle_lifecycle().call_describe(store)?;
+        Ok(Description::bounded(said.name, said.version, said.summary))
+    }
 }
 
 /// An instance of a scheduler.
-pub struct SchedulerPlugin {
-    guarded: Guarded<()>,
-    world: bindings::Scheduler,
-}
+pub struct SchedulerPlugin(pub(crate) Instance<bindings::Scheduler>);
 
 impl SchedulerPlugin {
-    pub(crate) fn new(engine: &Arc<PluginEngine>, pre: &Pre, config: &str, limits: Limits) -> Result<Self, CallError> {
-        let mut guarded = Guarded::new(engine, limits, ());
-        let world = guarded.call(|store| pre.instantiate(store))?;
-        let mut plugin = SchedulerPlugin { guarded, world };
-        let configured = plugin
-            .guarded
-            .call(|store| plugin.world.sampan_lifecycle_lifecycle().call_configure(store, config))?;
-        configured.map_err(CallError::refused)?;
-        Ok(plugin)
-    }
-
-    pub(crate) fn describe(&mut self) -> Result<Description, CallError> {
-        let said = self
-            .guarded
-            .call(|store| self.world.sampan_lifecycle_lifecycle().call_describe(store))?;
-        Ok(Description::bounded(said.name, said.version, said.summary))
-    }
-
     /// Brings its mirror of the nodes from one number to the next; from 0 means from nothing.
     ///
     /// # Errors
     /// What it failed with; `Refused` if its mirror is not at `base`.
     pub fn sync(&mut self, base: u64, next: u64, deltas: &[Delta]) -> Result<(), CallError> {
-        let policy = self.world.sampan_scheduler_policy();
-        self.guarded
+        let policy = self.0.world.sampan_scheduler_policy();
+        self.0
+            .guarded
             .call(|store| policy.call_sync(store, base, next, deltas))?
             .map_err(CallError::refused)
     }
@@ -72,16 +71,16 @@ impl SchedulerPlugin {
     /// # Errors
     /// What it failed with; `Rubbish` if it answers anything but what was asked.
     pub fn place(&mut self, pods: &[Pod]) -> Result<Vec<Assignment>, CallError> {
-        let policy = self.world.sampan_scheduler_policy();
-        let assignments = self.guarded.call(|store| policy.call_place(store, pods))?;
+        let policy = self.0.world.sampan_scheduler_policy();
+        let assignments = self.0.guarded.call(|store| policy.call_place(store, pods))?;
         match check(pods, &assignments) {
             Ok(()) => Ok(assignments),
-            Err(what) => Err(self.guarded.rubbish(what)),
+            Err(what) => Err(self.0.guarded.rubbish(what)),
         }
     }
 
     pub fn figures(&self) -> Figures {
-        self.guarded.figures()
+        self.0.guarded.figures()
     }
 }
 

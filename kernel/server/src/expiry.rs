@@ -1,5 +1,8 @@
 //! Events are stories for people, and are forgotten after a while.
-use crate::{clock::now_millis, replica::ReplicaHandle};
+use crate::{
+    clock::now_millis,
+    replica::{ReplicaHandle, leads},
+};
 use sampan_api::{Object, Operation, Plan, Selection, Write, plan::Deletion, time::Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -7,17 +10,21 @@ use tokio_util::sync::CancellationToken;
 /// Events that go with one entry.
 const TOGETHER: usize = 500;
 
-/// Deletes events that nothing was added to for `keep`, until the server closes.
+/// Deletes events that nothing was added to for `keep`, while this member leads, until the server closes.
 pub async fn forget_events(replica: ReplicaHandle, keep: Duration, closing: CancellationToken) {
     let pause = (keep / 60).clamp(Duration::from_millis(100), Duration::from_secs(60));
+    let mut leadership = replica.leadership();
     while closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        if let Err(error) = forget(&replica, keep).await {
+        let Some(Some(term)) = closing.run_until_cancelled(leads(&mut leadership)).await else {
+            return;
+        };
+        if let Err(error) = forget(&replica, term, keep).await {
             tracing::debug!(%error, "old events could not be deleted");
         }
     }
 }
 
-async fn forget(replica: &ReplicaHandle, keep: Duration) -> Result<(), sampan_api::ApiError> {
+async fn forget(replica: &ReplicaHandle, term: u64, keep: Duration) -> Result<(), sampan_api::ApiError> {
     let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
     let before = now_millis().saturating_sub(keep);
     let old: Vec<Plan> = {
@@ -36,7 +43,7 @@ async fn forget(replica: &ReplicaHandle, keep: Duration) -> Result<(), sampan_ap
         .collect()
     };
     for batch in old.chunks(TOGETHER) {
-        replica.commit(batch.to_vec()).await?;
+        replica.commit_in(term, batch.to_vec()).await?;
     }
     Ok(())
 }

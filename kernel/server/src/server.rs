@@ -165,10 +165,11 @@ impl Server {
         }
         let engine = PluginEngine::new(Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
-        let policies = Arc::new(Policies::start(replica.clone(), engine.clone()));
+        let narrator = Narrator::start(replica.clone(), "control-plane");
+        let policies = Arc::new(Policies::start(replica.clone(), engine.clone(), &narrator));
         let front = Arc::new(Front {
             cluster_name: config.cluster_name.clone(),
-            narrator: Narrator::new(replica.clone(), "control-plane"),
+            narrator,
             liveness: Arc::new(NodeLiveness::new(config.node_grace)),
             nodes: NodeClients::new(authority.ca_pem(), identity.clone()),
             authority,
@@ -191,6 +192,11 @@ impl Server {
         let watching = (replica.clone(), closing.clone());
         tasks.push(tokio::spawn(async move {
             liveness.watch_over(watching.0, watching.1).await;
+        }));
+        let liveness = front.liveness.clone();
+        let telling = (replica.clone(), front.peers.clone(), closing.clone());
+        tasks.push(tokio::spawn(async move {
+            liveness.hand_on(telling.0, telling.1, telling.2).await;
         }));
         tasks.push(tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)));
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");

@@ -66,14 +66,17 @@ impl Controller for GarbageCollector {
     }
 }
 
+/// All that is read of those that are many.
+const METADATA: &[&str] = &["metadata"];
+
 /// All that is in a namespace.
 fn contents(namespace: &Key, snapshot: &dyn Snapshot) -> Vec<Object> {
-    snapshot.list(&Query::within("*", &namespace.name))
+    snapshot.list(&Query::within("*", &namespace.name).only(METADATA))
 }
 
 /// All that names an object as an owner.
 fn dependents(object: &Object, snapshot: &dyn Snapshot) -> Vec<Object> {
-    snapshot.list(&Query::owned("*", object))
+    snapshot.list(&Query::owned("*", object).only(METADATA))
 }
 
 /// Deletes what is not being deleted yet; looks again at `key` while there is more.

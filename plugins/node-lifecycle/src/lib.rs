@@ -5,7 +5,6 @@ use sampan_sdk::{
     serde_json::json,
     time,
 };
-use std::collections::BTreeSet;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -58,7 +57,8 @@ impl Controller for NodeLifecycle {
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> Result<Plan, String> {
         let mut plan = Plan::default();
         let Some(node) = snapshot.get(key) else {
-            let lost = lost_pods(snapshot);
+            // What has ended stays, for those who count it.
+            let lost = pods_on(key, snapshot);
             lost.iter().take(AT_ONCE).for_each(|pod| bury(&mut plan, pod, now_ms));
             if lost.len() > AT_ONCE {
                 plan.wake_up(key, 0);
@@ -76,7 +76,7 @@ impl Controller for NodeLifecycle {
             let mut next = u64::MAX;
             for pod in pods_on(key, snapshot)
                 .iter()
-                .filter(|pod| !pod.is_deleting() && !is_finished(pod))
+                .filter(|pod| !pod.is_deleting())
                 .take(AT_ONCE)
             {
                 match self.evicted_at(pod, &executing) {
@@ -158,31 +158,10 @@ fn tell(plan: &mut Plan, node: &Object, taints: &[Value]) {
     plan.normal(node, what, format!("Node {} status is now: {what}", node.name()));
 }
 
+/// The pods bound to a node that have not ended.
 fn pods_on(node: &Key, snapshot: &dyn Snapshot) -> Vec<Object> {
-    let mut pods = snapshot.list(&Query::all("pods").only(POD));
-    pods.retain(|pod| pod.spec()["nodeName"] == node.name.as_str());
-    pods
-}
-
-fn is_finished(pod: &Object) -> bool {
-    matches!(pod.phase(), "Succeeded" | "Failed")
-}
-
-/// The pods bound to any node that is gone and not ended: one call after a node went finds those of all that did.
-/// What has ended stays, for those who count it.
-fn lost_pods(snapshot: &dyn Snapshot) -> Vec<Object> {
-    let nodes: BTreeSet<String> = snapshot
-        .list(&Query::all("nodes").only(&["metadata.name"]))
-        .into_iter()
-        .map(|node| node.key.name)
-        .collect();
-    let mut pods = snapshot.list(&Query::all("pods").only(POD));
-    pods.retain(|pod| {
-        !is_finished(pod)
-            && pod.spec()["nodeName"]
-                .as_str()
-                .is_some_and(|node| !node.is_empty() && !nodes.contains(node))
-    });
+    let mut pods = snapshot.list(&Query::on_node(&node.name).only(POD));
+    pods.retain(|pod| !matches!(pod.phase(), "Succeeded" | "Failed"));
     pods
 }
 

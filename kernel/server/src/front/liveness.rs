@@ -1,10 +1,19 @@
 //! Which nodes live: agents say so by heartbeats, which are kept in memory; only silence is written to the state.
-use crate::{metrics, replica::ReplicaHandle};
+use crate::{
+    metrics,
+    peers::Peers,
+    replica::{ReplicaHandle, leads},
+};
 use parking_lot::Mutex;
-use sampan_api::{Key, Object, Operation, Plan, Selection, Write, time::Timestamp};
+use sampan_api::{
+    ApiError, Key, Object, Operation, Plan, Selection, Write,
+    rpc::{HeardRequest, peers_client::PeersClient},
+    time::Timestamp,
+};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -12,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 /// When each node was last heard of.
 pub struct NodeLiveness {
     seen: Mutex<HashMap<String, Instant>>,
-    /// Before this nobody could be heard.
-    since: Instant,
+    /// Before this nobody could be heard: the start, or that of the term in which this member leads.
+    since: Mutex<Instant>,
     /// The silence after which nobody knows how a node is.
     grace: Duration,
 }
@@ -22,7 +31,7 @@ impl NodeLiveness {
     pub fn new(grace: Duration) -> Self {
         NodeLiveness {
             seen: Mutex::default(),
-            since: Instant::now(),
+            since: Mutex::new(Instant::now()),
             grace,
         }
     }
@@ -30,6 +39,41 @@ impl NodeLiveness {
     /// A node was heard of.
     pub fn heard(&self, node: &str) {
         self.seen.lock().insert(node.to_owned(), Instant::now());
+    }
+
+    /// Who was heard of within a time.
+    fn heard_within(&self, time: Duration) -> Vec<String> {
+        let seen = self.seen.lock();
+        let lately = seen.iter().filter(|(_, seen)| seen.elapsed() <= time);
+        lately.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Tells the leader of the nodes that were heard of here, until the server closes: it judges who is silent.
+    pub async fn hand_on(&self, replica: ReplicaHandle, peers: Arc<Peers>, closing: CancellationToken) {
+        let pause = Duration::from_millis(u64::from(self.interval_ms()));
+        let mut leadership = replica.leadership();
+        loop {
+            let following = async {
+                // Who leads has nobody to tell.
+                let _ = leadership.wait_for(Option::is_none).await;
+                tokio::time::sleep(pause).await;
+            };
+            if closing.run_until_cancelled(following).await.is_none() || leadership.has_changed().is_err() {
+                return;
+            }
+            let nodes = self.heard_within(pause * 2);
+            let leader = replica.status().leader;
+            if nodes.is_empty() || leader == peers.own().member {
+                continue;
+            }
+            let told = async {
+                let mut client = PeersClient::new(peers.channel(leader).await?);
+                client.heard(HeardRequest { nodes }).await.map_err(ApiError::from)
+            };
+            if let Err(error) = told.await {
+                tracing::debug!(%error, "the leader is not told which nodes live");
+            }
+        }
     }
 
     /// How often an agent should be heard, in milliseconds: four times before it is missed.
@@ -41,19 +85,33 @@ impl NodeLiveness {
 
     /// How long nothing was heard of a node.
     pub fn silence(&self, node: &str) -> Duration {
-        self.seen.lock().get(node).unwrap_or(&self.since).elapsed()
+        let since = *self.since.lock();
+        self.seen
+            .lock()
+            .get(node)
+            .map_or(since, |seen| since.max(*seen))
+            .elapsed()
     }
 
-    /// Writes of nodes that fell silent that nobody knows how they are, until the server closes.
+    /// Writes of nodes that fell silent that nobody knows how they are, while this member leads, until the server closes.
     pub async fn watch_over(&self, replica: ReplicaHandle, closing: CancellationToken) {
         let pause = (self.grace / 8).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        let mut leadership = replica.leadership();
+        let mut led = None;
         while closing.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+            let Some(Some(term)) = closing.run_until_cancelled(leads(&mut leadership)).await else {
+                return;
+            };
+            if led.replace(term) != Some(term) {
+                // Until now the agents may have told another member.
+                *self.since.lock() = Instant::now();
+            }
             let plans = self.news(&replica);
             if plans.is_empty() {
                 continue;
             }
             // A plan that meets a change of its node is decided again in the next round.
-            if let Err(error) = replica.commit(plans).await {
+            if let Err(error) = replica.commit_in(term, plans).await {
                 tracing::warn!(%error, "silent nodes cannot be written down");
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! Plugin objects say what is wanted. One thread compiles and tries out what is new, aside from the loops that decide,
 //! and then publishes each slot's line-up; a loop takes a new line-up between two decisions. A failure is reported to
-//! the fleet, whose breaker says whether to try again or to go back to the last good plugin, which it makes part of the
-//! state.
+//! the fleet, whose breaker says whether to try again or to go back to the last good plugin, which the leader makes part
+//! of the state.
 use super::narrate::Narrator;
 use crate::replica::ReplicaHandle;
 use parking_lot::Mutex;
@@ -34,8 +34,15 @@ pub struct Member {
     compared: Arc<(AtomicU64, AtomicU64)>,
 }
 
+/// The same name, bytes and configuration.
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.loaded, &other.loaded)
+    }
+}
+
 /// Who decides in a slot, who decides beside, and who comes after.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct LineUp {
     pub active: Option<Member>,
     pub shadow: Option<Member>,
@@ -50,6 +57,12 @@ pub enum Verdict {
     RolledBack(Option<Member>),
 }
 
+/// A plugin that is wanted and cannot be loaded.
+pub struct Unfit {
+    pub name: String,
+    pub why: String,
+}
+
 /// All plugins of this replica.
 pub struct Fleet {
     replica: ReplicaHandle,
@@ -62,11 +75,6 @@ pub struct Fleet {
 }
 
 impl Member {
-    /// What makes two members the same: name, bytes and configuration.
-    pub fn identity(&self) -> (String, *const Loaded) {
-        (self.name.clone(), Arc::as_ptr(&self.loaded))
-    }
-
     /// Keeps an instance's newest figures.
     pub fn record(&self, figures: Figures) {
         *self.figures.lock() = figures;
@@ -80,8 +88,7 @@ impl Member {
 }
 
 impl Fleet {
-    pub fn new(replica: ReplicaHandle, engine: Arc<PluginEngine>) -> Self {
-        let narrator = Narrator::new(replica.clone(), "plugins");
+    pub fn new(replica: ReplicaHandle, engine: Arc<PluginEngine>, narrator: Narrator) -> Self {
         Fleet {
             replica,
             engine,
@@ -119,9 +126,14 @@ impl Fleet {
             .collect()
     }
 
-    /// Brings the line-ups to what the state wants. Compiles what is new: may take long.
-    pub fn muster(&self) {
+    /// Brings the line-ups to what the state wants. Compiles what is new: may take long. Says who cannot be loaded.
+    pub fn muster(&self) -> Vec<Unfit> {
         let mut line_ups: BTreeMap<String, LineUp> = BTreeMap::new();
+        let mut unfit = Vec::new();
+        let mut load = |object: &Object, spec: &PluginSpec| {
+            let loaded = self.member(object, spec);
+            loaded.map_err(|failed| unfit.push(failed)).ok()
+        };
         let specs = self.specs();
         self.loaded
             .lock()
@@ -137,7 +149,7 @@ impl Fleet {
                 Mode::LastGood => &mut line_up.last_good,
                 Mode::Standby => continue,
             };
-            *seat = self.member(object, spec);
+            *seat = load(object, spec);
             let line_up = line_up.clone();
             if spec.mode == Mode::Active {
                 self.publish(&spec.slot, line_up);
@@ -149,67 +161,65 @@ impl Fleet {
         }
         // Who stands by is compiled last, so that its activation finds it warm.
         for (object, spec) in order.iter().filter(|(_, spec)| spec.mode == Mode::Standby) {
-            self.member(object, spec);
+            load(object, spec);
         }
+        unfit
     }
 
     fn publish(&self, slot: &str, line_up: LineUp) {
-        let identity = |line_up: &LineUp| {
-            [&line_up.active, &line_up.shadow, &line_up.last_good].map(|seat| seat.as_ref().map(Member::identity))
-        };
         let mut slots = self.slots.lock();
         let sender = slots
             .entry(slot.to_owned())
             .or_insert_with(|| watch::channel(LineUp::default()).0);
         sender.send_if_modified(|current| {
-            let changed = identity(current) != identity(&line_up);
+            let changed = *current != line_up;
             *current = line_up;
             changed
         });
     }
 
-    /// The plugin, loaded; what cannot be loaded fails as if it had opened the breaker.
-    fn member(&self, object: &Object, spec: &PluginSpec) -> Option<Member> {
+    /// The plugin, loaded.
+    fn member(&self, object: &Object, spec: &PluginSpec) -> Result<Member, Unfit> {
         let name = &object.metadata.name;
         let same = |old: &PluginSpec| old.digest == spec.digest && old.config == spec.config && old.world == spec.world;
         if let Some((old, member)) = self.loaded.lock().get(name)
             && same(old)
         {
-            return Some(member.clone());
+            return Ok(member.clone());
         }
-        let Some(bytes) = self.replica.snapshot().blob(&spec.digest) else {
-            self.give_up(name, &format!("its bytes ({}) are not in the state", spec.digest));
-            return None;
+        let unfit = |why: String| {
+            tracing::warn!(plugin = name, digest = spec.digest, why, "a plugin cannot be loaded");
+            Unfit {
+                name: name.clone(),
+                why,
+            }
         };
+        let bytes = self.replica.snapshot().blob(&spec.digest);
+        let bytes = bytes.ok_or_else(|| unfit(format!("its bytes ({}) are not in the state", spec.digest)))?;
         let started = Instant::now();
-        match self
+        let loaded = self
             .engine
             .load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world))
-        {
-            Ok(loaded) => {
-                tracing::info!(plugin = name, digest = spec.digest, elapsed = ?started.elapsed(), "loaded a plugin");
-                let member = Member {
-                    name: name.clone(),
-                    digest: spec.digest.clone(),
-                    loaded: Arc::new(loaded),
-                    figures: Arc::default(),
-                    compared: Arc::default(),
-                };
-                self.loaded.lock().insert(name.clone(), (spec.clone(), member.clone()));
-                Some(member)
-            }
-            Err(error) => {
-                self.give_up(name, &error.to_string());
-                None
-            }
-        }
+            .map_err(|error| unfit(error.to_string()))?;
+        tracing::info!(plugin = name, digest = spec.digest, elapsed = ?started.elapsed(), "loaded a plugin");
+        let member = Member {
+            name: name.clone(),
+            digest: spec.digest.clone(),
+            loaded: Arc::new(loaded),
+            figures: Arc::default(),
+            compared: Arc::default(),
+        };
+        self.loaded.lock().insert(name.clone(), (spec.clone(), member.clone()));
+        Ok(member)
     }
 
-    /// An instance failed. Says how to go on, and makes a roll-back part of the state.
-    pub fn failed(&self, member: &Member, error: &CallError) -> Verdict {
-        let key = Key::new(plugin::RESOURCE, "", &member.name);
+    /// An instance failed. Says how to go on; where this member leads, a roll-back becomes part of the state.
+    pub fn failed(&self, term: Option<u64>, member: &Member, error: &CallError) -> Verdict {
         tracing::warn!(plugin = member.name, digest = member.digest, %error, "a plugin failed");
-        self.narrator.warning(&key, "PluginFailed", &error.to_string());
+        if term.is_some() {
+            let key = Key::new(plugin::RESOURCE, "", &member.name);
+            self.narrator.warning(&key, "PluginFailed", &error.to_string());
+        }
         let mut breakers = self.breakers.lock();
         let breaker = breakers
             .entry((member.name.clone(), member.digest.clone()))
@@ -219,12 +229,12 @@ impl Fleet {
         }
         breakers.remove(&(member.name.clone(), member.digest.clone()));
         drop(breakers);
-        Verdict::RolledBack(self.give_up(&member.name, &error.to_string()))
+        Verdict::RolledBack(term.and_then(|term| self.give_up(term, &member.name, &error.to_string())))
     }
 
     /// Takes a plugin out of the line-up, as one plan: it stands by as failed, and the last good one of its slot, if
     /// there is one, is active again.
-    fn give_up(&self, name: &str, why: &str) -> Option<Member> {
+    pub fn give_up(&self, term: u64, name: &str, why: &str) -> Option<Member> {
         let key = Key::new(plugin::RESOURCE, "", name);
         for _ in 0..3 {
             let snapshot = self.replica.snapshot();
@@ -246,7 +256,7 @@ impl Fleet {
             }
             let failed = json!({"status": {"phase": "Failed", "message": why}});
             writes.push(Write::new(key.clone(), Operation::MergeStatus(failed)));
-            match self.commit(Plan { writes }) {
+            match self.commit(term, Plan { writes }) {
                 Ok(()) => {
                     let to = last_good.as_ref().map(|object| object.metadata.name.clone());
                     let next = to.as_deref().map_or("the built-in policy", |name| name);
@@ -275,8 +285,8 @@ impl Fleet {
             .next()
     }
 
-    fn commit(&self, plan: Plan) -> Result<(), ApiError> {
-        let results = self.replica.commit_blocking(vec![plan])?;
+    fn commit(&self, term: u64, plan: Plan) -> Result<(), ApiError> {
+        let results = self.replica.commit_blocking_in(term, vec![plan])?;
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 

@@ -3,55 +3,55 @@
 //! Plugins never run inside the state machine: the leader asks them and replicates what was decided.
 mod controllers;
 mod fleet;
+mod follow;
 mod narrate;
 mod scheduling;
+mod seats;
 
 pub use fleet::mode_write;
 pub use narrate::Narrator;
 
-use crate::replica::ReplicaHandle;
+use crate::replica::{Batch, ReplicaHandle};
 use controllers::Controlling;
-use fleet::Fleet;
+use fleet::{Fleet, Unfit};
+use follow::{Follower, Work};
 use sampan_api::{
     plugin::{DEFAULT_SCHEDULER, RESOURCE, World},
     rpc::PluginFigures,
 };
 use sampan_sandbox::PluginEngine;
+use sampan_state::Snapshot;
 use scheduling::Scheduling;
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// The running policies of this replica.
 pub struct Policies {
     fleet: Arc<Fleet>,
-    stop: Arc<AtomicBool>,
-    threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    stop: CancellationToken,
+    thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Policies {
     /// Starts the fleet and the loops of all slots that plugins fill, now and later. Returns at once: until a plugin is
     /// compiled the built-in scheduler places, and controllers wait.
-    pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let fleet = Arc::new(Fleet::new(replica.clone(), engine));
-        let recruiter = Recruiter {
+    pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>, narrator: &Narrator) -> Self {
+        let stop = CancellationToken::new();
+        let fleet = Arc::new(Fleet::new(replica.clone(), engine, narrator.of("plugins")));
+        let mut recruiter = Recruiter {
             replica,
             fleet: fleet.clone(),
+            narrator: narrator.clone(),
             stop: stop.clone(),
             slots: BTreeSet::new(),
+            loops: Vec::new(),
+            unfit: Vec::new(),
         };
         let thread = spawn("plugins", move || recruiter.run());
         Policies {
             fleet,
             stop,
-            threads: parking_lot::Mutex::new(thread.into_iter().collect()),
+            thread: parking_lot::Mutex::new(thread),
         }
     }
 
@@ -62,12 +62,8 @@ impl Policies {
 
     /// Stops all loops and waits for them. Blocks for as long as a policy may take to decide.
     pub fn shutdown(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.lock().drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a policy loop had panicked");
-            }
-        }
+        self.stop.cancel();
+        self.thread.lock().take().into_iter().for_each(join);
     }
 }
 
@@ -80,48 +76,39 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Option<JoinHandle<(
         .ok()
 }
 
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a policy loop had panicked");
+    }
+}
+
 /// Keeps the fleet as the state wants it, and a loop for each slot.
 struct Recruiter {
     replica: ReplicaHandle,
     fleet: Arc<Fleet>,
-    stop: Arc<AtomicBool>,
+    narrator: Narrator,
+    stop: CancellationToken,
     slots: BTreeSet<String>,
+    loops: Vec<JoinHandle<()>>,
+    /// Who is wanted and cannot be loaded.
+    unfit: Vec<Unfit>,
 }
 
 impl Recruiter {
-    fn run(mut self) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-            return;
-        };
-        let mut loops = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
-            let mut changes = match self.replica.watch(self.replica.snapshot().revision()) {
-                Ok(changes) => changes,
-                Err(error) => {
-                    tracing::info!(%error, "the policies end");
-                    break;
-                }
-            };
-            self.muster(&mut loops);
-            while !self.stop.load(Ordering::Relaxed) {
-                let next = async { tokio::time::timeout(Duration::from_secs(1), changes.next()).await };
-                match runtime.block_on(next) {
-                    Err(_) => {}
-                    Ok(None) => break,
-                    Ok(Some(batch)) => {
-                        if batch.events.iter().any(|event| &*event.key.resource == RESOURCE) {
-                            self.muster(&mut loops);
-                        }
-                    }
-                }
-            }
-        }
-        for thread in loops {
-            let _: Result<(), _> = JoinHandle::join(thread);
+    fn run(&mut self) {
+        self.follower("plugins").run(self);
+        self.loops.drain(..).for_each(join);
+    }
+
+    fn follower(&self, name: &str) -> Follower {
+        Follower {
+            name: name.to_owned(),
+            replica: self.replica.clone(),
+            stop: self.stop.clone(),
         }
     }
 
-    fn muster(&mut self, loops: &mut Vec<JoinHandle<()>>) {
+    fn muster(&mut self) {
         for world in World::ALL {
             let mut slots = self.fleet.wanted_slots(world);
             if world == World::Scheduler {
@@ -129,20 +116,54 @@ impl Recruiter {
             }
             for slot in slots {
                 if self.slots.insert(slot.clone()) {
-                    let (replica, fleet, stop) = (self.replica.clone(), self.fleet.clone(), self.stop.clone());
-                    loops.extend(match world {
-                        World::Scheduler => {
-                            let scheduling = Scheduling::new(&slot, replica, fleet, stop);
-                            spawn(&slot, move || scheduling.run())
-                        }
-                        World::Controller => {
-                            let controlling = Controlling::new(&slot, replica, fleet, stop);
-                            spawn(&slot, move || controlling.run())
-                        }
-                    });
+                    let thread = self.start_loop(world, &slot);
+                    self.loops.extend(thread);
                 }
             }
         }
-        self.fleet.muster();
+        self.unfit = self.fleet.muster();
+    }
+
+    fn start_loop(&self, world: World, slot: &str) -> Option<JoinHandle<()>> {
+        let (follower, replica, fleet) = (self.follower(slot), self.replica.clone(), self.fleet.clone());
+        match world {
+            World::Scheduler => {
+                let mut scheduling = Scheduling::new(slot, replica, fleet, self.narrator.of(slot));
+                spawn(slot, move || follower.run(&mut scheduling))
+            }
+            World::Controller => {
+                let narrator = self.narrator.of(&format!("{slot}-controller"));
+                let mut controlling = Controlling::new(slot, replica, fleet, narrator);
+                spawn(slot, move || follower.run(&mut controlling))
+            }
+        }
+    }
+}
+
+impl Work for Recruiter {
+    fn start_over(&mut self, _: &Snapshot) {
+        self.muster();
+    }
+
+    fn take_in(&mut self, changes: &Batch) {
+        if changes.events.iter().any(|event| &*event.key.resource == RESOURCE) {
+            self.muster();
+        }
+    }
+
+    fn keep_ready(&mut self, _: Option<u64>) {}
+
+    fn due(&self) -> Option<Instant> {
+        (!self.unfit.is_empty()).then(Instant::now)
+    }
+
+    fn decide(&mut self, term: u64) {
+        for unfit in self.unfit.drain(..) {
+            self.fleet.give_up(term, &unfit.name, &unfit.why);
+        }
+    }
+
+    async fn stirred(&mut self) {
+        std::future::pending().await
     }
 }

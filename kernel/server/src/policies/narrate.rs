@@ -1,12 +1,16 @@
 //! Events: what was done to an object and why, as Kubernetes' Event objects. Said, never waited for.
-use crate::replica::ReplicaHandle;
+//!
+//! One thread writes them all. While it waits for the disk the next ones gather, and share the next sync.
+use crate::{clock::now_millis, replica::ReplicaHandle};
 use sampan_api::{Key, Object, Operation, Plan, Write, kinds, time::Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
 };
 
 /// Events that may wait to be written; more are dropped, since a story must not hold up the work.
@@ -18,14 +22,16 @@ const TOGETHER: usize = 128;
 /// Stories remembered, to count repetitions instead of telling them again.
 const REMEMBERED: usize = 8192;
 
-/// Tells events of one component.
+/// Tells events of one component; copies are cheap.
 #[derive(Clone)]
 pub struct Narrator {
+    component: Arc<str>,
     sender: SyncSender<Story>,
-    told: std::sync::Arc<parking_lot::Mutex<HashMap<Key, u64>>>,
+    told: Arc<parking_lot::Mutex<HashMap<Key, u64>>>,
 }
 
 struct Story {
+    component: Arc<str>,
     about: Key,
     kind: &'static str,
     reason: String,
@@ -34,13 +40,11 @@ struct Story {
 
 impl Narrator {
     /// Starts the thread that writes; it ends when the last narrator is dropped.
-    pub fn new(replica: ReplicaHandle, component: &str) -> Self {
+    pub fn start(replica: ReplicaHandle, component: &str) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
-        let component = component.to_owned();
         let spawned = std::thread::Builder::new().name("narrator".to_owned()).spawn(move || {
             Writer {
                 replica,
-                component,
                 counts: HashMap::new(),
             }
             .run(&receiver)
@@ -49,8 +53,17 @@ impl Narrator {
             tracing::warn!(%error, "events cannot be written");
         }
         Narrator {
+            component: component.into(),
             sender,
-            told: std::sync::Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
+    /// For another component.
+    pub fn of(&self, component: &str) -> Self {
+        Narrator {
+            component: component.into(),
+            ..self.clone()
         }
     }
 
@@ -64,7 +77,7 @@ impl Narrator {
 
     /// Warns unless the last warning about this object said the same; whether it did.
     pub fn warning_once(&self, about: &Key, reason: &str, message: &str) -> bool {
-        let mark = hash(&[reason, message]);
+        let mark = hash(&[&self.component, reason, message]);
         let mut told = self.told.lock();
         if told.len() >= REMEMBERED {
             told.clear();
@@ -79,6 +92,7 @@ impl Narrator {
 
     fn tell(&self, kind: &'static str, about: &Key, reason: &str, message: &str) {
         let story = Story {
+            component: self.component.clone(),
             about: about.clone(),
             kind,
             reason: reason.to_owned(),
@@ -92,15 +106,12 @@ impl Narrator {
 
 struct Writer {
     replica: ReplicaHandle,
-    component: String,
     counts: HashMap<String, u32>,
 }
 
 impl Writer {
     fn run(mut self, stories: &Receiver<Story>) {
         while let Ok(first) = stories.recv() {
-            // A little later there are more, and they share an fsync.
-            std::thread::sleep(Duration::from_millis(20));
             let batch: Vec<Story> = std::iter::once(first)
                 .chain(stories.try_iter().take(TOGETHER - 1))
                 .collect();
@@ -126,7 +137,7 @@ impl Writer {
             &uid,
             &story.reason,
             &story.message,
-            &self.component,
+            &story.component,
         ]);
         let name = format!("{}.{mark:016x}", story.about.name);
         let key = Key::new("events", namespace, &name);
@@ -170,16 +181,10 @@ impl Writer {
         event.set_field("count", &1);
         event.set_field("firstTimestamp", &now);
         event.set_field("lastTimestamp", &now);
-        event.set_field("source", &json!({ "component": self.component }));
-        event.set_field("reportingComponent", &self.component);
+        event.set_field("source", &json!({ "component": &*story.component }));
+        event.set_field("reportingComponent", &*story.component);
         event
     }
-}
-
-/// The kernel's clock, in milliseconds of Unix time.
-pub fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn hash(parts: &[&str]) -> u64 {

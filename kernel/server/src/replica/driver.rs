@@ -12,14 +12,14 @@ use super::{
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan};
 use sampan_state::{
-    Command, Header, Output, Recovered, Replica, Role, Snapshot, Store, encode_checkpoint,
-    eraftpb::{ConfChangeV2, ConfState, EntryType, Message, MessageType},
+    Command, Header, Output, Recovered, Replica, Role, Snapshot, Store,
+    eraftpb::{ConfChangeV2, ConfState, Message},
     genesis,
 };
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError},
-    thread::{Builder, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
@@ -94,19 +94,19 @@ pub struct Driver {
     /// Ends before the lock does: fields are dropped in this order.
     background: Background,
     _lock: Lock,
-    replica: Replica,
+    pub(super) replica: Replica,
     log: Segments,
     snapshots: PathBuf,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     /// Reads whose index is known: they wait until it is applied.
     reads: Vec<(u64, Waiter)>,
     /// The state, while it is encoded for a member that is far behind.
-    encoding: Option<JoinHandle<(Header, Bytes)>>,
+    pub(super) encoding: Option<JoinHandle<(Header, Bytes)>>,
     /// The leader and the term, when it was looked last.
     led_by: (u64, u64),
     /// Bytes proposed and not yet in the log.
     proposed: u64,
-    last_now: u64,
+    pub(super) last_now: u64,
     checkpointed_bytes: u64,
     /// Why nothing can be committed any more.
     broken: Option<String>,
@@ -197,7 +197,7 @@ impl Driver {
     }
 
     /// Runs until it is told to end, or nobody can ask any more.
-    pub fn run(mut self, requests: &Receiver<Request>, publisher: &Publisher) {
+    pub fn run(mut self, requests: &Receiver<Request>, publisher: Publisher) {
         let mut next_tick = Instant::now() + TICK;
         loop {
             // Alone there are no heartbeats to send and no elections to start.
@@ -222,7 +222,7 @@ impl Driver {
             // Who asked sees what it did in the next snapshot it takes.
             answers.into_iter().for_each(|answer| answer());
             if let Some(reply) = ended {
-                drop(self);
+                drop((self, publisher));
                 let _ = reply.send(());
                 return;
             }
@@ -303,50 +303,6 @@ impl Driver {
         ended
     }
 
-    /// What concerns the group.
-    fn pass_on(&mut self, request: Request) {
-        match request {
-            Request::Step(messages) => {
-                for message in messages {
-                    self.step(message);
-                }
-            }
-            Request::Unreachable(member) => self.replica.unreachable(member),
-            Request::StateSent(member, arrived) => self.replica.state_sent(member, arrived),
-            Request::TransferLeadership(member) => self.replica.transfer_leader(member),
-            Request::Members { change, reply } => {
-                let waiter = Waiter::Plans(1, reply);
-                match self.replica.propose_members(self.waiters.context(), change) {
-                    Ok(()) => self.waiters.wait(vec![waiter]),
-                    Err(error) => waiter.fail(&ApiError::unavailable(format!("not now: {error}"))),
-                }
-            }
-            Request::Commit { .. } | Request::Blobs { .. } | Request::Barrier { .. } | Request::Shutdown { .. } => {}
-        }
-    }
-
-    fn step(&mut self, mut message: Message) {
-        if message.msg_type() == MessageType::MsgPropose && self.replica.role() == Role::Leader {
-            // Members' clocks differ: the leader's tells the time. And it is its log that must have room.
-            self.last_now = self.last_now.max(clock());
-            let mut bytes = 0;
-            for entry in message.entries.iter_mut().filter(|entry| !entry.data.is_empty()) {
-                if entry.entry_type() == EntryType::EntryNormal {
-                    entry.data = Command::stamped(&entry.data, self.last_now);
-                    bytes += entry.data.len();
-                }
-            }
-            // Who proposed hears nothing, tries again, and is told that nothing can be written when it leads or asks here.
-            if self.prepare(bytes).is_err() {
-                return;
-            }
-        }
-        let from = message.from;
-        if let Err(error) = self.replica.step(message) {
-            tracing::debug!(from, %error, "a message of a member was of no use");
-        }
-    }
-
     fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
         // Time never goes back in the state, whatever the clock does.
         self.last_now = self.last_now.max(clock());
@@ -371,7 +327,7 @@ impl Driver {
 
     /// Whether so many bytes can be committed: nothing is broken, and there is room on the disk, also for what else was
     /// proposed.
-    fn prepare(&mut self, bytes: usize) -> Result<(), ApiError> {
+    pub(super) fn prepare(&mut self, bytes: usize) -> Result<(), ApiError> {
         if let Some(why) = &self.broken {
             return Err(ApiError::unavailable(why.clone()));
         }
@@ -457,28 +413,6 @@ impl Driver {
         Ok(outcome.applied)
     }
 
-    /// Has the state encoded beside everything else, for a member that is too far behind for entries.
-    fn offer_state_if_wanted(&mut self) {
-        if let Some(thread) = self.encoding.take_if(|thread| thread.is_finished()) {
-            match thread.join() {
-                Ok((header, data)) => self.replica.offer_state(header, data),
-                Err(_) => tracing::error!("encoding the state panicked"),
-            }
-        }
-        if !self.replica.wants_state() || self.encoding.is_some() {
-            return;
-        }
-        let (header, store) = (self.replica.header(), self.replica.store().clone());
-        let encode = move || {
-            let data: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
-            (header, data.into())
-        };
-        match Builder::new().name("state".to_owned()).spawn(encode) {
-            Ok(thread) => self.encoding = Some(thread),
-            Err(error) => tracing::warn!(%error, "no state can be sent"),
-        }
-    }
-
     fn break_off(&mut self, why: String) {
         let why = format!("{why}. Nothing can be written until the control plane is restarted");
         tracing::error!("{why}");
@@ -528,7 +462,7 @@ fn first_state(config: &ReplicaConfig, log: &Path, snapshots: &Path) -> Result<(
 }
 
 /// Milliseconds of Unix time.
-fn clock() -> u64 {
+pub fn clock() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -2,6 +2,7 @@
 mod changes;
 mod checkpoints;
 mod driver;
+mod group;
 mod lock;
 mod published;
 mod segments;
@@ -136,7 +137,7 @@ impl ReplicaHandle {
         let published = publisher.published.clone();
         std::thread::Builder::new()
             .name("replica".to_owned())
-            .spawn(move || driver.run(&receiver, &publisher))
+            .spawn(move || driver.run(&receiver, publisher))
             .map_err(io_error(&config.dir))?;
         Ok(ReplicaHandle { requests, published })
     }

@@ -49,6 +49,36 @@ fn what_is_committed_survives_any_one_member() {
 }
 
 #[test]
+fn who_leads_has_applied_all_that_was_acknowledged_before() {
+    let mut leaders = 0;
+    for seed in 1..=10 {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.loss = seed % 4;
+        cluster.dice = seed * 104_729;
+        let mut led = std::collections::BTreeMap::new();
+        for round in 0..400 {
+            let on = 1 + cluster.roll(3);
+            let _ = cluster.write(on);
+            cluster.steps(1);
+            let leading = (1..=3).filter_map(|id| cluster.member(id).replica.leads().map(|term| (term, id)));
+            let leading: Vec<_> = leading.collect();
+            for (term, id) in &leading {
+                assert_eq!(led.entry(*term).or_insert(*id), id, "two lead in term {term}");
+            }
+            if let Some((_, id)) = leading.iter().max() {
+                cluster.assert_knows_all(*id);
+            }
+            if round % 60 == 59 {
+                let victim = leading.iter().max().map_or(1, |(_, id)| *id);
+                cluster.crash_and_restart(victim);
+            }
+        }
+        leaders += led.len();
+    }
+    assert!(leaders > 20, "only {leaders} terms were led");
+}
+
+#[test]
 fn a_member_far_behind_gets_the_state_itself() {
     let mut cluster = Cluster::new(&[1, 2, 3]);
     let leader = cluster.elect();

@@ -112,6 +112,7 @@ fn guest_query(query: &Query) -> types::Query {
         resource: query.resource.clone(),
         namespace: query.namespace.clone(),
         owner: query.owner.clone(),
+        on_node: query.on_node.clone(),
         labels: query.labels.iter().map(|(key, value)| label(key, value)).collect(),
     }
 }

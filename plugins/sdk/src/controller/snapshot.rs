@@ -11,6 +11,8 @@ pub struct Query {
     pub namespace: Option<String>,
     /// An owner's uid.
     pub owner: Option<String>,
+    /// The node that a pod is bound to.
+    pub on_node: Option<String>,
     /// Labels each object must have.
     pub labels: Vec<(String, String)>,
     /// The fields to read of each object, as in `status.phase`; the others are as if they were not there. All if empty.
@@ -38,6 +40,14 @@ impl Query {
         Query {
             owner: Some(owner.uid().to_owned()),
             ..Query::all(resource)
+        }
+    }
+
+    /// The pods bound to a node.
+    pub fn on_node(node: &str) -> Self {
+        Query {
+            on_node: Some(node.to_owned()),
+            ..Query::all("pods")
         }
     }
 
@@ -177,6 +187,12 @@ impl Snapshot for Memory {
                     .is_none_or(|namespace| object.key.namespace == *namespace)
             })
             .filter(owned)
+            .filter(|object| {
+                query
+                    .on_node
+                    .as_ref()
+                    .is_none_or(|node| object.key.resource == "pods" && object.spec()["nodeName"] == node.as_str())
+            })
             .filter(|object| {
                 query
                     .labels

@@ -44,15 +44,21 @@ impl Interest {
         keys
     }
 
-    /// All keys there are: what a controller starts with.
+    /// All keys there are, and those of what went as far as is remembered: what a controller starts with.
     pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
-        let itself = self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself);
-        let selections: Vec<Selection> = itself.map(|watch| Selection::of(&watch.resource)).collect();
-        let keys = selections
-            .iter()
-            .flat_map(|selection| snapshot.list(selection))
-            .map(|(key, _)| key);
-        keys.filter(|key| &*key.resource != "events").collect()
+        let mut keys = Vec::new();
+        for watch in self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself) {
+            let selection = Selection::of(&watch.resource);
+            let found = snapshot.list(&selection);
+            let wanted = found
+                .filter(|(key, object)| watch.resource != EVERY || (wants(EVERY, key) && hangs_on_others(key, object)));
+            keys.extend(wanted.map(|(key, _)| key));
+        }
+        // Whoever led when they went may not have come to look after what they left.
+        let past = snapshot.since(snapshot.compacted()).unwrap_or_default();
+        let gone = past.iter().filter(|event| event.kind == EventKind::Deleted);
+        keys.extend(gone.flat_map(|event| self.keys(event, snapshot)));
+        keys
     }
 
     /// The owners that are of the controller's own resource.

@@ -7,26 +7,25 @@ mod keys;
 mod reader;
 
 use super::{
-    fleet::{Fleet, LineUp, Member, Verdict},
-    narrate::{Narrator, now_millis},
+    fleet::{Fleet, Member},
+    follow::Work,
+    narrate::Narrator,
+    seats::{Role, Seats},
 };
-use crate::replica::{Batch, Changes, ReplicaHandle};
+use crate::{
+    clock::now_millis,
+    replica::{Batch, ReplicaHandle},
+};
 use interest::Interest;
 use keys::Keys;
 use reader::Reader;
-use sampan_api::{ApiError, Key, Plan, Reason};
+use sampan_api::{Key, Plan, Reason};
 use sampan_sandbox::{
     CallError,
     controller::{ControllerPlan, ControllerPlugin},
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
-use tokio::sync::watch;
+use sampan_state::Snapshot;
+use std::{slice, sync::Arc, time::Instant};
 
 /// Keys reconciled before their plans are committed together.
 const TOGETHER: usize = 64;
@@ -34,217 +33,138 @@ const TOGETHER: usize = 64;
 /// A key that failed so often in a row is told of in an event.
 const TELL_AFTER: u32 = 5;
 
-/// An instance at work.
-struct Seat {
-    member: Member,
+/// An instance, and what it wants to be called for.
+struct Instance {
     plugin: ControllerPlugin,
     interest: Interest,
+}
+
+impl Instance {
+    fn make(member: &Member) -> Result<Self, CallError> {
+        let mut plugin = member.loaded.controller()?;
+        let interest = Interest::new(plugin.watches()?);
+        Ok(Instance { plugin, interest })
+    }
 }
 
 /// The loop of one controller slot.
 pub struct Controlling {
     slot: String,
     replica: ReplicaHandle,
-    fleet: Arc<Fleet>,
     narrator: Narrator,
-    line_up: watch::Receiver<LineUp>,
-    stop: Arc<AtomicBool>,
+    seats: Seats<Instance>,
     keys: Keys,
-    active: Option<Seat>,
-    shadow: Option<Seat>,
+    /// The term and the controller for which the keys are all there are.
+    complete_for: Option<(u64, Member)>,
 }
 
-impl Controlling {
-    /// Makes the loop; [`Controlling::run`] runs it.
-    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, stop: Arc<AtomicBool>) -> Self {
-        Controlling {
-            slot: slot.to_owned(),
-            narrator: Narrator::new(replica.clone(), &format!("{slot}-controller")),
-            line_up: fleet.line_up(slot),
-            replica,
-            fleet,
-            stop,
-            keys: Keys::default(),
-            active: None,
-            shadow: None,
-        }
+impl Work for Controlling {
+    fn start_over(&mut self, _: &Snapshot) {
+        self.complete_for = None;
     }
 
-    /// Runs until told to stop or the replica is closed. Blocks.
-    pub fn run(mut self) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-            tracing::error!(slot = self.slot, "the controller cannot start: no runtime");
+    fn take_in(&mut self, changes: &Batch) {
+        let (Some(seat), Some(_)) = (&self.seats.active, &self.complete_for) else {
             return;
         };
-        let Some(mut changes) = self.start_over() else { return };
-        self.seat_changed();
-        while !self.stop.load(Ordering::Relaxed) {
-            let due = self.keys.next_due().filter(|_| self.active.is_some());
-            let wait = due.map_or(Duration::from_secs(5), |due| {
-                due.saturating_duration_since(Instant::now())
-            });
-            let woken = runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    _ = self.line_up.changed() => None,
-                    batch = changes.next() => Some(batch),
-                    () = tokio::time::sleep(wait) => None,
-                }
-            });
-            match woken {
-                Some(Some(batch)) => self.take_in(&batch),
-                Some(None) => match self.start_over() {
-                    Some(again) => changes = again,
-                    None => return,
-                },
-                None => {}
-            }
-            self.seat_changed();
-            while self.active.is_some() && self.reconcile_due() {}
-        }
-    }
-
-    /// Watches from what is now, with all keys to look at. `None` if the replica is closed.
-    fn start_over(&mut self) -> Option<Changes> {
-        loop {
-            let snapshot = self.replica.snapshot();
-            match self.replica.watch(snapshot.revision()) {
-                Ok(changes) => {
-                    self.add_all();
-                    return Some(changes);
-                }
-                Err(error) if error.reason == Reason::Expired => {}
-                Err(error) => {
-                    tracing::info!(slot = self.slot, %error, "the controller ends");
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn add_all(&mut self) {
-        let Some(seat) = &self.active else { return };
-        let now = Instant::now();
-        for key in seat.interest.all(&self.replica.snapshot()) {
-            self.keys.add(key, now);
-        }
-    }
-
-    fn take_in(&mut self, batch: &Batch) {
-        let Some(seat) = &self.active else { return };
         let (now, snapshot) = (Instant::now(), self.replica.snapshot());
-        for event in batch.events.iter() {
-            for key in seat.interest.keys(event, &snapshot) {
+        for event in &changes.events {
+            for key in seat.instance.interest.keys(event, &snapshot) {
                 self.keys.add(key, now);
             }
         }
     }
 
-    /// Seats whom the line-up names; who sits already stays.
-    fn seat_changed(&mut self) {
-        let line_up = self.line_up.borrow_and_update().clone();
-        let sits = |seat: &Option<Seat>| seat.as_ref().map(|seat| seat.member.identity());
-        if sits(&self.active) != line_up.active.as_ref().map(Member::identity) {
-            self.active = line_up.active.and_then(|member| self.seat(member));
-            self.add_all();
-        }
-        if sits(&self.shadow) != line_up.shadow.as_ref().map(Member::identity) {
-            self.shadow = line_up.shadow.and_then(|member| self.seat(member));
+    fn keep_ready(&mut self, term: Option<u64>) {
+        self.seats.take_line_up(term, Instance::make);
+        let active = self.seats.active.as_ref();
+        let now = term.zip(active.map(|seat| seat.member.clone()));
+        if self.complete_for != now {
+            // Who does not decide keeps no keys: they would only grow old.
+            self.keys = Keys::default();
+            if let (Some(seat), Some(_)) = (active, &now) {
+                let (keys, now) = (seat.instance.interest.all(&self.replica.snapshot()), Instant::now());
+                keys.into_iter().for_each(|key| self.keys.add(key, now));
+            }
+            self.complete_for = now;
         }
     }
 
-    fn seat(&self, member: Member) -> Option<Seat> {
-        let seated = member.loaded.controller().and_then(|mut plugin| {
-            let interest = Interest::new(plugin.watches()?);
-            Ok(Seat {
-                member: member.clone(),
-                plugin,
-                interest,
-            })
-        });
-        seated
-            .map_err(|error| {
-                self.fleet.failed(&member, &error);
-            })
-            .ok()
+    fn due(&self) -> Option<Instant> {
+        self.keys.next_due()
     }
 
-    /// Reconciles what is due and commits it; whether there was anything.
-    fn reconcile_due(&mut self) -> bool {
+    fn decide(&mut self, term: u64) {
         let keys = self.keys.take(TOGETHER, Instant::now());
-        if keys.is_empty() {
-            return false;
-        }
-        let reader: Arc<Reader> = Arc::new(Reader::new(self.replica.snapshot()));
+        let reader = Arc::new(Reader::new(self.replica.snapshot()));
         let mut plans = Vec::new();
         for key in keys {
-            if let Some(plan) = self.decide(&key, &reader) {
+            if let Some(plan) = self.reconcile(&key, &reader) {
                 plans.push((key, plan));
             }
         }
-        self.commit(plans);
-        true
+        self.commit(term, plans);
+    }
+
+    async fn stirred(&mut self) {
+        self.seats.line_up_changed().await;
+    }
+}
+
+impl Controlling {
+    /// Makes the loop.
+    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, narrator: Narrator) -> Self {
+        Controlling {
+            slot: slot.to_owned(),
+            replica,
+            narrator,
+            seats: Seats::new(fleet, slot),
+            keys: Keys::default(),
+            complete_for: None,
+        }
     }
 
     /// Asks the policy about one key.
-    fn decide(&mut self, key: &Key, reader: &Arc<Reader>) -> Option<ControllerPlan> {
-        let seat = self.active.as_mut()?;
-        let now = now_millis();
-        let result = seat.plugin.reconcile(std::slice::from_ref(key), reader.clone(), now);
-        seat.member.record(seat.plugin.figures());
-        match result {
-            Ok(plan) => {
-                self.compare_shadow(key, reader, now, &plan);
+    fn reconcile(&mut self, key: &Key, reader: &Arc<Reader>) -> Option<ControllerPlan> {
+        let (now, keys) = (now_millis(), slice::from_ref(key));
+        let answer = self.seats.ask(Role::Active, Instance::make, |seat| {
+            let answer = seat.instance.plugin.reconcile(keys, reader.clone(), now);
+            seat.member.record(seat.instance.plugin.figures());
+            match answer {
+                Err(CallError::Refused(words)) => Ok(Err(words)),
+                other => other.map(Ok),
+            }
+        });
+        match answer {
+            Some(Ok(plan)) => {
+                self.compare_shadow(keys, reader, now, &plan);
                 Some(plan)
             }
-            Err(CallError::Refused(message)) => {
-                self.failed(key.clone(), &message);
+            Some(Err(words)) => {
+                self.failed(key.clone(), &words);
                 None
             }
-            Err(error) => {
-                self.keys.failed(key.clone(), Instant::now());
-                self.replace_active(&error);
+            None => {
+                self.failed(key.clone(), "no policy is left to decide");
                 None
             }
         }
     }
 
-    fn compare_shadow(&mut self, key: &Key, reader: &Arc<Reader>, now: u64, decided: &ControllerPlan) {
-        let Some(seat) = &mut self.shadow else { return };
-        match seat.plugin.reconcile(std::slice::from_ref(key), reader.clone(), now) {
-            Ok(plan) => {
-                seat.member.record(seat.plugin.figures());
-                seat.member.compared(1, u64::from(plan.writes != decided.writes));
-            }
-            Err(error) => {
-                if let Some(seat) = self.shadow.take() {
-                    self.fleet.failed(&seat.member, &error);
-                    self.shadow = self.seat(seat.member);
-                }
-            }
-        }
-    }
-
-    fn replace_active(&mut self, error: &CallError) {
-        let Some(seat) = self.active.take() else { return };
-        match self.fleet.failed(&seat.member, error) {
-            Verdict::TryAgain => self.active = self.seat(seat.member),
-            Verdict::RolledBack(Some(last_good)) => {
-                self.active = self.seat(last_good);
-                self.add_all();
-            }
-            Verdict::RolledBack(None) => {}
-        }
+    fn compare_shadow(&mut self, keys: &[Key], reader: &Arc<Reader>, now: u64, decided: &ControllerPlan) {
+        self.seats.ask(Role::Shadow, Instance::make, |seat| {
+            let plan = seat.instance.plugin.reconcile(keys, reader.clone(), now)?;
+            seat.member.record(seat.instance.plugin.figures());
+            seat.member.compared(1, u64::from(plan.writes != decided.writes));
+            Ok(())
+        });
     }
 
     /// Commits the plans together, each whole or not at all; then tells events and sets wake-ups.
-    fn commit(&mut self, plans: Vec<(Key, ControllerPlan)>) {
+    fn commit(&mut self, term: u64, plans: Vec<(Key, ControllerPlan)>) {
         let (empty, full): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(_, plan)| plan.writes.is_empty());
         for (key, plan) in empty {
             self.done(&key, plan);
-        }
-        if full.is_empty() {
-            return;
         }
         let writes = full
             .iter()
@@ -252,7 +172,7 @@ impl Controlling {
                 writes: plan.writes.clone(),
             })
             .collect();
-        match self.replica.commit_blocking(writes) {
+        match self.replica.commit_blocking_in(term, writes) {
             Ok(results) => {
                 for ((key, plan), result) in full.into_iter().zip(results) {
                     match result {
@@ -263,7 +183,11 @@ impl Controlling {
                     }
                 }
             }
-            Err(error) => self.all_failed(full.into_iter().map(|(key, _)| key), &error),
+            Err(error) => {
+                tracing::debug!(slot = self.slot, %error, "plans could not be committed");
+                let now = Instant::now();
+                full.into_iter().for_each(|(key, _)| self.keys.failed(key, now));
+            }
         }
     }
 
@@ -288,10 +212,5 @@ impl Controlling {
             self.narrator.warning(&key, "ReconcileFailed", message);
         }
         self.keys.failed(key, Instant::now());
-    }
-
-    fn all_failed(&mut self, keys: impl Iterator<Item = Key>, error: &ApiError) {
-        tracing::debug!(slot = self.slot, %error, "plans could not be committed");
-        keys.for_each(|key| self.keys.failed(key, Instant::now()));
     }
 }

@@ -1,7 +1,8 @@
 //! The state at one revision, as a controller plugin reads it.
-use sampan_api::{Key, LabelSelector, Object, Selection};
+use sampan_api::{Key, Object, Selection};
 use sampan_sandbox::controller::{Query, SnapshotReader};
 use sampan_state::Snapshot;
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// A snapshot for one call.
@@ -19,7 +20,6 @@ impl Reader {
         let selection = Selection {
             resource: query.resource.clone(),
             namespace: query.namespace.clone().unwrap_or_default(),
-            labels: LabelSelector::default(),
             ..Selection::default()
         };
         let has_labels = |object: &Object| {
@@ -28,20 +28,34 @@ impl Reader {
                 .iter()
                 .all(|(key, value)| object.metadata.labels.get(key).is_some_and(|v| v == value))
         };
+        let is_there = |object: &Object| query.on_node.as_ref().is_none_or(|node| is_on(object, node));
+        let matches = |object: &Object| has_labels(object) && is_there(object);
         match &query.owner {
             Some(owner) => {
                 let owned = self.snapshot.owned_by(owner).into_iter();
                 owned
-                    .filter(|(key, object)| selection.matches_key(key) && has_labels(object))
+                    .filter(|(key, object)| selection.matches_key(key) && matches(object))
                     .collect()
             }
             None => self
                 .snapshot
                 .list(&selection)
-                .filter(|(_, object)| has_labels(object))
+                .filter(|(_, object)| matches(object))
                 .collect(),
         }
     }
+}
+
+/// Whether it is a pod that is bound to a node; no more of its spec is read than that.
+fn is_on(object: &Object, node: &str) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Spec {
+        node_name: Option<String>,
+    }
+    let spec = object.fields.get("spec").map(|raw| raw.get()).unwrap_or_default();
+    let spec: Spec = serde_json::from_str(spec).unwrap_or_default();
+    object.kind == "Pod" && spec.node_name.is_some_and(|name| name == node)
 }
 
 impl SnapshotReader for Reader {
@@ -59,5 +73,26 @@ impl SnapshotReader for Reader {
 
     fn count(&self, query: &Query) -> u32 {
         u32::try_from(self.select(query).len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn pods_are_found_by_their_node() {
+        let object = |kind: &str, spec: Value| {
+            let manifest = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a"}, "spec": spec});
+            Object::from_value(&manifest).unwrap()
+        };
+        let containers = json!([{"name": "c", "image": "nodeName"}]);
+        let bound = object("Pod", json!({"containers": containers, "nodeName": "n\u{e9}\"1"}));
+        assert!(is_on(&bound, "n\u{e9}\"1") && !is_on(&bound, "n"));
+        for other in [json!({"containers": containers}), json!({"nodeName": null}), json!(7)] {
+            assert!(!is_on(&object("Pod", other), "n"));
+        }
+        assert!(!is_on(&object("ConfigMap", json!({"nodeName": "n"})), "n"));
     }
 }

@@ -1,6 +1,10 @@
 //! One batch: from pods that wait to bindings that were committed or refused.
-use super::{Scheduling, fallback, mirror::wire_resources, pods::PodView, seat::Seat};
-use sampan_api::{ApiError, Operation, Plan, Write, plan::Binding};
+use super::{
+    Instance, Member, Role, Scheduling, fallback,
+    mirror::{Mirror, wire_resources},
+    pods::PodView,
+};
+use sampan_api::{ApiError, Object, Operation, Plan, Reason, Write, plan::Binding};
 use sampan_sandbox::{
     CallError,
     scheduler::{Assignment, Delta, Outcome, Pod, Refusal, Usage},
@@ -13,26 +17,28 @@ const BUILT_IN: &str = "built-in";
 
 impl Scheduling {
     /// Finds places for these pods and binds them.
-    pub(super) fn schedule(&mut self, waiting: Vec<PodView>) {
+    pub(super) fn schedule(&mut self, waiting: Vec<PodView>, term: u64) {
         let pods: Vec<Pod> = waiting
             .iter()
             .enumerate()
             .map(|(id, pod)| self.mirror.wire_pod(id as u32, pod))
             .collect();
         self.tell(&[]);
-        let (assignments, policy) = self.decide(&pods);
+        let (assignments, policy) = self.place(&pods);
         self.compare_shadow(&pods, &assignments);
 
         let (mut plans, mut reports, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
         let now = Instant::now();
         let nodes = self.mirror.nodes().count();
+        let state = self.replica.snapshot();
         for assignment in &assignments {
             let Some(pod) = waiting.get(assignment.pod as usize) else {
                 continue;
             };
             match &assignment.outcome {
                 Outcome::Unschedulable(refusal) => {
-                    reports.extend(self.unschedulable(pod, refusal, nodes));
+                    let told = state.get(&pod.key);
+                    reports.extend(told.and_then(|told| self.unschedulable(pod, &told, refusal, nodes)));
                     self.queue.park(&pod.key, now);
                 }
                 Outcome::Bind(id) => {
@@ -48,7 +54,7 @@ impl Scheduling {
         }
         // The reports go along; what becomes of them matters to nobody.
         plans.append(&mut reports);
-        match self.replica.commit_blocking(plans) {
+        match self.replica.commit_blocking_in(term, plans) {
             Ok(results) => {
                 for ((pod, id, node), result) in bindings.into_iter().zip(results) {
                     self.settle(pod, id, &node, result.map(drop));
@@ -58,59 +64,37 @@ impl Scheduling {
         }
     }
 
-    /// Asks the active policy, and goes on to who comes after it while it fails.
-    fn decide(&mut self, pods: &[Pod]) -> (Vec<Assignment>, String) {
-        while let Some(seat) = &mut self.active {
-            let result = seat.place(pods);
-            let result = result.and_then(|assignments| self.check_nodes(assignments));
-            match (result, &self.active) {
-                (Ok(assignments), Some(seat)) => return (assignments, seat.member.digest.clone()),
-                (Err(error), _) => self.replace_active(&error),
-                (Ok(_), None) => {}
-            }
-        }
-        // What the built-in policy assigns is counted at once in `settle`, as for a plugin that was told nothing.
-        (fallback::place(&self.mirror, pods), BUILT_IN.to_owned())
-    }
-
-    /// A policy that names a node nobody has is no policy.
-    fn check_nodes(&self, assignments: Vec<Assignment>) -> Result<Vec<Assignment>, CallError> {
-        let unknown = assignments.iter().find_map(|assignment| match assignment.outcome {
-            Outcome::Bind(id) if self.mirror.node_name(id).is_none() => Some(id),
-            _ => None,
+    /// Asks the active policy, who comes after it while it fails, and the built-in one in the end.
+    fn place(&mut self, pods: &[Pod]) -> (Vec<Assignment>, String) {
+        let mirror = &self.mirror;
+        let make = |member: &Member| Instance::make(member, mirror.all());
+        let placed = self.seats.ask(Role::Active, make, |seat| {
+            let placed = seat.instance.place(pods);
+            seat.member.record(seat.instance.figures());
+            Ok((check_nodes(mirror, placed?)?, seat.member.digest.clone()))
         });
-        match unknown {
-            Some(id) => Err(CallError::Rubbish(format!(
-                "it chose node number {id}, which does not exist"
-            ))),
-            None => Ok(assignments),
-        }
+        // What the built-in policy assigns is counted at once in `settle`, as for a plugin that was told nothing.
+        placed.unwrap_or_else(|| (fallback::place(mirror, pods), BUILT_IN.to_owned()))
     }
 
     /// Lets the shadow decide too, and notes where it would have decided otherwise.
     fn compare_shadow(&mut self, pods: &[Pod], decided: &[Assignment]) {
-        let Some(seat) = &mut self.shadow else { return };
-        match seat.place(pods) {
-            Ok(assignments) => {
-                let choice = |assignment: &Assignment| match assignment.outcome {
-                    Outcome::Bind(node) => Some(node),
-                    Outcome::Unschedulable(_) => None,
-                };
-                let real: HashMap<u32, Option<u32>> = decided.iter().map(|a| (a.pod, choice(a))).collect();
-                let differed = assignments
-                    .iter()
-                    .filter(|a| real.get(&a.pod) != Some(&choice(a)))
-                    .count();
-                seat.member.compared(assignments.len() as u64, differed as u64);
-                seat.forget(&assignments, pods);
-            }
-            Err(error) => {
-                if let Some(seat) = self.shadow.take() {
-                    self.fleet.failed(&seat.member, &error);
-                    self.shadow = self.seat(seat.member);
-                }
-            }
-        }
+        let mirror = &self.mirror;
+        let make = |member: &Member| Instance::make(member, mirror.all());
+        self.seats.ask(Role::Shadow, make, |seat| {
+            let assignments = seat.instance.place(pods)?;
+            seat.member.record(seat.instance.figures());
+            let choice = |assignment: &Assignment| match assignment.outcome {
+                Outcome::Bind(node) => Some(node),
+                Outcome::Unschedulable(_) => None,
+            };
+            let real: HashMap<u32, Option<u32>> = decided.iter().map(|a| (a.pod, choice(a))).collect();
+            let differs = |a: &&Assignment| real.get(&a.pod) != Some(&choice(a));
+            let differed = assignments.iter().filter(differs).count();
+            seat.member.compared(assignments.len() as u64, differed as u64);
+            seat.instance.forget(&assignments, pods);
+            Ok(())
+        });
     }
 
     /// What the committer said of one binding.
@@ -124,8 +108,9 @@ impl Scheduling {
                 self.queue.remove(&pod.key);
                 let deltas = self.mirror.pod(&pod.key, Some((node, pod.demands.requests)));
                 // The active policy counted it when it chose.
-                let others = self.shadow.iter_mut();
-                others.for_each(|seat| seat.tell(&deltas));
+                if let Some(seat) = &mut self.seats.shadow {
+                    seat.instance.tell(&deltas);
+                }
                 self.narrator.normal(
                     &pod.key,
                     "Scheduled",
@@ -134,11 +119,11 @@ impl Scheduling {
             }
             Err(error) => {
                 tracing::debug!(pod = %pod.key, node, %error, "the committer refused a binding");
-                if let Some(seat) = &mut self.active {
-                    seat.tell(&[Delta::Released(usage)]);
+                if let Some(seat) = &mut self.seats.active {
+                    seat.instance.tell(&[Delta::Released(usage)]);
                 }
                 match error.reason {
-                    sampan_api::Reason::NotFound => self.queue.remove(&pod.key),
+                    Reason::NotFound => self.queue.remove(&pod.key),
                     _ => self.queue.back_off(&pod.key, Instant::now()),
                 }
             }
@@ -151,18 +136,16 @@ impl Scheduling {
         for (pod, _, _) in bindings {
             self.queue.back_off(&pod.key, Instant::now());
         }
-        if let Some(Seat { member, .. }) = self.active.take() {
-            self.active = self.seat(member);
-        }
+        self.seats.active = None;
     }
 
     /// The plan that tells why a pod waits; none where it was told already.
-    fn unschedulable(&mut self, pod: &PodView, refusal: &Refusal, nodes: usize) -> Option<Plan> {
+    fn unschedulable(&self, pod: &PodView, now: &Object, refusal: &Refusal, nodes: usize) -> Option<Plan> {
         let message = fallback::explain(refusal, nodes);
         if !self.narrator.warning_once(&pod.key, "FailedScheduling", &message) {
             return None;
         }
-        let status = condition(&self.replica.snapshot().get(&pod.key)?.field_value("status"), &message);
+        let status = condition(&now.field_value("status"), &message);
         Some(Plan::from(Write::new(
             pod.key.clone(),
             Operation::MergeStatus(json!({ "status": status })),
@@ -176,4 +159,18 @@ fn condition(status: &serde_json::Value, message: &str) -> serde_json::Value {
     let mut conditions: Vec<_> = others.into_iter().filter(|c| c["type"] != "PodScheduled").collect();
     conditions.push(json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}));
     json!({ "phase": status["phase"].as_str().unwrap_or("Pending"), "conditions": conditions })
+}
+
+/// A policy that names a node nobody has is no policy.
+fn check_nodes(mirror: &Mirror, assignments: Vec<Assignment>) -> Result<Vec<Assignment>, CallError> {
+    let unknown = assignments.iter().find_map(|assignment| match assignment.outcome {
+        Outcome::Bind(id) if mirror.node_name(id).is_none() => Some(id),
+        _ => None,
+    });
+    match unknown {
+        Some(id) => Err(CallError::Rubbish(format!(
+            "it chose node number {id}, which does not exist"
+        ))),
+        None => Ok(assignments),
+    }
 }

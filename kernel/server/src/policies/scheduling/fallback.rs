@@ -1,4 +1,8 @@
 //! The built-in placing, for when no plugin can: the same hard rules, the least loaded node, nothing clever.
+//!
+//! The rules are those of the SDK's filters, written a second time on purpose: the kernel and the policies share no code
+//! but the contract, so that neither can break the other, and this must work when every plugin is broken. A test holds
+//! the two against each other.
 use super::mirror::{Mirror, kernel_resources};
 use sampan_sandbox::scheduler::{Assignment, Effect, Node, Outcome, Pod, Refusal, Taint, Toleration};
 use std::collections::HashMap;
@@ -145,4 +149,128 @@ pub fn explain(refusal: &Refusal, nodes: usize) -> String {
         true => format!("0/{nodes} nodes are available."),
         false => format!("0/{nodes} nodes are available: {}.", told.join(", ")),
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policies::scheduling::pods::PodView;
+    use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+    use sampan_api::{Key, Object, plugin::World};
+    use sampan_sandbox::{Limits, PluginEngine};
+    use serde_json::{Value, json};
+
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+    fn one<'a>(random: &mut StdRng, of: &[&'a str]) -> &'a str {
+        of.choose(random).unwrap()
+    }
+
+    fn labels(random: &mut StdRng) -> Value {
+        json!({"zone": one(random, &["a", "b"]), "disk": one(random, &["ssd", "hdd"])})
+    }
+
+    fn random_node(random: &mut StdRng, name: &str) -> Object {
+        let taint = |random: &mut StdRng| json!({"key": one(random, &["k", "l"]), "value": one(random, &["", "v"]), "effect": one(random, &EFFECTS)});
+        let taints: Vec<Value> = (0..random.random_range(0..3_u32).saturating_sub(1))
+            .map(|_| taint(random))
+            .collect();
+        Object::from_value(&json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels(random)},
+            "spec": {"taints": taints, "unschedulable": random.random_ratio(1, 12)},
+            "status": {
+                "allocatable": {"cpu": one(random, &["0", "500m", "2"]), "memory": one(random, &["1Gi", "4Gi"]),
+                    "ephemeral-storage": one(random, &["0", "10Gi"]), "pods": one(random, &["1", "2", "110"])},
+                "conditions": [{"type": "Ready", "status": one(random, &["True", "True", "True", "True", "False"])}],
+            },
+        }))
+        .unwrap()
+    }
+
+    fn random_pod(random: &mut StdRng, name: &str) -> PodView {
+        let toleration = |random: &mut StdRng| match one(random, &["all", "key", "value", "effect"]) {
+            "all" => json!({"operator": "Exists"}),
+            "key" => json!({"key": one(random, &["k", "l"]), "operator": "Exists"}),
+            "value" => json!({"key": one(random, &["k", "l"]), "value": one(random, &["", "v"])}),
+            _ => json!({"key": "k", "operator": "Exists", "effect": one(random, &EFFECTS)}),
+        };
+        let tolerations: Vec<Value> = (0..random.random_range(0..3)).map(|_| toleration(random)).collect();
+        let selector = if random.random_ratio(1, 3) {
+            labels(random)
+        } else {
+            json!({})
+        };
+        let requests = json!({"cpu": one(random, &["0", "100m", "1"]), "memory": one(random, &["0", "1Gi", "2Gi"]),
+            "ephemeral-storage": one(random, &["0", "0", "1Gi"])});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeSelector": selector, "tolerations": tolerations,
+                "containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]}});
+        PodView::of(&Key::new("pods", "default", name), &Object::from_value(&pod).unwrap())
+    }
+
+    /// Nodes with pods on them.
+    fn random_mirror(random: &mut StdRng, nodes: usize) -> Mirror {
+        let mut mirror = Mirror::default();
+        for n in 0..nodes {
+            mirror.node(&random_node(random, &format!("n{n}")));
+            if random.random_ratio(1, 2) {
+                let pod = random_pod(random, &format!("on-n{n}"));
+                mirror.pod(&pod.key, Some((&format!("n{n}"), pod.demands.requests)));
+            }
+        }
+        mirror
+    }
+
+    #[test]
+    fn what_it_allows_the_plugins_allow_and_nothing_else() {
+        let engine = PluginEngine::new(None).unwrap();
+        let spread = sampan_builtin::component(sampan_builtin::PLUGINS, "spread").unwrap();
+        let limits = Limits::for_world(World::Scheduler);
+        let mut plugin = engine
+            .load(World::Scheduler, spread, &Value::Null, limits)
+            .unwrap()
+            .scheduler()
+            .unwrap();
+        let (mut bound, mut refused) = (0, no_refusal());
+        for seed in 0..3000 {
+            let random = &mut StdRng::seed_from_u64(seed);
+            // One node at a time says of each pair what both think of it; several, that both choose what is allowed.
+            let nodes = 1 + (seed as usize % 4) / 2;
+            let mut mirror = random_mirror(random, nodes);
+            let pod = mirror.wire_pod(0, &random_pod(random, "new"));
+            plugin.sync(0, seed + 1, &mirror.all()).unwrap();
+            let theirs = plugin.place(std::slice::from_ref(&pod)).unwrap().remove(0).outcome;
+            let ours = place(&mirror, std::slice::from_ref(&pod)).remove(0).outcome;
+            match (ours, theirs) {
+                (Outcome::Unschedulable(ours), Outcome::Unschedulable(theirs)) => {
+                    assert_eq!(ours, theirs, "seed {seed}");
+                    ALL.iter()
+                        .for_each(|reason| *count(&mut refused, *reason) += *count(&mut { ours }, *reason));
+                }
+                (Outcome::Bind(_), Outcome::Bind(chosen)) => {
+                    bound += 1;
+                    let node = mirror.nodes().find(|node| node.id == chosen).unwrap();
+                    let refusal = refuses(&pod, node, kernel_resources(node.requested));
+                    assert!(refusal.is_none(), "seed {seed}: it chose {node:?} for {pod:?}");
+                }
+                (ours, theirs) => panic!("seed {seed}: {ours:?} here, {theirs:?} there: {pod:?}"),
+            }
+        }
+        let never = ALL.iter().filter(|reason| *count(&mut refused, **reason) < 10).count();
+        assert!(
+            never == 0 && bound > 100,
+            "these pods and nodes show little: {bound} bound, {refused:?}"
+        );
+    }
+
+    const ALL: [Reason; 8] = [
+        Reason::Cordoned,
+        Reason::NotReady,
+        Reason::Tainted,
+        Reason::Selector,
+        Reason::Cpu,
+        Reason::Memory,
+        Reason::EphemeralStorage,
+        Reason::Pods,
+    ];
 }

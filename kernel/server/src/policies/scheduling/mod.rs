@@ -5,32 +5,27 @@
 //! batches, by a fresh instance, by the last good policy, or by the built-in one.
 mod batch;
 mod fallback;
+mod instance;
 mod mirror;
 mod pods;
 mod queue;
-mod seat;
 mod symbols;
 
 use super::{
-    fleet::{Fleet, LineUp, Member, Verdict},
+    fleet::{Fleet, Member},
+    follow::Work,
     narrate::Narrator,
+    seats::{Role, Seats},
 };
-use crate::replica::{Batch, Changes, ReplicaHandle};
+use crate::replica::{Batch, ReplicaHandle};
+use instance::Instance;
 use mirror::Mirror;
 use pods::PodView;
 use queue::Queue;
 use sampan_api::Selection;
-use sampan_sandbox::{CallError, scheduler::Delta};
+use sampan_sandbox::scheduler::Delta;
 use sampan_state::{Event, EventKind, Snapshot};
-use seat::Seat;
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
-use tokio::sync::watch;
+use std::{sync::Arc, time::Instant};
 
 /// How many pods go to the policy, and as bindings into one Raft entry, at a time.
 const BATCH: usize = 256;
@@ -39,99 +34,17 @@ const BATCH: usize = 256;
 pub struct Scheduling {
     slot: String,
     replica: ReplicaHandle,
-    fleet: Arc<Fleet>,
     narrator: Narrator,
-    line_up: watch::Receiver<LineUp>,
-    stop: Arc<AtomicBool>,
+    seats: Seats<Instance>,
     mirror: Mirror,
     queue: Queue,
-    active: Option<Seat>,
-    shadow: Option<Seat>,
 }
 
-impl Scheduling {
-    /// Makes the loop; [`Scheduling::run`] runs it.
-    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, stop: Arc<AtomicBool>) -> Self {
-        Scheduling {
-            slot: slot.to_owned(),
-            narrator: Narrator::new(replica.clone(), slot),
-            line_up: fleet.line_up(slot),
-            replica,
-            fleet,
-            stop,
-            mirror: Mirror::default(),
-            queue: Queue::default(),
-            active: None,
-            shadow: None,
-        }
-    }
-
-    /// Runs until told to stop or the replica is closed. Blocks.
-    pub fn run(mut self) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-            tracing::error!(slot = self.slot, "the scheduling loop cannot start: no runtime");
-            return;
-        };
-        let Some(mut changes) = self.start_over() else { return };
-        self.seat_all();
-        while !self.stop.load(Ordering::Relaxed) {
-            if self.queue.has_ready() {
-                // Take in what has happened, without waiting for more.
-                while let Some(batch) = runtime.block_on(async { now_or_never(changes.next()).await }) {
-                    self.take_in(&batch);
-                }
-            } else {
-                let due = self
-                    .queue
-                    .next_due()
-                    .map_or(Duration::from_secs(5), |due| due - Instant::now().min(due));
-                let woken = runtime.block_on(async {
-                    tokio::select! {
-                        batch = changes.next() => Woken::Changes(batch),
-                        _ = self.line_up.changed() => Woken::LineUp,
-                        () = tokio::time::sleep(due) => Woken::Due,
-                    }
-                });
-                match woken {
-                    Woken::Changes(Some(batch)) => self.take_in(&batch),
-                    Woken::Changes(None) => match self.start_over() {
-                        Some(again) => {
-                            changes = again;
-                            self.seat_all();
-                        }
-                        None => return,
-                    },
-                    Woken::LineUp | Woken::Due => {}
-                }
-            }
-            self.seat_changed();
-            let taken = self.queue.take(BATCH, Instant::now());
-            if !taken.is_empty() {
-                self.schedule(taken);
-            }
-        }
-    }
-
-    /// Reads the whole state, and watches from there on. `None` if the replica is closed.
-    fn start_over(&mut self) -> Option<Changes> {
-        loop {
-            let snapshot = self.replica.snapshot();
-            match self.replica.watch(snapshot.revision()) {
-                Ok(changes) => {
-                    self.read_all(&snapshot);
-                    return Some(changes);
-                }
-                Err(error) if error.reason == sampan_api::Reason::Expired => {}
-                Err(error) => {
-                    tracing::info!(slot = self.slot, %error, "the scheduling loop ends");
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn read_all(&mut self, snapshot: &Snapshot) {
-        (self.mirror, self.queue, self.active, self.shadow) = Default::default();
+impl Work for Scheduling {
+    fn start_over(&mut self, snapshot: &Snapshot) {
+        (self.mirror, self.queue) = Default::default();
+        // They know what is no longer so.
+        (self.seats.active, self.seats.shadow) = (None, None);
         for (_, node) in snapshot.list(&Selection::of("nodes")) {
             self.mirror.node(&node);
         }
@@ -140,13 +53,48 @@ impl Scheduling {
         }
     }
 
-    fn take_in(&mut self, batch: &Batch) {
-        let mut deltas = Vec::new();
-        for event in batch.events.iter() {
-            deltas.extend(self.event(event));
+    fn take_in(&mut self, changes: &Batch) {
+        let deltas: Vec<Delta> = changes.events.iter().flat_map(|event| self.event(event)).collect();
+        self.tell(&deltas);
+    }
+
+    fn keep_ready(&mut self, term: Option<u64>) {
+        // Who sits already is told the newest strings; who comes is told all of them.
+        self.tell(&[]);
+        let mirror = &self.mirror;
+        let make = |member: &Member| Instance::make(member, mirror.all());
+        self.seats.take_line_up(term, make);
+        for role in [Role::Active, Role::Shadow] {
+            self.seats.ask(role, make, |seat| seat.instance.sync());
         }
-        if !deltas.is_empty() {
-            self.tell(&deltas);
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.queue.next_due()
+    }
+
+    fn decide(&mut self, term: u64) {
+        let taken = self.queue.take(BATCH, Instant::now());
+        if !taken.is_empty() {
+            self.schedule(taken, term);
+        }
+    }
+
+    async fn stirred(&mut self) {
+        self.seats.line_up_changed().await;
+    }
+}
+
+impl Scheduling {
+    /// Makes the loop.
+    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, narrator: Narrator) -> Self {
+        Scheduling {
+            slot: slot.to_owned(),
+            replica,
+            narrator,
+            seats: Seats::new(fleet, slot),
+            mirror: Mirror::default(),
+            queue: Queue::default(),
         }
     }
 
@@ -193,64 +141,9 @@ impl Scheduling {
     /// Tells all instances, new strings first.
     fn tell(&mut self, deltas: &[Delta]) {
         let symbols = self.mirror.new_symbols();
-        for seat in self.active.iter_mut().chain(self.shadow.iter_mut()) {
-            seat.tell(&symbols);
-            seat.tell(deltas);
+        for seat in self.seats.all() {
+            seat.instance.tell(&symbols);
+            seat.instance.tell(deltas);
         }
-    }
-
-    /// Seats whom the line-up names, anew.
-    fn seat_all(&mut self) {
-        (self.active, self.shadow) = (None, None);
-        self.seat_changed();
-    }
-
-    /// Seats whom the line-up names; who sits already stays.
-    fn seat_changed(&mut self) {
-        let line_up = self.line_up.borrow_and_update().clone();
-        let sits = |seat: &Option<Seat>| seat.as_ref().map(|seat| seat.member.identity());
-        if sits(&self.active) != line_up.active.as_ref().map(Member::identity) {
-            self.active = line_up.active.and_then(|member| self.seat(member));
-        }
-        if sits(&self.shadow) != line_up.shadow.as_ref().map(Member::identity) {
-            self.shadow = line_up.shadow.and_then(|member| self.seat(member));
-        }
-    }
-
-    fn seat(&mut self, member: Member) -> Option<Seat> {
-        // Who sits already is told the newest strings; who comes is told all of them.
-        self.tell(&[]);
-        match Seat::take(member.clone(), self.mirror.all()) {
-            Ok(seat) => Some(seat),
-            Err(error) => {
-                self.fleet.failed(&member, &error);
-                None
-            }
-        }
-    }
-
-    /// The active policy failed: a fresh instance of it, or who comes after it.
-    fn replace_active(&mut self, error: &CallError) {
-        let Some(seat) = self.active.take() else { return };
-        match self.fleet.failed(&seat.member, error) {
-            Verdict::TryAgain => self.active = self.seat(seat.member),
-            Verdict::RolledBack(Some(last_good)) => self.active = self.seat(last_good),
-            Verdict::RolledBack(None) => {}
-        }
-    }
-}
-
-enum Woken {
-    Changes(Option<Batch>),
-    LineUp,
-    Due,
-}
-
-/// What a future has ready, without waiting for it.
-async fn now_or_never(next: impl Future<Output = Option<Batch>>) -> Option<Batch> {
-    tokio::select! {
-        biased;
-        batch = next => batch,
-        () = std::future::ready(()) => None,
     }
 }

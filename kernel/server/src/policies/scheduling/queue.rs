@@ -136,13 +136,12 @@ impl Queue {
         }
     }
 
-    /// When to look again although nothing happened.
+    /// When there are pods to take: now if some are ready.
     pub fn next_due(&self) -> Option<Instant> {
-        self.later.first().map(|(until, _, _)| *until)
-    }
-
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        match self.ready.is_empty() {
+            true => self.later.first().map(|(until, _, _)| *until),
+            false => Some(Instant::now()),
+        }
     }
 }
 

@@ -185,3 +185,25 @@ fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }
+
+#[test]
+fn what_was_decided_in_another_term_is_not_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path());
+    let term = first.leadership().borrow().expect("the only member leads");
+    first.commit_blocking_in(term, vec![create("a", 1)]).unwrap();
+    close(&first);
+    assert!(first.leadership().has_changed().is_err(), "closed with the replica");
+
+    let again = open(dir.path());
+    let next = again.leadership().borrow().expect("it leads again");
+    assert!(next > term, "each start is a term of its own");
+    for wrong in [term, next + 1] {
+        let error = again.commit_blocking_in(wrong, vec![create("b", 1)]).unwrap_err();
+        assert_eq!(error.reason, Reason::Unavailable, "{error}");
+    }
+    assert!(!has(&again, "b"));
+    again.commit_blocking_in(next, vec![create("b", 1)]).unwrap();
+    assert!(has(&again, "b") && has(&again, "a"));
+    close(&again);
+}

@@ -82,6 +82,7 @@ fn write(key: &Key, snapshot: &Snapshot) -> Write {
                 resource: "configmaps".to_owned(),
                 namespace: None,
                 owner: None,
+                on_node: None,
                 labels: Vec::new(),
             };
             let listed = snapshot.list(&query).len();

@@ -1,0 +1,133 @@
+//! The instances at work in a slot: who decides and who decides beside, and who comes after one that fails.
+use super::fleet::{Fleet, LineUp, Member, Verdict};
+use sampan_sandbox::CallError;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// An instance of a plugin.
+pub struct Seat<P> {
+    pub member: Member,
+    pub instance: P,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Decides.
+    Active,
+    /// Is asked too, and compared.
+    Shadow,
+}
+
+/// Who sits in a slot.
+pub struct Seats<P> {
+    pub active: Option<Seat<P>>,
+    pub shadow: Option<Seat<P>>,
+    fleet: Arc<Fleet>,
+    line_up: watch::Receiver<LineUp>,
+    term: Option<u64>,
+    /// Who failed too often while the line-up still names them.
+    benched: Vec<Member>,
+}
+
+impl<P> Seats<P> {
+    /// Of a slot, empty.
+    pub fn new(fleet: Arc<Fleet>, slot: &str) -> Self {
+        Seats {
+            active: None,
+            shadow: None,
+            line_up: fleet.line_up(slot),
+            fleet,
+            term: None,
+            benched: Vec::new(),
+        }
+    }
+
+    /// Waits until the line-up is another.
+    pub async fn line_up_changed(&mut self) {
+        // The sender is the fleet's, which is kept here.
+        let _ = self.line_up.changed().await;
+    }
+
+    /// Seats whom the line-up names by instances that `make` makes; who sits already stays.
+    pub fn take_line_up(&mut self, term: Option<u64>, mut make: impl FnMut(&Member) -> Result<P, CallError>) {
+        let news = self.line_up.has_changed().unwrap_or_default() || self.term != term;
+        self.term = term;
+        if news {
+            self.benched.clear();
+        }
+        let LineUp { active, shadow, .. } = self.line_up.borrow_and_update().clone();
+        for (role, wanted) in [(Role::Active, active), (Role::Shadow, shadow)] {
+            let sits = self.at(role).as_ref().map(|seat| &seat.member);
+            let benched = wanted.as_ref().is_some_and(|wanted| self.benched.contains(wanted));
+            if sits != wanted.as_ref() && !benched {
+                let seat = wanted.and_then(|member| self.seat(member, &mut make));
+                *self.at_mut(role) = seat;
+            }
+        }
+    }
+
+    /// Asks who sits there, and while they fail who comes after. None if nobody is left.
+    pub fn ask<R>(
+        &mut self,
+        role: Role,
+        mut make: impl FnMut(&Member) -> Result<P, CallError>,
+        mut ask: impl FnMut(&mut Seat<P>) -> Result<R, CallError>,
+    ) -> Option<R> {
+        loop {
+            let mut seat = self.at_mut(role).take()?;
+            match ask(&mut seat) {
+                Ok(answer) => {
+                    *self.at_mut(role) = Some(seat);
+                    return Some(answer);
+                }
+                Err(error) => {
+                    let next = self.after(seat.member, &error);
+                    let seat = next.and_then(|member| self.seat(member, &mut make));
+                    *self.at_mut(role) = seat;
+                }
+            }
+        }
+    }
+
+    /// Who sits.
+    pub fn all(&mut self) -> impl Iterator<Item = &mut Seat<P>> {
+        self.active.iter_mut().chain(&mut self.shadow)
+    }
+
+    fn at(&self, role: Role) -> &Option<Seat<P>> {
+        match role {
+            Role::Active => &self.active,
+            Role::Shadow => &self.shadow,
+        }
+    }
+
+    fn at_mut(&mut self, role: Role) -> &mut Option<Seat<P>> {
+        match role {
+            Role::Active => &mut self.active,
+            Role::Shadow => &mut self.shadow,
+        }
+    }
+
+    /// A member in its seat, or who comes after it.
+    fn seat(&mut self, member: Member, make: &mut impl FnMut(&Member) -> Result<P, CallError>) -> Option<Seat<P>> {
+        let mut next = Some(member);
+        while let Some(member) = next {
+            match make(&member) {
+                Ok(instance) => return Some(Seat { member, instance }),
+                Err(error) => next = self.after(member, &error),
+            }
+        }
+        None
+    }
+
+    /// Who comes after one that failed: itself, until the breaker opens.
+    fn after(&mut self, member: Member, error: &CallError) -> Option<Member> {
+        match self.fleet.failed(self.term, &member, error) {
+            Verdict::TryAgain => Some(member),
+            Verdict::RolledBack(next) => {
+                self.benched.push(member);
+                next
+            }
+        }
+    }
+}
