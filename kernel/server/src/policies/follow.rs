@@ -44,6 +44,7 @@ enum News {
 pub struct Follower {
     pub name: String,
     pub replica: ReplicaHandle,
+    pub leadership: watch::Receiver<Option<u64>>,
     pub stop: CancellationToken,
 }
 
@@ -84,7 +85,7 @@ impl Follower {
 
     /// Whether to start over; if not, to stop.
     fn follow(&self, runtime: &runtime::Runtime, work: &mut impl Work, mut changes: Changes) -> bool {
-        let mut leadership = self.replica.leadership();
+        let mut leadership = self.leadership.clone();
         let mut term = *leadership.borrow_and_update();
         work.keep_ready(term);
         loop {
@@ -200,13 +201,14 @@ mod tests {
             member: 1,
         })
         .unwrap();
-        let term = replica.leadership().borrow().unwrap();
+        let (lead, leadership) = watch::channel(None);
         let (told, says) = channel();
         let looks = Arc::new(Mutex::new(0));
         let stop = CancellationToken::new();
         let follower = Follower {
             name: "teller".to_owned(),
             replica: replica.clone(),
+            leadership,
             stop: stop.clone(),
         };
         let mut teller = Teller {
@@ -216,11 +218,15 @@ mod tests {
         };
         let thread = std::thread::spawn(move || follower.run(&mut teller));
         assert_eq!(next(&says), "start over");
-        for name in ["a", "b"] {
-            replica.commit_blocking(vec![create(name)]).unwrap();
-            assert_eq!(next(&says), "take in");
-            assert_eq!(next(&says), format!("decide in {term}"));
-        }
+        // It follows, and decides once its member leads.
+        replica.commit_blocking(vec![create("a")]).unwrap();
+        assert_eq!(next(&says), "take in");
+        assert!(says.recv_timeout(Duration::from_millis(50)).is_err());
+        lead.send_replace(Some(7));
+        assert_eq!(next(&says), "decide in 7");
+        replica.commit_blocking(vec![create("b")]).unwrap();
+        assert_eq!(next(&says), "take in");
+        assert_eq!(next(&says), "decide in 7");
         // However long nothing happens, it does not look.
         std::thread::sleep(Duration::from_millis(50));
         let before = *looks.lock().unwrap();

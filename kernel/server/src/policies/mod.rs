@@ -7,6 +7,8 @@ mod follow;
 mod narrate;
 mod scheduling;
 mod seats;
+#[cfg(test)]
+mod tests;
 
 pub use fleet::mode_write;
 pub use narrate::Narrator;
@@ -23,6 +25,7 @@ use sampan_sandbox::PluginEngine;
 use sampan_state::Snapshot;
 use scheduling::Scheduling;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The running policies of this replica.
@@ -36,10 +39,21 @@ impl Policies {
     /// Starts the fleet and the loops of all slots that plugins fill, now and later. Returns at once: until a plugin is
     /// compiled the built-in scheduler places, and controllers wait.
     pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>, narrator: &Narrator) -> Self {
+        let leadership = replica.leadership();
+        Self::start_led(replica, leadership, engine, narrator)
+    }
+
+    fn start_led(
+        replica: ReplicaHandle,
+        leadership: watch::Receiver<Option<u64>>,
+        engine: Arc<PluginEngine>,
+        narrator: &Narrator,
+    ) -> Self {
         let stop = CancellationToken::new();
         let fleet = Arc::new(Fleet::new(replica.clone(), engine, narrator.of("plugins")));
         let mut recruiter = Recruiter {
             replica,
+            leadership,
             fleet: fleet.clone(),
             narrator: narrator.clone(),
             stop: stop.clone(),
@@ -85,6 +99,7 @@ fn join(thread: JoinHandle<()>) {
 /// Keeps the fleet as the state wants it, and a loop for each slot.
 struct Recruiter {
     replica: ReplicaHandle,
+    leadership: watch::Receiver<Option<u64>>,
     fleet: Arc<Fleet>,
     narrator: Narrator,
     stop: CancellationToken,
@@ -104,6 +119,7 @@ impl Recruiter {
         Follower {
             name: name.to_owned(),
             replica: self.replica.clone(),
+            leadership: self.leadership.clone(),
             stop: self.stop.clone(),
         }
     }
