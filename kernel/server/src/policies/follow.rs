@@ -35,7 +35,8 @@ enum News {
     Changes(Batch),
     /// Some of the changes were missed.
     Gap,
-    /// Something is due, or is to be looked at.
+    Due,
+    /// Another term, or what the work waits for.
     Look,
     Stop,
 }
@@ -86,26 +87,28 @@ impl Follower {
     /// Whether to start over; if not, to stop.
     fn follow(&self, runtime: &runtime::Runtime, work: &mut impl Work, mut changes: Changes) -> bool {
         let mut leadership = self.leadership.clone();
-        let mut term = *leadership.borrow_and_update();
-        work.keep_ready(term);
         loop {
+            // Read before the changes are: who leads has taken in all that was committed before its term.
+            let term = *leadership.borrow_and_update();
+            work.keep_ready(term);
             let due = term.and_then(|_| work.due());
             // The runtime is left for the work: it blocks.
             match runtime.block_on(self.sleep(work, &mut changes, &mut leadership, due)) {
-                News::Changes(batch) => work.take_in(&batch),
-                News::Look => {}
+                News::Changes(batch) => {
+                    work.take_in(&batch);
+                    work.keep_ready(term);
+                }
+                News::Due => {}
+                News::Look => continue,
                 News::Gap => return true,
                 News::Stop => return false,
             }
-            work.keep_ready(term);
             if let Some(term) = term
                 && *leadership.borrow() == Some(term)
                 && work.due().is_some_and(|due| due <= Instant::now())
             {
                 work.decide(term);
             }
-            // Read before the next changes are: who leads has taken in all that was committed before its term.
-            term = *leadership.borrow_and_update();
         }
     }
 
@@ -122,7 +125,7 @@ impl Follower {
             batch = changes.next() => batch.map_or(News::Gap, News::Changes),
             _ = leadership.changed() => News::Look,
             () = work.stirred() => News::Look,
-            () = until(due) => News::Look,
+            () = until(due) => News::Due,
         }
     }
 }

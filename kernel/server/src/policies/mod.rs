@@ -59,6 +59,8 @@ impl Policies {
             stop: stop.clone(),
             slots: BTreeSet::new(),
             loops: Vec::new(),
+            term: None,
+            stale: true,
             unfit: Vec::new(),
         };
         let thread = spawn("plugins", move || recruiter.run());
@@ -105,6 +107,9 @@ struct Recruiter {
     stop: CancellationToken,
     slots: BTreeSet<String>,
     loops: Vec<JoinHandle<()>>,
+    /// The term of the line-ups, and whether the state may want others by now.
+    term: Option<u64>,
+    stale: bool,
     /// Who is wanted and cannot be loaded.
     unfit: Vec<Unfit>,
 }
@@ -137,7 +142,7 @@ impl Recruiter {
                 }
             }
         }
-        self.unfit = self.fleet.muster();
+        self.unfit = self.fleet.muster(self.term);
     }
 
     fn start_loop(&self, world: World, slot: &str) -> Option<JoinHandle<()>> {
@@ -158,16 +163,19 @@ impl Recruiter {
 
 impl Work for Recruiter {
     fn start_over(&mut self, _: &Snapshot) {
-        self.muster();
+        self.stale = true;
     }
 
     fn take_in(&mut self, changes: &Batch) {
-        if changes.events.iter().any(|event| &*event.key.resource == RESOURCE) {
+        self.stale |= changes.events.iter().any(|event| &*event.key.resource == RESOURCE);
+    }
+
+    fn keep_ready(&mut self, term: Option<u64>) {
+        if std::mem::replace(&mut self.term, term) != term || std::mem::take(&mut self.stale) {
+            self.stale = false;
             self.muster();
         }
     }
-
-    fn keep_ready(&mut self, _: Option<u64>) {}
 
     fn due(&self) -> Option<Instant> {
         (!self.unfit.is_empty()).then(Instant::now)

@@ -6,10 +6,19 @@ use sampan_api::{
     plugin::{Mode, PluginSpec},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// Long enough for a loop to do what it should not.
 const A_WHILE: Duration = Duration::from_millis(400);
+
+fn open(dir: &Path) -> ReplicaHandle {
+    ReplicaHandle::open(&ReplicaConfig {
+        dir: dir.to_owned(),
+        cluster: "test".to_owned(),
+        member: 1,
+    })
+    .unwrap()
+}
 
 fn commit(replica: &ReplicaHandle, object: Object) {
     let plan = Plan::from(Write::new(object.key().unwrap(), Operation::Create(object)));
@@ -71,12 +80,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 #[test]
 fn policies_decide_only_where_and_while_their_member_leads() {
     let dir = tempfile::tempdir().unwrap();
-    let replica = ReplicaHandle::open(&ReplicaConfig {
-        dir: dir.path().to_owned(),
-        cluster: "test".to_owned(),
-        member: 1,
-    })
-    .unwrap();
+    let replica = open(dir.path());
     let term = replica.leadership().borrow().unwrap();
     commit(&replica, crate::front::namespace("default"));
     let digest = install(&replica, "spread", World::Scheduler, DEFAULT_SCHEDULER);
@@ -135,4 +139,45 @@ fn policies_decide_only_where_and_while_their_member_leads() {
     lead.send_replace(Some(term));
     until("five pods are placed", || all_placed(5));
     policies.shutdown();
+}
+
+#[test]
+fn a_new_term_begins_with_the_line_up_of_its_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    let spread = install(&replica, "spread", World::Scheduler, DEFAULT_SCHEDULER);
+    let binpack = install(&replica, "binpack", World::Scheduler, "another");
+    let engine = PluginEngine::new(None).unwrap();
+    let fleet = Fleet::new(replica.clone(), engine, Narrator::start(replica.clone(), "test"));
+    let mut line_up = fleet.line_up(DEFAULT_SCHEDULER);
+    let follower = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut seen = Vec::new();
+        while runtime.block_on(line_up.changed()).is_ok() {
+            let now = line_up.borrow_and_update();
+            seen.push((now.term, now.active.as_ref().map(|member| member.digest.clone())));
+        }
+        seen
+    });
+    let load = |digest: &str| {
+        let patch = Operation::Merge(json!({"spec": {"digest": digest}}));
+        let plan = Plan::from(Write::new(Key::new(RESOURCE, "", "spread"), patch));
+        replica.commit_blocking(vec![plan]).unwrap().remove(0).unwrap();
+    };
+    fleet.muster(Some(1));
+    load(&binpack);
+    fleet.muster(Some(1));
+    load(&spread);
+    fleet.muster(Some(2));
+    drop(fleet);
+    let expected = [
+        // Nobody is loaded yet.
+        (Some(1), None),
+        (Some(1), Some(spread.clone())),
+        // Within a term who sits decides until who comes is loaded.
+        (Some(1), Some(binpack)),
+        (Some(2), None),
+        (Some(2), Some(spread)),
+    ];
+    assert_eq!(follower.join().unwrap(), expected);
 }
