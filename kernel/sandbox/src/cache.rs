@@ -62,10 +62,19 @@ pub fn kept(engine: &Engine, digest: &str, dir: &Path) -> Option<Component> {
 /// # Errors
 /// If it cannot be compiled.
 pub fn compile(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<Component> {
-    let component = Component::new(engine, bytes)?;
-    let stored = stored(engine, &component, digest, dir);
-    let mapped = stored.then(|| kept(engine, digest, dir)).flatten();
-    let component = mapped.unwrap_or(component);
+    // By an engine of its own, since an engine's compiler keeps what it has worked with.
+    let code = Engine::new(engine.config())?.precompile_component(bytes)?;
+    let stored = path_of(engine, digest, dir).map(|path| (store(dir, &path, &code), path));
+    if let Some((Err(error), path)) = &stored {
+        tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
+    }
+    let mapped = stored.and_then(|(stored, _)| stored.ok().and_then(|()| kept(engine, digest, dir)));
+    let component = match mapped {
+        Some(component) => component,
+        // SAFETY: this process has just compiled it.
+        None => unsafe { Component::deserialize(engine, &code) }?,
+    };
+    drop(code);
     give_back();
     Ok(component)
 }
@@ -77,19 +86,6 @@ fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// Whether it could be put where `kept` finds it.
-fn stored(engine: &Engine, component: &Component, digest: &str, dir: &Path) -> bool {
-    let Some(path) = path_of(engine, digest, dir) else {
-        return false;
-    };
-    let code = component.serialize().map_err(io::Error::other);
-    let stored = code.and_then(|code| store(dir, &path, &code));
-    if let Err(error) = &stored {
-        tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
-    }
-    stored.is_ok()
 }
 
 /// None if the digest is none.

@@ -47,6 +47,8 @@ pub struct LineUp {
     pub active: Option<Member>,
     pub shadow: Option<Member>,
     pub last_good: Option<Member>,
+    /// The term whose state wants it so.
+    pub term: Option<u64>,
 }
 
 /// What to do after a failure.
@@ -127,46 +129,45 @@ impl Fleet {
     }
 
     /// Brings the line-ups to what the state wants. Compiles what is new: may take long. Says who cannot be loaded.
-    pub fn muster(&self) -> Vec<Unfit> {
-        let mut line_ups: BTreeMap<String, LineUp> = BTreeMap::new();
-        let mut unfit = Vec::new();
-        let mut load = |object: &Object, spec: &PluginSpec| {
-            let loaded = self.member(object, spec);
-            loaded.map_err(|failed| unfit.push(failed)).ok()
-        };
-        let specs = self.specs();
+    pub fn muster(&self, term: Option<u64>) -> Vec<Unfit> {
+        let mut specs = self.specs();
         self.loaded
             .lock()
             .retain(|name, _| specs.iter().any(|(object, _)| object.metadata.name == *name));
-        // Schedulers first, and of each slot who decides: what waits is waited for least.
-        let mut order: Vec<_> = specs.iter().collect();
-        order.sort_by_key(|(_, spec)| (spec.mode != Mode::Active, spec.world != plugin::World::Scheduler));
-        for (object, spec) in &order {
-            let line_up = line_ups.entry(spec.slot.clone()).or_default();
-            let seat = match spec.mode {
-                Mode::Active => &mut line_up.active,
-                Mode::Shadow => &mut line_up.shadow,
-                Mode::LastGood => &mut line_up.last_good,
-                Mode::Standby => continue,
-            };
-            *seat = load(object, spec);
-            let line_up = line_up.clone();
-            if spec.mode == Mode::Active {
-                self.publish(&spec.slot, line_up);
-            }
-        }
+        // In a new term nobody decides whom an earlier one has taken out, however long the others take to load.
         let slots: Vec<String> = self.slots.lock().keys().cloned().collect();
-        for slot in slots {
-            self.publish(&slot, line_ups.remove(&slot).unwrap_or_default());
+        let is_old = |slot: &&String| self.line_up(slot).borrow().term != term;
+        slots
+            .iter()
+            .filter(is_old)
+            .for_each(|slot| self.publish(slot, &specs, term));
+        // Schedulers first, and of each slot who decides: what waits is waited for least.
+        specs.sort_by_key(|(_, spec)| (spec.mode != Mode::Active, spec.world != plugin::World::Scheduler));
+        let mut unfit = Vec::new();
+        for (object, spec) in specs.iter().filter(|(_, spec)| spec.mode != Mode::Standby) {
+            unfit.extend(self.load(object, spec).err());
+            self.publish(&spec.slot, &specs, term);
         }
+        slots.iter().for_each(|slot| self.publish(slot, &specs, term));
         // Who stands by is compiled last, so that its activation finds it warm.
-        for (object, spec) in order.iter().filter(|(_, spec)| spec.mode == Mode::Standby) {
-            load(object, spec);
+        for (object, spec) in specs.iter().filter(|(_, spec)| spec.mode == Mode::Standby) {
+            unfit.extend(self.load(object, spec).err());
         }
         unfit
     }
 
-    fn publish(&self, slot: &str, line_up: LineUp) {
+    /// Makes the line-up of a slot what the state wants, of those who are loaded.
+    fn publish(&self, slot: &str, specs: &[(Arc<Object>, PluginSpec)], term: Option<u64>) {
+        let seat = |mode: Mode| {
+            let mut of_slot = specs.iter().filter(|(_, spec)| spec.slot == slot && spec.mode == mode);
+            of_slot.find_map(|(object, spec)| self.loaded(&object.metadata.name, spec))
+        };
+        let line_up = LineUp {
+            active: seat(Mode::Active),
+            shadow: seat(Mode::Shadow),
+            last_good: seat(Mode::LastGood),
+            term,
+        };
         let mut slots = self.slots.lock();
         let sender = slots
             .entry(slot.to_owned())
@@ -178,14 +179,18 @@ impl Fleet {
         });
     }
 
-    /// The plugin, loaded.
-    fn member(&self, object: &Object, spec: &PluginSpec) -> Result<Member, Unfit> {
-        let name = &object.metadata.name;
+    /// The plugin as it is wanted, if it is loaded.
+    fn loaded(&self, name: &str, spec: &PluginSpec) -> Option<Member> {
         let same = |old: &PluginSpec| old.digest == spec.digest && old.config == spec.config && old.world == spec.world;
-        if let Some((old, member)) = self.loaded.lock().get(name)
-            && same(old)
-        {
-            return Ok(member.clone());
+        let loaded = self.loaded.lock();
+        let (_, member) = loaded.get(name).filter(|(old, _)| same(old))?;
+        Some(member.clone())
+    }
+
+    fn load(&self, object: &Object, spec: &PluginSpec) -> Result<(), Unfit> {
+        let name = &object.metadata.name;
+        if self.loaded(name, spec).is_some() {
+            return Ok(());
         }
         let unfit = |why: String| {
             tracing::warn!(plugin = name, digest = spec.digest, why, "a plugin cannot be loaded");
@@ -209,8 +214,8 @@ impl Fleet {
             figures: Arc::default(),
             compared: Arc::default(),
         };
-        self.loaded.lock().insert(name.clone(), (spec.clone(), member.clone()));
-        Ok(member)
+        self.loaded.lock().insert(name.clone(), (spec.clone(), member));
+        Ok(())
     }
 
     /// An instance failed. Says how to go on; where this member leads, a roll-back becomes part of the state.

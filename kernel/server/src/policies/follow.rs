@@ -35,7 +35,8 @@ enum News {
     Changes(Batch),
     /// Some of the changes were missed.
     Gap,
-    /// Something is due, or is to be looked at.
+    Due,
+    /// Another term, or what the work waits for.
     Look,
     Stop,
 }
@@ -44,6 +45,7 @@ enum News {
 pub struct Follower {
     pub name: String,
     pub replica: ReplicaHandle,
+    pub leadership: watch::Receiver<Option<u64>>,
     pub stop: CancellationToken,
 }
 
@@ -84,27 +86,29 @@ impl Follower {
 
     /// Whether to start over; if not, to stop.
     fn follow(&self, runtime: &runtime::Runtime, work: &mut impl Work, mut changes: Changes) -> bool {
-        let mut leadership = self.replica.leadership();
-        let mut term = *leadership.borrow_and_update();
-        work.keep_ready(term);
+        let mut leadership = self.leadership.clone();
         loop {
+            // Read before the changes are: who leads has taken in all that was committed before its term.
+            let term = *leadership.borrow_and_update();
+            work.keep_ready(term);
             let due = term.and_then(|_| work.due());
             // The runtime is left for the work: it blocks.
             match runtime.block_on(self.sleep(work, &mut changes, &mut leadership, due)) {
-                News::Changes(batch) => work.take_in(&batch),
-                News::Look => {}
+                News::Changes(batch) => {
+                    work.take_in(&batch);
+                    work.keep_ready(term);
+                }
+                News::Due => {}
+                News::Look => continue,
                 News::Gap => return true,
                 News::Stop => return false,
             }
-            work.keep_ready(term);
             if let Some(term) = term
                 && *leadership.borrow() == Some(term)
                 && work.due().is_some_and(|due| due <= Instant::now())
             {
                 work.decide(term);
             }
-            // Read before the next changes are: who leads has taken in all that was committed before its term.
-            term = *leadership.borrow_and_update();
         }
     }
 
@@ -121,7 +125,7 @@ impl Follower {
             batch = changes.next() => batch.map_or(News::Gap, News::Changes),
             _ = leadership.changed() => News::Look,
             () = work.stirred() => News::Look,
-            () = until(due) => News::Look,
+            () = until(due) => News::Due,
         }
     }
 }
@@ -200,13 +204,14 @@ mod tests {
             member: 1,
         })
         .unwrap();
-        let term = replica.leadership().borrow().unwrap();
+        let (lead, leadership) = watch::channel(None);
         let (told, says) = channel();
         let looks = Arc::new(Mutex::new(0));
         let stop = CancellationToken::new();
         let follower = Follower {
             name: "teller".to_owned(),
             replica: replica.clone(),
+            leadership,
             stop: stop.clone(),
         };
         let mut teller = Teller {
@@ -216,11 +221,15 @@ mod tests {
         };
         let thread = std::thread::spawn(move || follower.run(&mut teller));
         assert_eq!(next(&says), "start over");
-        for name in ["a", "b"] {
-            replica.commit_blocking(vec![create(name)]).unwrap();
-            assert_eq!(next(&says), "take in");
-            assert_eq!(next(&says), format!("decide in {term}"));
-        }
+        // It follows, and decides once its member leads.
+        replica.commit_blocking(vec![create("a")]).unwrap();
+        assert_eq!(next(&says), "take in");
+        assert!(says.recv_timeout(Duration::from_millis(50)).is_err());
+        lead.send_replace(Some(7));
+        assert_eq!(next(&says), "decide in 7");
+        replica.commit_blocking(vec![create("b")]).unwrap();
+        assert_eq!(next(&says), "take in");
+        assert_eq!(next(&says), "decide in 7");
         // However long nothing happens, it does not look.
         std::thread::sleep(Duration::from_millis(50));
         let before = *looks.lock().unwrap();

@@ -7,6 +7,8 @@ mod follow;
 mod narrate;
 mod scheduling;
 mod seats;
+#[cfg(test)]
+mod tests;
 
 pub use fleet::mode_write;
 pub use narrate::Narrator;
@@ -23,6 +25,7 @@ use sampan_sandbox::PluginEngine;
 use sampan_state::Snapshot;
 use scheduling::Scheduling;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The running policies of this replica.
@@ -36,15 +39,28 @@ impl Policies {
     /// Starts the fleet and the loops of all slots that plugins fill, now and later. Returns at once: until a plugin is
     /// compiled the built-in scheduler places, and controllers wait.
     pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>, narrator: &Narrator) -> Self {
+        let leadership = replica.leadership();
+        Self::start_led(replica, leadership, engine, narrator)
+    }
+
+    fn start_led(
+        replica: ReplicaHandle,
+        leadership: watch::Receiver<Option<u64>>,
+        engine: Arc<PluginEngine>,
+        narrator: &Narrator,
+    ) -> Self {
         let stop = CancellationToken::new();
         let fleet = Arc::new(Fleet::new(replica.clone(), engine, narrator.of("plugins")));
         let mut recruiter = Recruiter {
             replica,
+            leadership,
             fleet: fleet.clone(),
             narrator: narrator.clone(),
             stop: stop.clone(),
             slots: BTreeSet::new(),
             loops: Vec::new(),
+            term: None,
+            stale: true,
             unfit: Vec::new(),
         };
         let thread = spawn("plugins", move || recruiter.run());
@@ -85,11 +101,15 @@ fn join(thread: JoinHandle<()>) {
 /// Keeps the fleet as the state wants it, and a loop for each slot.
 struct Recruiter {
     replica: ReplicaHandle,
+    leadership: watch::Receiver<Option<u64>>,
     fleet: Arc<Fleet>,
     narrator: Narrator,
     stop: CancellationToken,
     slots: BTreeSet<String>,
     loops: Vec<JoinHandle<()>>,
+    /// The term of the line-ups, and whether the state may want others by now.
+    term: Option<u64>,
+    stale: bool,
     /// Who is wanted and cannot be loaded.
     unfit: Vec<Unfit>,
 }
@@ -104,6 +124,7 @@ impl Recruiter {
         Follower {
             name: name.to_owned(),
             replica: self.replica.clone(),
+            leadership: self.leadership.clone(),
             stop: self.stop.clone(),
         }
     }
@@ -121,7 +142,7 @@ impl Recruiter {
                 }
             }
         }
-        self.unfit = self.fleet.muster();
+        self.unfit = self.fleet.muster(self.term);
     }
 
     fn start_loop(&self, world: World, slot: &str) -> Option<JoinHandle<()>> {
@@ -142,16 +163,19 @@ impl Recruiter {
 
 impl Work for Recruiter {
     fn start_over(&mut self, _: &Snapshot) {
-        self.muster();
+        self.stale = true;
     }
 
     fn take_in(&mut self, changes: &Batch) {
-        if changes.events.iter().any(|event| &*event.key.resource == RESOURCE) {
+        self.stale |= changes.events.iter().any(|event| &*event.key.resource == RESOURCE);
+    }
+
+    fn keep_ready(&mut self, term: Option<u64>) {
+        if std::mem::replace(&mut self.term, term) != term || std::mem::take(&mut self.stale) {
+            self.stale = false;
             self.muster();
         }
     }
-
-    fn keep_ready(&mut self, _: Option<u64>) {}
 
     fn due(&self) -> Option<Instant> {
         (!self.unfit.is_empty()).then(Instant::now)

@@ -11,6 +11,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
+    time::Duration,
 };
 
 /// Events that may wait to be written; more are dropped, since a story must not hold up the work.
@@ -18,6 +19,9 @@ const WAITING: usize = 4096;
 
 /// Events that go into one Raft entry.
 const TOGETHER: usize = 128;
+
+/// How long a flood is held back after as many events as go into one entry.
+const FLOOD_PAUSE: Duration = Duration::from_millis(20);
 
 /// Stories remembered, to count repetitions instead of telling them again.
 const REMEMBERED: usize = 8192;
@@ -115,6 +119,10 @@ impl Writer {
             let batch: Vec<Story> = std::iter::once(first)
                 .chain(stories.try_iter().take(TOGETHER - 1))
                 .collect();
+            if batch.len() == TOGETHER {
+                // A flood of stories does not take the disk from the work: more of it is dropped.
+                std::thread::sleep(FLOOD_PAUSE);
+            }
             let plans = batch.iter().map(|story| self.plan(story)).collect();
             if let Err(error) = self.replica.commit_blocking(plans) {
                 tracing::debug!(%error, "events could not be written");

@@ -66,6 +66,11 @@ impl<P> Seats<P> {
         }
     }
 
+    /// Whether who sits is whom the state of this term wants: in a new term the line-up comes first.
+    pub fn may_decide(&self) -> bool {
+        self.term.is_some() && self.line_up.borrow().term == self.term
+    }
+
     /// Asks who sits there, and while they fail who comes after. None if nobody is left.
     pub fn ask<R>(
         &mut self,

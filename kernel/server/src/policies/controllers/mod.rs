@@ -91,7 +91,7 @@ impl Work for Controlling {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.keys.next_due()
+        self.keys.next_due().filter(|_| self.seats.may_decide())
     }
 
     fn decide(&mut self, term: u64) {

@@ -70,7 +70,7 @@ impl Work for Scheduling {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.queue.next_due()
+        self.queue.next_due().filter(|_| self.seats.may_decide())
     }
 
     fn decide(&mut self, term: u64) {

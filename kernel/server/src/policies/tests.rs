@@ -1,0 +1,183 @@
+//! The policies of a member that does not lead, leads, and leads no more: the leadership is the test's own.
+use super::*;
+use crate::replica::ReplicaConfig;
+use sampan_api::{
+    Key, Object, Operation, Plan, Selection, Write, kinds,
+    plugin::{Mode, PluginSpec},
+};
+use serde_json::{Value, json};
+use std::{path::Path, time::Duration};
+
+/// Long enough for a loop to do what it should not.
+const A_WHILE: Duration = Duration::from_millis(400);
+
+fn open(dir: &Path) -> ReplicaHandle {
+    ReplicaHandle::open(&ReplicaConfig {
+        dir: dir.to_owned(),
+        cluster: "test".to_owned(),
+        member: 1,
+    })
+    .unwrap()
+}
+
+fn commit(replica: &ReplicaHandle, object: Object) {
+    let plan = Plan::from(Write::new(object.key().unwrap(), Operation::Create(object)));
+    replica.commit_blocking(vec![plan]).unwrap().remove(0).unwrap();
+}
+
+fn create(replica: &ReplicaHandle, manifest: &Value) {
+    commit(replica, Object::from_value(manifest).unwrap());
+}
+
+fn create_pod(replica: &ReplicaHandle, name: &str) {
+    let metadata = json!({"name": name, "namespace": "default"});
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    create(
+        replica,
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}),
+    );
+}
+
+/// A built-in plugin, active; its digest.
+fn install(replica: &ReplicaHandle, name: &str, world: World, slot: &str) -> String {
+    let bytes = sampan_builtin::component(sampan_builtin::PLUGINS, name).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let digest = runtime.block_on(replica.put_blob(bytes.into())).unwrap();
+    let spec = PluginSpec {
+        world,
+        digest: digest.clone(),
+        slot: slot.to_owned(),
+        mode: Mode::Active,
+        ..PluginSpec::default()
+    };
+    let kind = kinds::of_resource(RESOURCE).unwrap();
+    commit(replica, Object::new(kind, "", name).with_field("spec", &spec));
+    digest
+}
+
+/// Each pod's node and who placed it.
+fn placed(replica: &ReplicaHandle) -> Vec<(Key, Value, Option<String>)> {
+    let snapshot = replica.snapshot();
+    let pods = Selection::of("pods");
+    let pods = snapshot.list(&pods).map(|(key, pod)| {
+        let by = pod.metadata.annotations.get("sampan.dev/scheduled-by").cloned();
+        (key, pod.field_value("spec")["nodeName"].clone(), by)
+    });
+    pods.collect()
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it never came about: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn policies_decide_only_where_and_while_their_member_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    let term = replica.leadership().borrow().unwrap();
+    commit(&replica, crate::front::namespace("default"));
+    let digest = install(&replica, "spread", World::Scheduler, DEFAULT_SCHEDULER);
+    install(&replica, "replicaset", World::Controller, "replicaset");
+    let (lead, leadership) = watch::channel(None);
+    let narrator = Narrator::start(replica.clone(), "test");
+    let engine = PluginEngine::new(None).unwrap();
+    let policies = Policies::start_led(replica.clone(), leadership, engine, &narrator);
+
+    // A follower loads what is wanted and follows, and no more.
+    let loaded = || policies.figures("spread").is_some() && policies.figures("replicaset").is_some();
+    until("the plugins are loaded", loaded);
+    let status = json!({"allocatable": {"cpu": "4", "memory": "4Gi", "pods": "100"},
+        "conditions": [{"type": "Ready", "status": "True"}]});
+    create(
+        &replica,
+        &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": status}),
+    );
+    let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"app": "a"}}, "template": template});
+    let metadata = json!({"name": "a", "namespace": "default"});
+    create(
+        &replica,
+        &json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": spec}),
+    );
+    create_pod(&replica, "first");
+    std::thread::sleep(A_WHILE);
+    let pods = placed(&replica);
+    assert!(
+        pods.len() == 1 && pods[0].1.is_null(),
+        "decided without leading: {pods:?}"
+    );
+
+    // It takes over with all it has seen and with the plugin, not with the built-in policy.
+    lead.send_replace(Some(term));
+    let all_placed = |count: usize| {
+        let pods = placed(&replica);
+        pods.len() == count && pods.iter().all(|(_, node, _)| node == "n")
+    };
+    until("three pods are placed", || all_placed(3));
+    let others: Vec<_> = placed(&replica)
+        .into_iter()
+        .filter(|pod| pod.2.as_ref() != Some(&digest))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
+
+    // In a term that is not the replica's nothing is committed, and what was refused is decided again.
+    lead.send_replace(Some(term + 1));
+    create_pod(&replica, "second");
+    std::thread::sleep(A_WHILE);
+    assert!(!all_placed(4), "committed in another term");
+    lead.send_replace(None);
+    create_pod(&replica, "third");
+    std::thread::sleep(A_WHILE);
+    assert_eq!(placed(&replica).iter().filter(|pod| pod.1.is_null()).count(), 2);
+    lead.send_replace(Some(term));
+    until("five pods are placed", || all_placed(5));
+    policies.shutdown();
+}
+
+#[test]
+fn a_new_term_begins_with_the_line_up_of_its_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    let spread = install(&replica, "spread", World::Scheduler, DEFAULT_SCHEDULER);
+    let binpack = install(&replica, "binpack", World::Scheduler, "another");
+    let engine = PluginEngine::new(None).unwrap();
+    let fleet = Fleet::new(replica.clone(), engine, Narrator::start(replica.clone(), "test"));
+    let mut line_up = fleet.line_up(DEFAULT_SCHEDULER);
+    let follower = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut seen = Vec::new();
+        while runtime.block_on(line_up.changed()).is_ok() {
+            let now = line_up.borrow_and_update();
+            seen.push((now.term, now.active.as_ref().map(|member| member.digest.clone())));
+        }
+        seen
+    });
+    let load = |digest: &str| {
+        let patch = Operation::Merge(json!({"spec": {"digest": digest}}));
+        let plan = Plan::from(Write::new(Key::new(RESOURCE, "", "spread"), patch));
+        replica.commit_blocking(vec![plan]).unwrap().remove(0).unwrap();
+    };
+    fleet.muster(Some(1));
+    load(&binpack);
+    fleet.muster(Some(1));
+    load(&spread);
+    fleet.muster(Some(2));
+    drop(fleet);
+    let expected = [
+        // Nobody is loaded yet.
+        (Some(1), None),
+        (Some(1), Some(spread.clone())),
+        // Within a term who sits decides until who comes is loaded.
+        (Some(1), Some(binpack)),
+        (Some(2), None),
+        (Some(2), Some(spread)),
+    ];
+    assert_eq!(follower.join().unwrap(), expected);
+}
