@@ -20,6 +20,6 @@ pub use command::Command;
 pub use log::{Persisted, Recovered};
 pub use merge::merge_patch;
 pub use raft::eraftpb;
-pub use replica::{Outcome, Output, Replica, ReplicaError, Role};
+pub use replica::{Outcome, Output, Replica, ReplicaError, Role, Settings};
 pub use snapshot::{Event, EventKind, Snapshot};
 pub use store::{Applied, Committed, Store, digest_of};

@@ -4,12 +4,13 @@ use crate::{
     checkpoint::{self, Header},
     command::Command,
     log::{Log, Persisted, Recovered},
+    names,
     store::{Applied, Store},
 };
 use bytes::Bytes;
 use prost::Message as _;
 use raft::{
-    Config, RawNode, StateRole,
+    Config, RawNode, SnapshotStatus, StateRole,
     eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata},
 };
 use sampan_api::ApiError;
@@ -21,8 +22,26 @@ const HEARTBEAT_TICKS: usize = 2;
 /// Bytes of entries in one message to a follower.
 const MESSAGE_BYTES: u64 = 1 << 20;
 
-/// Entries kept in memory for followers after they are in a checkpoint.
+/// Entries kept in memory for followers after they are in a checkpoint, unless told otherwise.
 const KEPT_ENTRIES: u64 = 4096;
+
+/// What a replica is given from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where its randomness comes from: members with the same seed could stand for election at the same time for ever.
+    pub seed: u64,
+    /// Entries kept in memory for followers after they are in a checkpoint. One that is further behind gets the state.
+    pub kept_entries: u64,
+}
+
+impl Settings {
+    pub fn seeded(seed: u64) -> Self {
+        Settings {
+            seed,
+            kept_entries: KEPT_ENTRIES,
+        }
+    }
+}
 
 /// Why a replica could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +73,9 @@ pub struct Output {
     pub persist: Option<Persisted>,
     /// The state as received from the leader: a checkpoint to persist before the rest.
     pub checkpoint: Option<Bytes>,
+    /// For each [`Replica::read_index`] that was confirmed: its context, and the index to wait for. What is applied at that
+    /// index or later shows all that was acknowledged, anywhere, before the read was asked for.
+    pub reads: Vec<(Bytes, u64)>,
 }
 
 /// What happened once that was on disk.
@@ -72,6 +94,11 @@ pub struct Replica {
     node: RawNode<Log>,
     store: Store,
     ready: Option<raft::Ready>,
+    settings: Settings,
+    /// The election timeout in force, and the term and role it was drawn for.
+    timeout: usize,
+    drawn_for: (u64, StateRole),
+    draws: u64,
 }
 
 impl Replica {
@@ -79,7 +106,7 @@ impl Replica {
     ///
     /// # Errors
     /// `Log` if entries are missing in it.
-    pub fn new(id: u64, store: Store, recovered: Recovered) -> Result<Self, ReplicaError> {
+    pub fn new(id: u64, store: Store, recovered: Recovered, settings: Settings) -> Result<Self, ReplicaError> {
         let config = Config {
             id,
             election_tick: ELECTION_TICKS,
@@ -100,12 +127,35 @@ impl Replica {
             node,
             store,
             ready: None,
+            settings,
+            timeout: ELECTION_TICKS,
+            drawn_for: (0, StateRole::Follower),
+            draws: 0,
         };
+        replica.draw_timeout();
         if replica.node.store().members.voters == [id] {
             // Alone there is nobody to wait for.
             replica.node.campaign()?;
+            replica.keep_timeout();
         }
         Ok(replica)
+    }
+
+    /// Raft draws election timeouts from the thread's generator; ours take their place, since randomness is an input. One
+    /// is drawn whenever the term or the role changes.
+    fn keep_timeout(&mut self) {
+        if self.drawn_for != (self.node.raft.term, self.node.raft.state) {
+            self.draw_timeout();
+        }
+        self.node.raft.set_randomized_election_timeout(self.timeout);
+    }
+
+    fn draw_timeout(&mut self) {
+        self.drawn_for = (self.node.raft.term, self.node.raft.state);
+        self.draws += 1;
+        let random = names::mix(self.settings.seed ^ names::mix(self.draws));
+        self.timeout = ELECTION_TICKS + usize::try_from(random % ELECTION_TICKS as u64).unwrap_or(0);
+        self.node.raft.set_randomized_election_timeout(self.timeout);
     }
 
     pub fn store(&self) -> &Store {
@@ -136,6 +186,7 @@ impl Replica {
     /// Time has passed: one tick.
     pub fn tick(&mut self) {
         self.node.tick();
+        self.keep_timeout();
     }
 
     /// A message of another member.
@@ -143,7 +194,9 @@ impl Replica {
     /// # Errors
     /// If it makes no sense here; it is then as if it had been lost.
     pub fn step(&mut self, message: Message) -> Result<(), ReplicaError> {
-        Ok(self.node.step(message)?)
+        let stepped = self.node.step(message);
+        self.keep_timeout();
+        Ok(stepped?)
     }
 
     /// Proposes a command; `context` comes back with what came of it.
@@ -170,6 +223,24 @@ impl Replica {
         Ok(self.node.propose_conf_change(context.to_vec(), change)?)
     }
 
+    /// Asks what index a read must wait for to be linearizable, without an entry in the log; the answer comes in
+    /// [`Output::reads`] with the context, which must be unlike any other of the group. None comes if there is no leader,
+    /// the leader is new, or a message is lost: ask again after a while.
+    pub fn read_index(&mut self, context: Bytes) {
+        self.node.read_index(context.to_vec());
+    }
+
+    /// What became of a snapshot (`MsgSnapshot`) that was sent to a member. Must be said of each: nothing else is sent to
+    /// that member before.
+    pub fn snapshot_sent(&mut self, to: u64, arrived: bool) {
+        let status = if arrived {
+            SnapshotStatus::Finish
+        } else {
+            SnapshotStatus::Failure
+        };
+        self.node.report_snapshot(to, status);
+    }
+
     /// Hands leadership to another member.
     pub fn transfer_leader(&mut self, to: u64) {
         self.node.transfer_leader(to);
@@ -185,8 +256,10 @@ impl Replica {
             return Ok(None);
         }
         let mut ready = self.node.ready();
+        let reads = ready.take_read_states().into_iter();
         let mut output = Output {
             messages: ready.take_messages(),
+            reads: reads.map(|read| (read.request_ctx.into(), read.index)).collect(),
             ..Output::default()
         };
         if !ready.snapshot().is_empty() {
@@ -301,7 +374,7 @@ impl Replica {
 
     /// A checkpoint of the state at this index is on disk: entries long before it are let go of.
     pub fn checkpointed(&mut self, index: u64) {
-        self.node.mut_store().forget(index.saturating_sub(KEPT_ENTRIES));
+        self.node.mut_store().forget(index.saturating_sub(self.settings.kept_entries));
     }
 
     fn make_snapshot_if_wanted(&mut self) {

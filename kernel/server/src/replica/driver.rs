@@ -11,7 +11,7 @@ use super::{
 };
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan, Revision};
-use sampan_state::{Command, Output, Recovered, Replica, Role, Snapshot, eraftpb::ConfState, genesis};
+use sampan_state::{Command, Output, Recovered, Replica, Role, Settings, Snapshot, eraftpb::ConfState, genesis};
 use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -117,7 +117,7 @@ impl Driver {
         if let Some(missing) = gap {
             return Err(OpenError::Gap { path: dir, missing });
         }
-        let replica = Replica::new(config.member, store, recovered)?;
+        let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
             _lock: lock,
