@@ -298,15 +298,17 @@ impl Replica {
             messages: ready.take_persisted_messages(),
             ..Outcome::default()
         };
-        let committed = ready.take_committed_entries();
-        self.apply_all(committed, &mut outcome)?;
-        let mut light = self.node.advance(ready);
+        let mut committed = ready.take_committed_entries();
+        // Before anything is applied: a leader that applies its own removal has no part any more in what it persisted.
+        let mut light = self.node.advance_append(ready);
         if let Some(commit) = light.commit_index() {
             self.node.mut_store().set_commit(commit);
         }
         outcome.messages.append(&mut light.take_messages());
-        self.apply_all(light.take_committed_entries(), &mut outcome)?;
+        committed.append(&mut light.take_committed_entries());
+        self.apply_all(committed, &mut outcome)?;
         self.node.advance_apply();
+        self.step_down_if_removed();
         if *self.members() != members {
             let hard_state = Some(self.node.store().hard_state().clone());
             outcome.persist = Some(Persisted {
@@ -323,12 +325,12 @@ impl Replica {
                 EntryType::EntryNormal => self.apply(&entry)?,
                 EntryType::EntryConfChange => {
                     let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change)?;
+                    let members = self.node.apply_conf_change(&change);
                     self.change_members(members, entry.index)
                 }
                 EntryType::EntryConfChangeV2 => {
                     let change = ConfChangeV2::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change)?;
+                    let members = self.node.apply_conf_change(&change);
                     self.change_members(members, entry.index)
                 }
             };
@@ -354,9 +356,28 @@ impl Replica {
         Ok(applied)
     }
 
-    fn change_members(&mut self, members: ConfState, index: u64) -> Applied {
-        self.node.mut_store().members = members;
-        self.store.apply(index, &Command::default())
+    /// What makes no sense, as to remove the last voter, is refused here, by all members alike: whether it does is only
+    /// known when all before it is applied.
+    fn change_members(&mut self, members: raft::Result<ConfState>, index: u64) -> Applied {
+        let mut applied = self.store.apply(index, &Command::default());
+        match members {
+            Ok(members) => self.node.mut_store().members = members,
+            Err(error) => {
+                let refused = ApiError::bad_request(format!("the members cannot be changed like that: {error}"));
+                applied.results.push(Err(refused));
+            }
+        }
+        applied
+    }
+
+    /// Raft lets a leader that is no longer a voter lead on: it takes no proposals, and its heartbeats keep all others from
+    /// an election, for ever. And if one voter is left, it answers [`Replica::read_index`] without asking anybody.
+    fn step_down_if_removed(&mut self) {
+        let raft = &mut self.node.raft;
+        if raft.state == StateRole::Leader && !raft.promotable() {
+            raft.become_follower(raft.term, raft::INVALID_ID);
+            self.keep_timeout();
+        }
     }
 
     /// What a checkpoint of the state now says of itself.

@@ -143,14 +143,7 @@ impl World {
 
     /// Stops some of those that are no longer members, for good.
     fn retire(&mut self) {
-        let members = &self.oracle.members;
-        let lists = [
-            &members.voters,
-            &members.learners,
-            &members.voters_outgoing,
-            &members.learners_next,
-        ];
-        let needed: BTreeSet<u64> = lists.into_iter().flatten().copied().collect();
+        let needed = self.needed();
         // A member that was made for a change that may still come is no older than this.
         let newest = self.known().last().copied().unwrap_or(0);
         for id in self.running() {
@@ -169,15 +162,14 @@ impl World {
         self.network.heal();
         self.network.weather = Weather::CALM;
         self.trace.note(self.now, &[10], || "calm".to_owned());
-        for id in self.known() {
-            self.start(id)?;
-        }
+        self.start_all()?;
         let deadline = self.now + RECOVERY;
         let mut next_look = self.now;
         while self.now < deadline {
             self.step()?;
             if self.now >= next_look {
                 next_look = self.now + 200_000;
+                self.start_all()?;
                 if self.has_recovered() {
                     return Ok(());
                 }
@@ -187,6 +179,30 @@ impl World {
             "nothing comes right after a minute of calm: {}",
             self.describe()
         )))
+    }
+
+    /// All start that are members, or may be; also one that was stopped for good too early, as its disk is still there.
+    fn start_all(&mut self) -> Result<(), Failure> {
+        let needed = self.needed();
+        for (id, member) in &mut self.members {
+            member.retired &= !needed.contains(id);
+        }
+        for id in self.known() {
+            self.start(id)?;
+        }
+        Ok(())
+    }
+
+    /// Members by what is committed.
+    fn needed(&self) -> BTreeSet<u64> {
+        let members = &self.oracle.members;
+        let lists = [
+            &members.voters,
+            &members.learners,
+            &members.voters_outgoing,
+            &members.learners_next,
+        ];
+        lists.into_iter().flatten().copied().collect()
     }
 
     fn has_recovered(&mut self) -> bool {
