@@ -9,7 +9,7 @@ use crate::{
     world::{Event, World},
 };
 use sampan_api::{Key, Write, plan::Operation};
-use sampan_state::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
+use sampan_state::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState};
 use std::collections::BTreeSet;
 
 /// Members that run at the most.
@@ -32,19 +32,18 @@ impl World {
         let Some(victim) = leader.filter(|_| self.random.chance(1, 2)).or(one) else {
             return;
         };
-        match self.random.below(10) {
-            0 | 1 if self.profile.crashes > 0 => self.crash(victim),
-            2 if self.profile.crashes > 0 => running.into_iter().for_each(|id| self.crash(id)),
-            3 | 4 if self.profile.partitions => self.part(victim),
-            5 => self.network.heal(),
-            6 if self.profile.transfers => {
+        match self.random.below(20) {
+            0..=4 if self.profile.crashes > 0 => self.crash(victim),
+            5 if self.profile.crashes > 0 => running.into_iter().for_each(|id| self.crash(id)),
+            6..=9 if self.profile.partitions => self.part(victim),
+            10..=12 if self.profile.transfers => {
                 let to = one.unwrap_or(victim);
                 let note = [7, victim, to];
                 self.trace
                     .note(self.now, &note, || format!("{victim}: hands leadership to {to}"));
                 self.inject(victim, Ask::Transfer(to));
             }
-            7..=9 if self.profile.membership => self.change_members(leader.unwrap_or(victim)),
+            13..=19 if self.profile.membership => self.change_members(leader.unwrap_or(victim)),
             _ => {}
         }
     }
@@ -73,6 +72,8 @@ impl World {
             format!("network: {one:?} from {other:?}, both ways: {both_ways}")
         });
         self.network.part(&one, &other, both_ways);
+        let length = self.random.between(50_000, 4_000_000);
+        self.later(length, Event::Heal);
     }
 
     fn change_members(&mut self, leader: u64) {
@@ -141,13 +142,19 @@ impl World {
         }
     }
 
-    /// Stops some of those that are no longer members, for good.
+    /// Stops some of those that are no longer members, for good: once most voters know that they are not. Before that it
+    /// may still be needed for an election.
     fn retire(&mut self) {
-        let needed = self.needed();
+        let voters = self.oracle.members.voters.clone();
         // A member that was made for a change that may still come is no older than this.
         let newest = self.known().last().copied().unwrap_or(0);
         for id in self.running() {
-            if !needed.contains(&id) && id + 3 < newest && self.random.chance(1, 3) {
+            let without = |voter: &&u64| {
+                let members = self.driver(**voter).map(|driver| driver.replica.members());
+                members.is_some_and(|members| !everybody(members).contains(&id))
+            };
+            let most_know = 2 * voters.iter().filter(without).count() > voters.len();
+            if most_know && id + 3 < newest && self.random.chance(1, 3) {
                 self.crash(id);
                 if let Some(member) = self.members.get_mut(&id) {
                     member.retired = true;
@@ -171,7 +178,7 @@ impl World {
                 next_look = self.now + 200_000;
                 self.start_all()?;
                 if self.has_recovered() {
-                    return Ok(());
+                    return self.compare_ends();
                 }
             }
         }
@@ -183,7 +190,7 @@ impl World {
 
     /// All start that are members, or may be; also one that was stopped for good too early, as its disk is still there.
     fn start_all(&mut self) -> Result<(), Failure> {
-        let needed = self.needed();
+        let needed = everybody(&self.oracle.members);
         for (id, member) in &mut self.members {
             member.retired &= !needed.contains(id);
         }
@@ -193,16 +200,14 @@ impl World {
         Ok(())
     }
 
-    /// Members by what is committed.
-    fn needed(&self) -> BTreeSet<u64> {
+    fn compare_ends(&self) -> Result<(), Failure> {
         let members = &self.oracle.members;
-        let lists = [
-            &members.voters,
-            &members.learners,
-            &members.voters_outgoing,
-            &members.learners_next,
-        ];
-        lists.into_iter().flatten().copied().collect()
+        for id in members.voters.iter().chain(&members.learners) {
+            if let Some(driver) = self.driver(*id) {
+                self.oracle.ended(*id, driver.replica.store())?;
+            }
+        }
+        Ok(())
     }
 
     fn has_recovered(&mut self) -> bool {
@@ -263,4 +268,15 @@ impl World {
         text.push_str(&format!(", pods of a node {}", objects::PODS_OF_A_NODE));
         text
     }
+}
+
+/// All that have a part in a configuration.
+fn everybody(members: &ConfState) -> BTreeSet<u64> {
+    let lists = [
+        &members.voters,
+        &members.learners,
+        &members.voters_outgoing,
+        &members.learners_next,
+    ];
+    lists.into_iter().flatten().copied().collect()
 }

@@ -306,7 +306,7 @@ impl Driver {
         let outcome = self.replica.persisted()?;
         // What else was to be done before this, where a fault turned the order around, comes after.
         let late = std::mem::take(&mut self.steps);
-        if let Some(record) = outcome.persist.filter(|_| self.fault != Fault::ForgetMembers) {
+        if let Some(record) = outcome.persist {
             self.steps.push_back(Step::Append(record));
             self.steps.push_back(Step::Sync);
         }

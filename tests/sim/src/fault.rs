@@ -33,8 +33,6 @@ faults! {
     ForgetVote "forget-vote";
     /// A received state is not written.
     ForgetCheckpoint "forget-checkpoint";
-    /// A change of members is not made safe before it is acted on.
-    ForgetMembers "forget-members";
     /// Who writes is answered before anything is committed.
     AnswerEarly "answer-early";
     /// Retries are committed again.

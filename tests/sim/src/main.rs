@@ -1,6 +1,6 @@
 //! Runs seeds: one to look into, or many to find one that fails.
 use clap::Parser;
-use sim::{Fault, Options, STEPS, run};
+use sim::{Fault, Options, STEPS, Summary, run};
 use std::{process::ExitCode, time::Instant};
 
 /// Simulated clusters. The same seed makes the same run.
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let (first, end) = arguments.seeds.unwrap_or((arguments.seed, arguments.seed + 1));
     let began = Instant::now();
     let mut failed = 0;
+    let mut total = Summary::default();
     for seed in first..end {
         let options = Options {
             seed,
@@ -49,9 +50,7 @@ fn main() -> ExitCode {
             trace: arguments.trace,
         };
         match run(&options) {
-            Ok(summary) if end - first == 1 => println!("seed {seed}: {summary:#?}"),
-            Ok(summary) if summary.undecided => println!("seed {seed}: held; the history has too many orders to try"),
-            Ok(_) => {}
+            Ok(summary) => total = total.plus(&summary),
             Err(failure) => {
                 failed += 1;
                 println!("seed {seed}: {failure}");
@@ -61,6 +60,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    println!("{total:#?}");
     let seconds = began.elapsed().as_secs_f64();
     println!("{failed} failed; {:.1} seeds a second", (end - first) as f64 / seconds);
     if failed == 0 {

@@ -8,8 +8,10 @@ use sampan_state::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// At every so many entries the whole state is compared, with what it remembers of answers.
-const WHOLE: u64 = 32;
+/// At every so many entries states are compared by their digests, and with what they remember of answers; at the others by
+/// their size and revision. States that part stay apart.
+const DIGEST: u64 = 4;
+const WHOLE: u64 = 64;
 
 /// A member's log as its replica has it.
 #[derive(Default)]
@@ -40,12 +42,16 @@ pub struct Oracle {
     committed: BTreeMap<u64, Entry>,
     /// The state that the committed entries lead to.
     store: Store,
+    /// Revision and size of the state, by index.
+    sizes: BTreeMap<u64, (Revision, usize)>,
     digests: BTreeMap<u64, String>,
     whole: BTreeMap<u64, String>,
     events: BTreeMap<Revision, Vec<Arc<Event>>>,
     promises: Promises,
     /// The members by the last committed entry.
     pub members: ConfState,
+    /// Changes of members that were committed.
+    pub changes: u64,
 }
 
 impl Oracle {
@@ -56,16 +62,18 @@ impl Oracle {
             leaders: BTreeMap::new(),
             known: BTreeMap::new(),
             committed: BTreeMap::new(),
+            sizes: BTreeMap::new(),
             digests: BTreeMap::new(),
             whole: BTreeMap::new(),
             events: BTreeMap::new(),
             promises: Promises::default(),
             store,
             members,
+            changes: 0,
         };
         oracle.note_digests();
         // A member that knows nothing yet.
-        oracle.digests.insert(0, Store::new(oracle.store.cluster()).digest());
+        oracle.sizes.insert(0, (0, 0));
         oracle
     }
 
@@ -206,6 +214,7 @@ impl Oracle {
         }
         let Applied { events, .. } = self.store.apply(entry.index, &command);
         let after = self.store.snapshot();
+        self.changes += u64::from(entry.entry_type() != EntryType::EntryNormal);
         self.committed.insert(entry.index, entry);
         let mut last = before.revision();
         for event in events {
@@ -232,7 +241,10 @@ impl Oracle {
 
     fn note_digests(&mut self) {
         let index = self.store.applied();
-        self.digests.insert(index, self.store.digest());
+        self.sizes.insert(index, size(&self.store));
+        if index.is_multiple_of(DIGEST) {
+            self.digests.insert(index, self.store.digest());
+        }
         if index.is_multiple_of(WHOLE) {
             self.whole.insert(index, whole(&self.store));
         }
@@ -241,21 +253,27 @@ impl Oracle {
     /// The same index, the same state.
     fn compare(&self, member: u64, store: &Store) -> Result<(), Failure> {
         let index = store.applied();
-        let differs = match self.digests.get(&index) {
-            None => Some("is not known"),
-            Some(digest) if *digest != store.digest() => Some("is another than others have"),
-            Some(_) => self
-                .whole
-                .get(&index)
-                .filter(|digest| **digest != whole(store))
-                .map(|_| "remembers other answers than others do"),
-        };
-        match differs {
-            Some(what) => Err(Failure::new(format!(
-                "the state of member {member} at index {index} {what}"
-            ))),
-            None => Ok(()),
+        let differs = |what: &str| Failure::new(format!("the state of member {member} at index {index} {what}"));
+        if self.sizes.get(&index) != Some(&size(store)) {
+            return Err(differs("is of another revision or size than others have"));
         }
+        if self.digests.get(&index).is_some_and(|digest| *digest != store.digest()) {
+            return Err(differs("is another than others have"));
+        }
+        if self.whole.get(&index).is_some_and(|digest| *digest != whole(store)) {
+            return Err(differs("remembers other answers than others do"));
+        }
+        Ok(())
+    }
+
+    /// At the end all members are at the last index.
+    pub fn ended(&self, member: u64, store: &Store) -> Result<(), Failure> {
+        if store.applied() != self.store.applied() || whole(store) != whole(&self.store) {
+            return Err(Failure::new(format!(
+                "member {member} ends with another state than was committed"
+            )));
+        }
+        Ok(())
     }
 
     /// A client is told that its plans were committed: they must be in what is committed, whole.
@@ -285,6 +303,11 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+fn size(store: &Store) -> (Revision, usize) {
+    let state = store.snapshot();
+    (state.revision(), state.len())
 }
 
 /// A digest of all that is replicated.

@@ -50,9 +50,31 @@ pub struct Summary {
     /// Watches that went on at another replica, and those that had to list again.
     pub resumed: u64,
     pub expired: u64,
-    pub members: u64,
-    /// The history had too many orders to try.
-    pub undecided: bool,
+    /// Changes of members.
+    pub changes: u64,
+    /// Histories that had too many orders to try.
+    pub undecided: u64,
+}
+
+impl Summary {
+    /// What several runs were like together.
+    #[must_use]
+    pub fn plus(self, other: &Summary) -> Summary {
+        Summary {
+            trace: self.trace ^ other.trace,
+            time: self.time + other.time,
+            entries: self.entries + other.entries,
+            revision: self.revision + other.revision,
+            commits: self.commits + other.commits,
+            operations: self.operations + other.operations,
+            crashes: self.crashes + other.crashes,
+            snapshots: self.snapshots + other.snapshots,
+            resumed: self.resumed + other.resumed,
+            expired: self.expired + other.expired,
+            changes: self.changes + other.changes,
+            undecided: self.undecided + other.undecided,
+        }
+    }
 }
 
 /// The command that makes the same run.
@@ -90,8 +112,8 @@ fn simulate(options: &Options) -> Result<Summary, Failure> {
     }
     world.recover()?;
     let undecided = match check(&Cells, &world.book.history) {
-        Verdict::Linearizable => false,
-        Verdict::Undecided => true,
+        Verdict::Linearizable => 0,
+        Verdict::Undecided => 1,
         Verdict::Violated(why) => return Err(Failure::new(format!("what clients saw has no order: {why}"))),
     };
     Ok(Summary {
@@ -105,7 +127,7 @@ fn simulate(options: &Options) -> Result<Summary, Failure> {
         snapshots: world.snapshots,
         resumed: world.watchers.iter().map(|watcher| watcher.resumed).sum(),
         expired: world.watchers.iter().map(|watcher| watcher.expired).sum(),
-        members: world.members.len() as u64,
+        changes: world.oracle.changes,
         undecided,
     })
 }

@@ -41,6 +41,7 @@ pub enum Event {
     Client(usize),
     Timeout(usize, u64),
     Look(usize),
+    Heal,
     Chaos,
 }
 
@@ -238,7 +239,9 @@ impl World {
         member.disk.crash(&mut self.random);
         self.crashes += 1;
         self.trace.note(self.now, &[2, id], || format!("{id}: crashes"));
-        let away = self.random.between(10_000, 3_000_000);
+        // One that is back at once may be asked again what it forgot.
+        let long = self.random.chance(1, 2);
+        let away = self.random.between(1_000, if long { 3_000_000 } else { 50_000 });
         self.later(away, Event::Start(id));
     }
 
@@ -314,6 +317,7 @@ impl World {
                 self.ask(client, again);
             }
             Event::Look(watcher) => self.look(watcher)?,
+            Event::Heal => self.network.heal(),
             Event::Chaos => self.chaos(),
         }
         Ok(true)
