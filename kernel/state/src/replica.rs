@@ -1,47 +1,25 @@
 //! One member of the Raft group, sans-IO: ticks, messages and proposals go in; what to persist, to send and what was
 //! applied come out.
+mod committed;
+
 use crate::{
     checkpoint::{self, Header},
     command::Command,
+    election::{ELECTION_TICKS, Settings, Timeouts},
     log::{Log, Persisted, Recovered},
-    names,
     store::{Applied, Store},
 };
 use bytes::Bytes;
-use prost::Message as _;
 use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
-    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata},
+    eraftpb::{ConfChangeV2, ConfState, Message, Snapshot, SnapshotMetadata},
 };
 use sampan_api::ApiError;
 
-/// Ticks without a leader before an election.
-const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
 
 /// Bytes of entries in one message to a follower.
 const MESSAGE_BYTES: u64 = 1 << 20;
-
-/// Entries kept in memory for followers after they are in a checkpoint, unless told otherwise.
-const KEPT_ENTRIES: u64 = 4096;
-
-/// What a replica is given from outside.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Where its randomness comes from: members with the same seed could stand for election at the same time for ever.
-    pub seed: u64,
-    /// Entries kept in memory for followers after they are in a checkpoint. One that is further behind gets the state.
-    pub kept_entries: u64,
-}
-
-impl Settings {
-    pub fn seeded(seed: u64) -> Self {
-        Settings {
-            seed,
-            kept_entries: KEPT_ENTRIES,
-        }
-    }
-}
 
 /// Why a replica could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,11 +72,8 @@ pub struct Replica {
     node: RawNode<Log>,
     store: Store,
     ready: Option<raft::Ready>,
-    settings: Settings,
-    /// The election timeout in force, and the term and role it was drawn for.
-    timeout: usize,
-    drawn_for: (u64, StateRole),
-    draws: u64,
+    kept_entries: u64,
+    timeouts: Timeouts,
 }
 
 impl Replica {
@@ -127,35 +102,16 @@ impl Replica {
             node,
             store,
             ready: None,
-            settings,
-            timeout: ELECTION_TICKS,
-            drawn_for: (0, StateRole::Follower),
-            draws: 0,
+            kept_entries: settings.kept_entries,
+            timeouts: Timeouts::new(settings.seed),
         };
-        replica.draw_timeout();
+        replica.timeouts.keep(&mut replica.node);
         if replica.node.store().members.voters == [id] {
             // Alone there is nobody to wait for.
             replica.node.campaign()?;
-            replica.keep_timeout();
+            replica.timeouts.keep(&mut replica.node);
         }
         Ok(replica)
-    }
-
-    /// Raft draws election timeouts from the thread's generator; ours take their place, since randomness is an input. One
-    /// is drawn whenever the term or the role changes.
-    fn keep_timeout(&mut self) {
-        if self.drawn_for != (self.node.raft.term, self.node.raft.state) {
-            self.draw_timeout();
-        }
-        self.node.raft.set_randomized_election_timeout(self.timeout);
-    }
-
-    fn draw_timeout(&mut self) {
-        self.drawn_for = (self.node.raft.term, self.node.raft.state);
-        self.draws += 1;
-        let random = names::mix(self.settings.seed ^ names::mix(self.draws));
-        self.timeout = ELECTION_TICKS + usize::try_from(random % ELECTION_TICKS as u64).unwrap_or(0);
-        self.node.raft.set_randomized_election_timeout(self.timeout);
     }
 
     pub fn store(&self) -> &Store {
@@ -186,7 +142,7 @@ impl Replica {
     /// Time has passed: one tick.
     pub fn tick(&mut self) {
         self.node.tick();
-        self.keep_timeout();
+        self.timeouts.keep(&mut self.node);
     }
 
     /// A message of another member.
@@ -195,14 +151,15 @@ impl Replica {
     /// If it makes no sense here; it is then as if it had been lost.
     pub fn step(&mut self, message: Message) -> Result<(), ReplicaError> {
         let stepped = self.node.step(message);
-        self.keep_timeout();
+        self.timeouts.keep(&mut self.node);
         Ok(stepped?)
     }
 
-    /// Proposes a command; `context` comes back with what came of it.
+    /// Proposes a command; `context` comes back with what came of it. A follower hands it to the leader in a message, which
+    /// must not arrive twice: a command without a key would act twice.
     ///
     /// # Errors
-    /// If this is not the leader, or too much is under way.
+    /// If no leader is known, or too much is under way.
     pub fn propose(&mut self, context: Bytes, command: &Command) -> Result<(), ReplicaError> {
         self.propose_encoded(context, command.encode())
     }
@@ -218,7 +175,7 @@ impl Replica {
     /// Proposes to change the members.
     ///
     /// # Errors
-    /// If this is not the leader, or another change is under way.
+    /// If this is not the leader. What cannot be done, as to remove the last voter, comes back refused once it is applied.
     pub fn propose_members(&mut self, context: Bytes, change: ConfChangeV2) -> Result<(), ReplicaError> {
         Ok(self.node.propose_conf_change(context.to_vec(), change)?)
     }
@@ -319,67 +276,6 @@ impl Replica {
         Ok(outcome)
     }
 
-    fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
-        for entry in entries {
-            let applied = match entry.entry_type() {
-                EntryType::EntryNormal => self.apply(&entry)?,
-                EntryType::EntryConfChange => {
-                    let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change);
-                    self.change_members(members, entry.index)
-                }
-                EntryType::EntryConfChangeV2 => {
-                    let change = ConfChangeV2::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change);
-                    self.change_members(members, entry.index)
-                }
-            };
-            outcome.applied.push((entry.context, applied));
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<Applied, ReplicaError> {
-        // A new leader's first entry is empty.
-        if entry.data.is_empty() {
-            return Ok(self.store.apply(entry.index, &Command::default()));
-        }
-        // What this program cannot read must not be skipped: the members' states would part.
-        let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
-        if !refused.is_empty() {
-            command.idempotency_key.clear();
-        }
-        let mut applied = self.store.apply(entry.index, &command);
-        for (at, error) in refused {
-            applied.results[at] = Err(error);
-        }
-        Ok(applied)
-    }
-
-    /// What makes no sense, as to remove the last voter, is refused here, by all members alike: whether it does is only
-    /// known when all before it is applied.
-    fn change_members(&mut self, members: raft::Result<ConfState>, index: u64) -> Applied {
-        let mut applied = self.store.apply(index, &Command::default());
-        match members {
-            Ok(members) => self.node.mut_store().members = members,
-            Err(error) => {
-                let refused = ApiError::bad_request(format!("the members cannot be changed like that: {error}"));
-                applied.results.push(Err(refused));
-            }
-        }
-        applied
-    }
-
-    /// Raft lets a leader that is no longer a voter lead on: it takes no proposals, and its heartbeats keep all others from
-    /// an election, for ever. And if one voter is left, it answers [`Replica::read_index`] without asking anybody.
-    fn step_down_if_removed(&mut self) {
-        let raft = &mut self.node.raft;
-        if raft.state == StateRole::Leader && !raft.promotable() {
-            raft.become_follower(raft.term, raft::INVALID_ID);
-            self.keep_timeout();
-        }
-    }
-
     /// What a checkpoint of the state now says of itself.
     pub fn header(&self) -> Header {
         let index = self.store.applied();
@@ -395,7 +291,7 @@ impl Replica {
 
     /// A checkpoint of the state at this index is on disk: entries long before it are let go of.
     pub fn checkpointed(&mut self, index: u64) {
-        self.node.mut_store().forget(index.saturating_sub(self.settings.kept_entries));
+        self.node.mut_store().forget(index.saturating_sub(self.kept_entries));
     }
 
     fn make_snapshot_if_wanted(&mut self) {
@@ -414,11 +310,4 @@ impl Replica {
             metadata: Some(metadata),
         });
     }
-}
-
-fn decode_error(error: prost::DecodeError) -> ReplicaError {
-    let message = format!("a change of members in the log is damaged: {error}");
-    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(
-        ApiError::internal(message).message,
-    ))
 }

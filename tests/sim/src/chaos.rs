@@ -36,14 +36,20 @@ impl World {
             0..=4 if self.profile.crashes > 0 => self.crash(victim),
             5 if self.profile.crashes > 0 => running.into_iter().for_each(|id| self.crash(id)),
             6..=9 if self.profile.partitions => self.part(victim),
-            10..=12 if self.profile.transfers => {
+            10 | 11 => {
+                let until = self.now + self.random.between(100_000, 5_000_000);
+                if let Some(member) = self.members.get_mut(&victim) {
+                    member.still_until = until;
+                }
+            }
+            12 | 13 if self.profile.transfers => {
                 let to = one.unwrap_or(victim);
                 let note = [7, victim, to];
                 self.trace
                     .note(self.now, &note, || format!("{victim}: hands leadership to {to}"));
                 self.inject(victim, Ask::Transfer(to));
             }
-            13..=19 if self.profile.membership => self.change_members(leader.unwrap_or(victim)),
+            14..=19 if self.profile.membership => self.change_members(leader.unwrap_or(victim)),
             _ => {}
         }
     }

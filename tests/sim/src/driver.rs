@@ -172,6 +172,7 @@ impl Driver {
                 // One that makes no sense here is as if it had been lost.
                 Input::Message(message) => drop(self.replica.step(*message)),
                 Input::Tick => self.replica.tick(),
+                Input::SnapshotSent { .. } if self.fault == Fault::SilentSnapshots => {}
                 Input::SnapshotSent { to, arrived } => self.replica.snapshot_sent(to, arrived),
                 Input::Request(request) => {
                     let Request { client, number, ask } = request;

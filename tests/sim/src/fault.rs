@@ -41,6 +41,8 @@ faults! {
     ProposeTwice "propose-twice";
     /// Reads are answered from whatever there is.
     StaleReads "stale-reads";
+    /// Nobody is told what became of a snapshot that was sent.
+    SilentSnapshots "silent-snapshots";
     /// A watch gives an event again when it resumes.
     RepeatEvents "repeat-events";
     /// A watch leaves out an event when it resumes.

@@ -47,6 +47,8 @@ pub struct Summary {
     pub operations: u64,
     pub crashes: u64,
     pub snapshots: u64,
+    /// Of these, in the middle of a change of members.
+    pub joint_snapshots: u64,
     /// Watches that went on at another replica, and those that had to list again.
     pub resumed: u64,
     pub expired: u64,
@@ -69,6 +71,7 @@ impl Summary {
             operations: self.operations + other.operations,
             crashes: self.crashes + other.crashes,
             snapshots: self.snapshots + other.snapshots,
+            joint_snapshots: self.joint_snapshots + other.joint_snapshots,
             resumed: self.resumed + other.resumed,
             expired: self.expired + other.expired,
             changes: self.changes + other.changes,
@@ -125,6 +128,7 @@ fn simulate(options: &Options) -> Result<Summary, Failure> {
         operations: world.book.history.len() as u64,
         crashes: world.crashes,
         snapshots: world.snapshots,
+        joint_snapshots: world.joint_snapshots,
         resumed: world.watchers.iter().map(|watcher| watcher.resumed).sum(),
         expired: world.watchers.iter().map(|watcher| watcher.expired).sum(),
         changes: world.oracle.changes,

@@ -53,6 +53,8 @@ pub struct Member {
     pub run: u64,
     /// It was removed, and will not start again.
     pub retired: bool,
+    /// It does nothing before: a machine that stands still.
+    pub still_until: u64,
     clock_skew: u64,
 }
 
@@ -76,6 +78,8 @@ pub struct World {
     /// Crashes so far, and states received whole.
     pub crashes: u64,
     pub snapshots: u64,
+    /// States received whole in the middle of a change of members.
+    pub joint_snapshots: u64,
 }
 
 impl World {
@@ -112,6 +116,7 @@ impl World {
             numbers: 1,
             crashes: 0,
             snapshots: 0,
+            joint_snapshots: 0,
             random,
             profile,
         };
@@ -152,6 +157,7 @@ impl World {
             driver: None,
             run: 0,
             retired: false,
+            still_until: 0,
             clock_skew,
         };
         self.members.insert(id, member);
@@ -283,8 +289,13 @@ impl World {
         match event {
             Event::Start(id) => self.start(id)?,
             Event::Tick(id, run) => {
-                if self.run_of(id, run).is_some() {
-                    self.hand(id, Input::Tick);
+                if let Some(member) = self.run_of(id, run) {
+                    // One that is late ticks once.
+                    let inbox = member.driver.as_ref().map(|driver| &driver.inbox);
+                    let ticks = |input: &Input| matches!(input, Input::Tick);
+                    if inbox.is_some_and(|inbox| !inbox.iter().any(ticks)) {
+                        self.hand(id, Input::Tick);
+                    }
                     // Clocks do not all run at the same speed.
                     let length = TICK - TICK / 20 + self.random.below(TICK / 10);
                     self.later(length, Event::Tick(id, run));
@@ -355,6 +366,14 @@ impl World {
 
     /// A member does what it can until it has to wait.
     fn turn(&mut self, id: u64, run: u64) -> Result<(), Failure> {
+        let still = self
+            .members
+            .get(&id)
+            .map_or(0, |member| member.still_until.saturating_sub(self.now));
+        if still > 0 && !self.calm {
+            self.later(still, Event::Turn(id, run));
+            return Ok(());
+        }
         loop {
             let crash = !self.calm && self.random.chance(self.profile.crashes, 100_000);
             if crash {
@@ -418,6 +437,7 @@ impl World {
                 let driver = self.members.get(&id).and_then(|member| member.driver.as_ref());
                 if let Some(driver) = driver {
                     self.oracle.restored(id, index, term, driver.replica.store())?;
+                    self.joint_snapshots += u64::from(!driver.replica.members().voters_outgoing.is_empty());
                 }
             }
             Effect::Applied => {

@@ -36,6 +36,7 @@ mutants! {
     retries_that_act_again ForgetKeys;
     proposals_made_twice ProposeTwice;
     reads_of_whatever_there_is StaleReads;
+    snapshots_nobody_hears_of SilentSnapshots;
     events_given_again RepeatEvents;
     events_left_out SkipEvents;
 }
