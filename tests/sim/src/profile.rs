@@ -53,7 +53,7 @@ impl Profile {
             _ => vec![Freshness::Barrier, Freshness::ReadIndex],
         };
         let members = *random.one_of(&[1, 3, 3, 3, 5]).unwrap_or(&3);
-        Profile {
+        let drawn = Profile {
             members,
             writers: usize::try_from(random.between(2, 4)).unwrap_or(2),
             schedulers: 2,
@@ -71,6 +71,27 @@ impl Profile {
             checkpoint_after: usize::try_from(random.between(4, 40)).unwrap_or(4) << 10,
             freshness,
             fault,
+        };
+        drawn.rougher()
+    }
+
+    /// Some mistakes only show when much else goes wrong: a vote that is forgotten must be asked for again at once.
+    fn rougher(mut self) -> Self {
+        match self.fault {
+            Fault::ForgetVote => {
+                self.members = 3;
+                self.crashes = 1500;
+                self.weather.delay = (100, 60_000);
+                self.weather.late = 60;
+            }
+            Fault::SilentSnapshots => {
+                self.membership = true;
+                self.weather.loss = 150;
+                self.kept_entries = 0;
+                self.checkpoint_after = 4 << 10;
+            }
+            _ => {}
         }
+        self
     }
 }
