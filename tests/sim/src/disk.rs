@@ -53,9 +53,26 @@ impl Disk {
         self.segments.iter().map(|segment| segment.bytes.len()).sum()
     }
 
-    /// Writes a record; safe only after [`Disk::sync`].
-    pub fn append(&mut self, record: &Persisted) {
+    /// Writes a record; safe only after [`Disk::sync`]. In `pieces` where it is taken for a very large one.
+    pub fn append(&mut self, record: &Persisted, pieces: bool) {
+        if !pieces || record.entries.len() < 2 {
+            self.append_one(record);
+            return;
+        }
+        for entry in &record.entries {
+            // Nothing is said to be committed that is not there yet.
+            let mut hard_state = record.hard_state.clone();
+            if let Some(state) = &mut hard_state {
+                state.commit = state.commit.min(entry.index);
+            }
+            let entries = vec![entry.clone()];
+            self.append_one(&Persisted { entries, hard_state });
+        }
+    }
+
+    fn append_one(&mut self, record: &Persisted) {
         if self.segments.last().is_none_or(|segment| segment.bytes.len() > SEGMENT) {
+            // What is in a segment that ended is safe.
             self.segments.push(Segment::default());
             self.synced = 0;
         }

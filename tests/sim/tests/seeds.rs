@@ -19,6 +19,24 @@ fn the_fixed_budget_holds() {
     assert!(total.crashes > 10 && total.changes > 10 && total.snapshots > 0 && total.resumed > 10);
 }
 
+/// Raft gives up on a change that leaves no voter, and a committed one is met by every member, at every start.
+#[test]
+fn the_last_voter_is_to_be_removed() {
+    all([10, 26].into_iter());
+}
+
+/// Raft panicked when a leader had applied its own removal and then heard that its last entries were on disk.
+#[test]
+fn a_removed_leader_persists() {
+    all([53].into_iter());
+}
+
+/// Raft let a removed leader lead on: it took no proposals, and its heartbeats kept the others from an election.
+#[test]
+fn a_removed_leader_steps_down() {
+    all([15, 43].into_iter());
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [7, 8] {
