@@ -6,6 +6,7 @@
 mod apply;
 mod checkpoint;
 mod command;
+mod election;
 mod index;
 mod log;
 mod merge;
@@ -17,6 +18,7 @@ mod view;
 
 pub use checkpoint::{CheckpointError, Header, decode as decode_checkpoint, encode as encode_checkpoint, genesis};
 pub use command::Command;
+pub use election::Settings;
 pub use log::{Persisted, Recovered};
 pub use merge::merge_patch;
 pub use raft::eraftpb;

@@ -12,7 +12,7 @@ pub fn seed(text: &str) -> u64 {
 }
 
 /// splitmix64's finaliser. Source: Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014.
-fn mix(value: u64) -> u64 {
+pub fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

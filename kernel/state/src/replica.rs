@@ -1,28 +1,25 @@
 //! One member of the Raft group, sans-IO: ticks, messages and proposals go in; what to persist, to send and what was
 //! applied come out.
+mod committed;
+
 use crate::{
     checkpoint::{self, Header},
     command::Command,
+    election::{ELECTION_TICKS, Settings, Timeouts},
     log::{Log, Persisted, Recovered},
     store::{Applied, Store},
 };
 use bytes::Bytes;
-use prost::Message as _;
 use raft::{
-    Config, RawNode, StateRole,
-    eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, Message, Snapshot, SnapshotMetadata},
+    Config, RawNode, SnapshotStatus, StateRole,
+    eraftpb::{ConfChangeV2, ConfState, Message, Snapshot, SnapshotMetadata},
 };
 use sampan_api::ApiError;
 
-/// Ticks without a leader before an election.
-const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
 
 /// Bytes of entries in one message to a follower.
 const MESSAGE_BYTES: u64 = 1 << 20;
-
-/// Entries kept in memory for followers after they are in a checkpoint.
-const KEPT_ENTRIES: u64 = 4096;
 
 /// Why a replica could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +51,8 @@ pub struct Output {
     pub persist: Option<Persisted>,
     /// The state as received from the leader: a checkpoint to persist before the rest.
     pub checkpoint: Option<Bytes>,
-    /// Reads that were asked for: the context, and the index that must be applied before the state shows all that was
-    /// acknowledged when they were.
+    /// For each [`Replica::read_index`] that was confirmed: its context, and the index to wait for. What is applied at that
+    /// index or later shows all that was acknowledged, anywhere, before the read was asked for.
     pub reads: Vec<(Bytes, u64)>,
 }
 
@@ -85,6 +82,8 @@ pub struct Replica {
     node: RawNode<Log>,
     store: Store,
     ready: Option<raft::Ready>,
+    kept_entries: u64,
+    timeouts: Timeouts,
 }
 
 impl Replica {
@@ -92,7 +91,7 @@ impl Replica {
     ///
     /// # Errors
     /// `Log` if entries are missing in it.
-    pub fn new(id: u64, store: Store, recovered: Recovered) -> Result<Self, ReplicaError> {
+    pub fn new(id: u64, store: Store, recovered: Recovered, settings: Settings) -> Result<Self, ReplicaError> {
         let config = Config {
             id,
             election_tick: ELECTION_TICKS,
@@ -113,10 +112,14 @@ impl Replica {
             node,
             store,
             ready: None,
+            kept_entries: settings.kept_entries,
+            timeouts: Timeouts::new(settings.seed),
         };
+        replica.timeouts.keep(&mut replica.node);
         if replica.node.store().members.voters == [id] {
             // Alone there is nobody to wait for.
             replica.node.campaign()?;
+            replica.timeouts.keep(&mut replica.node);
         }
         Ok(replica)
     }
@@ -161,6 +164,7 @@ impl Replica {
     /// Time has passed: one tick.
     pub fn tick(&mut self) {
         self.node.tick();
+        self.timeouts.keep(&mut self.node);
     }
 
     /// A message of another member.
@@ -168,13 +172,16 @@ impl Replica {
     /// # Errors
     /// If it makes no sense here; it is then as if it had been lost.
     pub fn step(&mut self, message: Message) -> Result<(), ReplicaError> {
-        Ok(self.node.step(message)?)
+        let stepped = self.node.step(message);
+        self.timeouts.keep(&mut self.node);
+        Ok(stepped?)
     }
 
-    /// Proposes a command; `context` comes back with what came of it.
+    /// Proposes a command; `context` comes back with what came of it. A follower hands it to the leader in a message, which
+    /// must not arrive twice: a command without a key would act twice.
     ///
     /// # Errors
-    /// If this is not the leader, or too much is under way.
+    /// If no leader is known, or too much is under way.
     pub fn propose(&mut self, context: Bytes, command: &Command) -> Result<(), ReplicaError> {
         self.propose_encoded(context, command.encode())
     }
@@ -190,15 +197,16 @@ impl Replica {
     /// Proposes to change the members.
     ///
     /// # Errors
-    /// If this is not the leader, or another change is under way.
+    /// If this is not the leader. What cannot be done, as to remove the last voter, comes back refused once it is applied.
     pub fn propose_members(&mut self, context: Bytes, change: ConfChangeV2) -> Result<(), ReplicaError> {
         Ok(self.node.propose_conf_change(context.to_vec(), change)?)
     }
 
-    /// Asks from which index on the state shows everything that was acknowledged, anywhere, before now. The answer is one of
-    /// [`Output::reads`]; there may be none, as of a message that is lost, and it is asked again then.
+    /// Asks what index a read must wait for to be linearizable, without an entry in the log; the answer comes in
+    /// [`Output::reads`] with the context, which must be unlike any other of the group. None comes if there is no leader,
+    /// the leader is new, or a message is lost: ask again after a while.
     pub fn read_index(&mut self, context: Bytes) {
-        self.node.read_index(context.into());
+        self.node.read_index(context.to_vec());
     }
 
     /// A message to that member could not be sent.
@@ -206,12 +214,13 @@ impl Replica {
         self.node.report_unreachable(member);
     }
 
-    /// The state was sent to that member, or could not be.
+    /// The state (`MsgSnapshot`) was sent to that member, or could not be. Must be said of each: nothing else is sent to that
+    /// member before.
     pub fn state_sent(&mut self, member: u64, arrived: bool) {
         let status = if arrived {
-            raft::SnapshotStatus::Finish
+            SnapshotStatus::Finish
         } else {
-            raft::SnapshotStatus::Failure
+            SnapshotStatus::Failure
         };
         self.node.report_snapshot(member, status);
     }
@@ -250,12 +259,12 @@ impl Replica {
             return Ok(None);
         }
         let mut ready = self.node.ready();
+        let reads = ready.take_read_states().into_iter();
         let mut output = Output {
             messages: ready.take_messages(),
+            reads: reads.map(|read| (read.request_ctx.into(), read.index)).collect(),
             ..Output::default()
         };
-        let reads = ready.take_read_states().into_iter();
-        output.reads = reads.map(|read| (read.request_ctx.into(), read.index)).collect();
         if !ready.snapshot().is_empty() {
             let snapshot = ready.snapshot().clone();
             let (store, _) = checkpoint::decode(&snapshot.data)?;
@@ -292,15 +301,17 @@ impl Replica {
             messages: ready.take_persisted_messages(),
             ..Outcome::default()
         };
-        let committed = ready.take_committed_entries();
-        self.apply_all(committed, &mut outcome)?;
-        let mut light = self.node.advance(ready);
+        let mut committed = ready.take_committed_entries();
+        // Before anything is applied: a leader that applies its own removal has no part any more in what it persisted.
+        let mut light = self.node.advance_append(ready);
         if let Some(commit) = light.commit_index() {
             self.node.mut_store().set_commit(commit);
         }
         outcome.messages.append(&mut light.take_messages());
-        self.apply_all(light.take_committed_entries(), &mut outcome)?;
+        committed.append(&mut light.take_committed_entries());
+        self.apply_all(committed, &mut outcome)?;
         self.node.advance_apply();
+        self.step_down_if_removed();
         if *self.members() != members {
             let hard_state = Some(self.node.store().hard_state().clone());
             outcome.persist = Some(Persisted {
@@ -309,48 +320,6 @@ impl Replica {
             });
         }
         Ok(outcome)
-    }
-
-    fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
-        for entry in entries {
-            let applied = match entry.entry_type() {
-                EntryType::EntryNormal => self.apply(&entry)?,
-                EntryType::EntryConfChange => {
-                    let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change)?;
-                    self.change_members(members, entry.index)
-                }
-                EntryType::EntryConfChangeV2 => {
-                    let change = ConfChangeV2::decode(entry.data.clone()).map_err(decode_error)?;
-                    let members = self.node.apply_conf_change(&change)?;
-                    self.change_members(members, entry.index)
-                }
-            };
-            outcome.applied.push((entry.context, applied));
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<Applied, ReplicaError> {
-        // A new leader's first entry is empty.
-        if entry.data.is_empty() {
-            return Ok(self.store.apply(entry.index, &Command::default()));
-        }
-        // What this program cannot read must not be skipped: the members' states would part.
-        let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
-        if !refused.is_empty() {
-            command.idempotency_key.clear();
-        }
-        let mut applied = self.store.apply(entry.index, &command);
-        for (at, error) in refused {
-            applied.results[at] = Err(error);
-        }
-        Ok(applied)
-    }
-
-    fn change_members(&mut self, members: ConfState, index: u64) -> Applied {
-        self.node.mut_store().members = members;
-        self.store.apply(index, &Command::default())
     }
 
     /// What a checkpoint of the state now says of itself.
@@ -368,13 +337,22 @@ impl Replica {
 
     /// A checkpoint of the state at this index is on disk: entries long before it are let go of.
     pub fn checkpointed(&mut self, index: u64) {
-        self.node.mut_store().forget(index.saturating_sub(KEPT_ENTRIES));
+        self.node.mut_store().forget(index.saturating_sub(self.kept_entries));
     }
 
     /// Whether a member is so far behind that it must be given the state as a whole: encode it with [`Replica::header`]
     /// (that may take long, and be done elsewhere) and hand it to [`Replica::offer_state`]. Says so once.
     pub fn wants_state(&mut self) -> bool {
         self.node.store().snapshot_wanted.replace(false)
+    }
+
+    /// As [`Replica::wants_state`] and [`Replica::offer_state`], at once: for a small state, or who has the time.
+    pub fn offer_state_if_wanted(&mut self) {
+        if self.wants_state() {
+            let header = self.header();
+            let data: Vec<u8> = checkpoint::encode(&header, &self.store).flatten().collect();
+            self.offer_state(header, data.into());
+        }
     }
 
     /// The state as a checkpoint, for members that are far behind.
@@ -389,11 +367,4 @@ impl Replica {
             metadata: Some(metadata),
         });
     }
-}
-
-fn decode_error(error: prost::DecodeError) -> ReplicaError {
-    let message = format!("a change of members in the log is damaged: {error}");
-    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(
-        ApiError::internal(message).message,
-    ))
 }

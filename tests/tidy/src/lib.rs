@@ -31,6 +31,7 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
             "sampan-builtin",
         ],
     ),
+    ("sim", &["sampan-api", "sampan-state"]),
 ];
 
 /// Words that say nothing, banned as names of modules and crates.

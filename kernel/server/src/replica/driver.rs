@@ -12,7 +12,7 @@ use super::{
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan};
 use sampan_state::{
-    Command, Header, Output, Recovered, Replica, Role, Snapshot, Store,
+    Command, Header, Output, Recovered, Replica, Role, Settings, Snapshot, Store,
     eraftpb::{ConfChangeV2, ConfState, Message},
     genesis,
 };
@@ -145,7 +145,7 @@ impl Driver {
         if let Some(missing) = gap {
             return Err(OpenError::Gap { path: dir, missing });
         }
-        let replica = Replica::new(config.member, store, recovered)?;
+        let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
             post,

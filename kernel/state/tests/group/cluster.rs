@@ -3,7 +3,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sampan_api::{Key, Object, Operation, Write, kinds};
 use sampan_state::{
-    Command, Persisted, Recovered, Replica, ReplicaError, Role, Store, decode_checkpoint, encode_checkpoint,
+    Command, Persisted, Recovered, Replica, ReplicaError, Role, Settings, Store, decode_checkpoint, encode_checkpoint,
     eraftpb::{ConfChangeV2, ConfState, Message},
     genesis,
 };
@@ -46,7 +46,7 @@ impl Member {
         for record in &disk {
             recovered.absorb(Persisted::decode(record.as_slice()).unwrap());
         }
-        let replica = Replica::new(id, store, recovered).unwrap();
+        let replica = Replica::new(id, store, recovered, Settings::seeded(id)).unwrap();
         Member {
             replica,
             id,
@@ -64,6 +64,7 @@ impl Member {
     /// Does all there is to do; the messages to send.
     fn work(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
+        self.replica.offer_state_if_wanted();
         while let Some(output) = self.replica.output().unwrap() {
             messages.extend(output.messages);
             if let Some(bytes) = output.checkpoint {

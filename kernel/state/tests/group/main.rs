@@ -135,3 +135,46 @@ fn members_are_added_and_removed() {
     cluster.steps(30);
     assert_eq!(cluster.member(leader).replica.members().voters, [1, 3]);
 }
+
+#[test]
+fn a_leader_that_is_removed_steps_down() {
+    for seed in 1..=5 {
+        let mut cluster = Cluster::new(&[1, 2, 3]);
+        cluster.dice = seed * 7919;
+        let leader = cluster.elect();
+        cluster.change(leader, &format!("r{leader}"));
+        assert_ne!(
+            cluster.member(leader).replica.role(),
+            Role::Leader,
+            "its heartbeats would keep the others from an election"
+        );
+        cluster.steps(60);
+        let next = cluster.elect();
+        assert_ne!(next, leader);
+        cluster.write(next).unwrap();
+        cluster.steps(10);
+        assert!(!cluster.member(next).replica.members().voters.contains(&leader));
+    }
+}
+
+#[test]
+fn the_last_voter_removes_itself_in_favour_of_another() {
+    let mut cluster = Cluster::new(&[1]);
+    cluster.join(2);
+    cluster.change(1, "v2 r1");
+    cluster.steps(100);
+    assert_eq!(cluster.elect(), 2);
+    cluster.write(2).unwrap();
+    cluster.settle();
+}
+
+#[test]
+fn to_remove_the_last_voter_is_refused_and_harms_nothing() {
+    let mut cluster = Cluster::new(&[1]);
+    cluster.change(1, "r1");
+    assert_eq!(cluster.member(1).replica.members().voters, [1]);
+    cluster.write(1).unwrap();
+    cluster.settle();
+    cluster.crash_and_restart(1);
+    assert_eq!(cluster.elect(), 1);
+}
