@@ -1,4 +1,4 @@
-//! Compiled components on disk, by the digest of the component and what the engine is: compiled once, mapped after.
+//! Compiled components and modules on disk, by their digest and what the engine is: compiled once, mapped after.
 //!
 //! What is mapped is machine code that is run as it is, so only files in a directory that this user alone can write are
 //! taken.
@@ -15,7 +15,55 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, component::Component};
+
+/// What can be compiled and kept.
+pub trait Code: Sized {
+    /// # Errors
+    /// If it cannot be compiled.
+    fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self>;
+
+    /// # Errors
+    /// If memory runs out.
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>>;
+
+    /// # Safety
+    /// The file is what `to_bytes` gave, and nobody changes it.
+    ///
+    /// # Errors
+    /// If it is of another engine, or of the other kind.
+    unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Self>;
+}
+
+impl Code for Component {
+    fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
+        Component::new(engine, bytes)
+    }
+
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: as this function asks.
+        unsafe { Component::deserialize_file(engine, path) }
+    }
+}
+
+impl Code for Module {
+    fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
+        Module::new(engine, bytes)
+    }
+
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: as this function asks.
+        unsafe { Module::deserialize_file(engine, path) }
+    }
+}
 
 /// A file left aside by a process that was killed is swept after this time.
 const ABANDONED: Duration = Duration::from_secs(600);
@@ -46,32 +94,32 @@ pub fn compiled(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime
 }
 
 /// What the cache has for a digest, if it is to be trusted and was made by an engine like this one.
-pub fn kept(engine: &Engine, digest: &str, dir: &Path) -> Option<Component> {
+pub fn kept<C: Code>(engine: &Engine, digest: &str, dir: &Path) -> Option<C> {
     let path = path_of(engine, digest, dir)?;
     if !(trusted(dir) && trusted(&path)) {
         return None;
     }
     // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
-    unsafe { Component::deserialize_file(engine, &path) }.ok()
+    unsafe { C::map(engine, &path) }.ok()
 }
 
 /// Compiles, and puts the outcome where `kept` finds it.
 ///
 /// # Errors
 /// If it cannot be compiled.
-pub fn compile(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<Component> {
-    let component = Component::new(engine, bytes)?;
+pub fn compile<C: Code>(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<C> {
+    let code = C::compile(engine, bytes)?;
     let Some(path) = path_of(engine, digest, dir) else {
-        return Ok(component);
+        return Ok(code);
     };
-    if let Err(error) = component
-        .serialize()
+    if let Err(error) = code
+        .to_bytes()
         .map_err(io::Error::other)
-        .and_then(|code| store(dir, &path, &code))
+        .and_then(|bytes| store(dir, &path, &bytes))
     {
-        tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
+        tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept");
     }
-    Ok(component)
+    Ok(code)
 }
 
 /// None if the digest is none.
@@ -150,13 +198,23 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("cache");
         let engine = Engine::default();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_some());
         assert_eq!(files(&dir).len(), 1);
         assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(&files(&dir)[0]).unwrap().mode() & 0o777, 0o600);
-        assert!(kept(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+        assert!(kept::<Component>(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+    }
+
+    #[test]
+    fn a_module_is_kept_and_is_no_component() {
+        let home = tempfile::tempdir().unwrap();
+        let (engine, empty) = (Engine::default(), b"\0asm\x01\0\0\0");
+        let digest = digest_of(empty);
+        compile::<Module>(&engine, empty, &digest, home.path()).unwrap();
+        assert!(kept::<Module>(&engine, &digest, home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest, home.path()).is_none());
     }
 
     #[test]
@@ -167,10 +225,10 @@ mod tests {
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
         let file = files(&dir).remove(0);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         // It still runs, and nothing is put there.
         fs::remove_file(&file).unwrap();
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
@@ -185,7 +243,7 @@ mod tests {
         let file = files(home.path()).remove(0);
         fs::write(&file, b"\x7fELF").unwrap();
         compiled(&engine, EMPTY, Some(home.path())).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
     }
 
     #[test]
@@ -198,6 +256,6 @@ mod tests {
             });
         });
         assert_eq!(files(home.path()).len(), 1);
-        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
     }
 }
