@@ -1,6 +1,5 @@
 //! Builds images without Docker: a folder becomes a layer, a Wasm file an artifact. The same input gives the same digest.
 
-mod adapt;
 mod folder;
 mod wasm;
 
@@ -58,7 +57,7 @@ pub enum BuildSource {
         /// How it is run.
         config: Box<BuildConfig>,
     },
-    /// A component, or a core module: one for WASI preview 1 is made a component.
+    /// A component, or a core module.
     Wasm {
         /// The file.
         path: PathBuf,
@@ -121,7 +120,7 @@ fn assemble(blobs: &Blobs, source: &BuildSource, lease: &mut dyn FnMut(Digest)) 
             (to_json(&config_file(config, diff_id)?)?, OCI_CONFIG, layer)
         }
         BuildSource::Wasm { path } => {
-            let bytes = adapt::to_component(wasm::read(path)?, path)?;
+            let bytes = wasm::read(path)?;
             let outline = wasm::outline(&bytes, path)?;
             let digest = Digest::of(&bytes);
             lease(digest);

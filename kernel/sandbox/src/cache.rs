@@ -1,4 +1,4 @@
-//! Compiled components on disk, by the digest of the component and what the engine is: compiled once, mapped after.
+//! Compiled components and modules on disk, by their digest and what the engine is: compiled once, mapped after.
 //!
 //! What is mapped costs no memory until it is run, and then only what the kernel can drop again.
 //!
@@ -17,7 +17,53 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, component::Component};
+
+/// What can be compiled and kept.
+pub trait Code: Sized {
+    /// The machine code.
+    ///
+    /// # Errors
+    /// If it cannot be compiled.
+    fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>>;
+
+    /// # Safety
+    /// The code is what `compile` gave.
+    ///
+    /// # Errors
+    /// If it is of another engine, or of the other kind.
+    unsafe fn read(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self>;
+
+    /// # Safety
+    /// The file is what `compile` gave, and nobody changes it.
+    ///
+    /// # Errors
+    /// As [`Code::read`].
+    unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Self>;
+}
+
+macro_rules! code {
+    ($kind:ident, $compile:ident) => {
+        impl Code for $kind {
+            fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
+                engine.$compile(bytes)
+            }
+
+            unsafe fn read(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
+                // SAFETY: as this function asks.
+                unsafe { $kind::deserialize(engine, code) }
+            }
+
+            unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Self> {
+                // SAFETY: as this function asks.
+                unsafe { $kind::deserialize_file(engine, path) }
+            }
+        }
+    };
+}
+
+code!(Component, precompile_component);
+code!(Module, precompile_module);
 
 /// A file left aside by a process that was killed is swept after this time.
 const ABANDONED: Duration = Duration::from_secs(600);
@@ -48,35 +94,45 @@ pub fn compiled(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime
 }
 
 /// What the cache has for a digest, if it is to be trusted and was made by an engine like this one.
-pub fn kept(engine: &Engine, digest: &str, dir: &Path) -> Option<Component> {
+pub fn kept<C: Code>(engine: &Engine, digest: &str, dir: &Path) -> Option<C> {
     let path = path_of(engine, digest, dir)?;
     if !(trusted(dir) && trusted(&path)) {
         return None;
     }
     // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
-    unsafe { Component::deserialize_file(engine, &path) }.ok()
+    unsafe { C::map(engine, &path) }.ok()
+}
+
+/// Compiles, and keeps nothing.
+///
+/// # Errors
+/// If it cannot be compiled.
+pub fn compile_anew<C: Code>(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<C> {
+    let code = C::compile(engine, bytes)?;
+    // SAFETY: this process has just compiled it.
+    unsafe { C::read(engine, &code) }
 }
 
 /// Compiles, puts the outcome where `kept` finds it, and takes it from there.
 ///
 /// # Errors
 /// If it cannot be compiled.
-pub fn compile(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<Component> {
+pub fn compile<C: Code>(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<C> {
     // By an engine of its own, since an engine's compiler keeps what it has worked with.
-    let code = Engine::new(engine.config())?.precompile_component(bytes)?;
+    let code = C::compile(&Engine::new(engine.config())?, bytes)?;
     let stored = path_of(engine, digest, dir).map(|path| (store(dir, &path, &code), path));
     if let Some((Err(error), path)) = &stored {
-        tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
+        tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept");
     }
     let mapped = stored.and_then(|(stored, _)| stored.ok().and_then(|()| kept(engine, digest, dir)));
-    let component = match mapped {
-        Some(component) => component,
+    let compiled = match mapped {
+        Some(compiled) => compiled,
         // SAFETY: this process has just compiled it.
-        None => unsafe { Component::deserialize(engine, &code) }?,
+        None => unsafe { C::read(engine, &code) }?,
     };
     drop(code);
     give_back();
-    Ok(component)
+    Ok(compiled)
 }
 
 /// A compiler leaves tens of megabytes behind that are free and yet held, as long as nobody asks for them back.
@@ -164,13 +220,23 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("cache");
         let engine = Engine::default();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_some());
         assert_eq!(files(&dir).len(), 1);
         assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(&files(&dir)[0]).unwrap().mode() & 0o777, 0o600);
-        assert!(kept(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+        assert!(kept::<Component>(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+    }
+
+    #[test]
+    fn a_module_is_kept_and_is_no_component() {
+        let home = tempfile::tempdir().unwrap();
+        let (engine, empty) = (Engine::default(), b"\0asm\x01\0\0\0");
+        let digest = digest_of(empty);
+        compile::<Module>(&engine, empty, &digest, home.path()).unwrap();
+        assert!(kept::<Module>(&engine, &digest, home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest, home.path()).is_none());
     }
 
     #[test]
@@ -181,10 +247,10 @@ mod tests {
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
         let file = files(&dir).remove(0);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
         // It still runs, and nothing is put there.
         fs::remove_file(&file).unwrap();
         compiled(&engine, EMPTY, Some(&dir)).unwrap();
@@ -199,7 +265,7 @@ mod tests {
         let file = files(home.path()).remove(0);
         fs::write(&file, b"\x7fELF").unwrap();
         compiled(&engine, EMPTY, Some(home.path())).unwrap();
-        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
     }
 
     #[test]
@@ -212,6 +278,6 @@ mod tests {
             });
         });
         assert_eq!(files(home.path()).len(), 1);
-        assert!(kept(&engine, &digest_of(EMPTY), home.path()).is_some());
+        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
     }
 }

@@ -1,8 +1,9 @@
-//! What is on this host of a cluster in a directory: the demo looks before and after, and nothing may remain.
+//! What is on this host of a cluster in a directory and a cgroup: when the demo is over, nothing may be. Other clusters of
+//! the host have other ones, and are none of its business.
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Everything of the host that a node touches, by name.
-pub fn of(data: &Path) -> BTreeSet<String> {
+pub fn of(data: &Path, cgroup: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     processes(data, &mut found);
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -14,11 +15,12 @@ pub fn of(data: &Path) -> BTreeSet<String> {
     );
     for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("sp") {
+        let alias = fs::read_to_string(entry.path().join("ifalias")).unwrap_or_default();
+        if alias.contains(&*data.to_string_lossy()) {
             found.insert(format!("interface {name}"));
         }
     }
-    cgroups(Path::new("/sys/fs/cgroup"), 3, &mut found);
+    cgroups(Path::new("/sys/fs/cgroup"), cgroup, 3, &mut found);
     found
 }
 
@@ -40,22 +42,17 @@ fn processes(data: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Groups that hold pods, down to a depth that finds them on v1, v2 and hybrid hosts.
-fn cgroups(dir: &Path, depth: usize, found: &mut BTreeSet<String>) {
+/// The cluster's group, down to a depth that finds them on v1, v2 and hybrid hosts.
+fn cgroups(dir: &Path, name: &str, depth: usize, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if !path.is_dir() || path.is_symlink() {
             continue;
         }
-        if entry.file_name() == "sampan" {
-            let pods = fs::read_dir(&path)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .filter(|pod| pod.path().is_dir());
-            found.extend(pods.map(|pod| format!("cgroup {}", pod.path().display())));
+        if entry.file_name() == name {
+            found.insert(format!("cgroup {}", path.display()));
         } else if depth > 1 {
-            cgroups(&path, depth - 1, found);
+            cgroups(&path, name, depth - 1, found);
         }
     }
 }

@@ -15,9 +15,7 @@ use client::Client;
 use ledger::Ledger;
 use report::Report;
 use sampan_container::{BuildConfig, BuildSource, Reference, build_archive};
-use std::{
-    collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc, time::Instant,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc, time::Instant};
 use story::{App, Story};
 use tokio::sync::{Mutex, watch};
 
@@ -38,12 +36,16 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
         .prefix("sampan-demo-")
         .tempdir()
         .context("no temporary directory")?;
-    let before = leftovers::of(home.path());
+    let number = std::process::id();
+    let cgroup = format!("sampan-demo-{number}");
     let mut report = Report::new();
     println!("A cluster of one, in {}:", home.path().display());
     let mut settings = Settings::new(home.path().join("data"));
     settings.rootless |= args.rootless;
     settings.name = "demo".to_owned();
+    // Beside a cluster that this host may have, and another demo.
+    settings.cgroup.clone_from(&cgroup);
+    settings.pod_cidr = format!("10.{}.{}.0/24", 64 + number / 256 % 64, number % 256);
     let rootless = settings.rootless;
     if rootless {
         let why = "containers need root; run the demo as root to see it";
@@ -64,7 +66,7 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     };
     let step = report.step("stop, and look for what is left");
     cluster.stop(true).await;
-    let left = what_is_left(home.path(), &before).await;
+    let left = what_is_left(home.path(), &cgroup).await;
     home.close().context("the temporary directory cannot be removed")?;
     step.done(if left.is_empty() { "nothing" } else { "something" });
     let seen = if left.is_empty() {
@@ -167,11 +169,11 @@ async fn images(story: &Story, home: &Path, rootless: bool) -> Result<()> {
     Ok(())
 }
 
-/// What is on the host now that was not before. The kernel takes a moment to let go of what has ended.
-async fn what_is_left(home: &Path, before: &BTreeSet<String>) -> Vec<String> {
+/// What is on the host of this cluster. The kernel takes a moment to let go of what has ended.
+async fn what_is_left(home: &Path, cgroup: &str) -> Vec<String> {
     let mut left = Vec::new();
     for _ in 0..40 {
-        left = leftovers::of(home).difference(before).cloned().collect();
+        left = leftovers::of(home, cgroup).into_iter().collect();
         if left.is_empty() {
             break;
         }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub cluster_name: String,
     /// `10.42.0.0/24`
     pub pod_cidr: String,
+    /// The cgroup below which pods have theirs.
+    pub cgroup: String,
     pub insecure_registries: Vec<String>,
     pub registry_ca: Vec<PathBuf>,
     pub registry_auth: Option<PathBuf>,
@@ -60,6 +62,7 @@ impl Settings {
             name: "local".to_owned(),
             cluster_name: "sampan".to_owned(),
             pod_cidr: "10.42.0.0/24".to_owned(),
+            cgroup: "sampan".to_owned(),
             insecure_registries: Vec::new(),
             registry_ca: Vec::new(),
             registry_auth: None,
@@ -179,6 +182,7 @@ impl Cluster {
         config.shim = place::install_shim(&settings.data)?;
         config.sampan = std::env::current_exe().context("the path of this binary is not known")?;
         config.pod_cidr.clone_from(&settings.pod_cidr);
+        config.cgroup.clone_from(&settings.cgroup);
         config.rootless = settings.rootless;
         config.insecure_registries.clone_from(&settings.insecure_registries);
         config.registry_ca.clone_from(&settings.registry_ca);

@@ -25,6 +25,11 @@ fn manifests_that_are_wrong_say_where() {
         nested.contains("bad.yaml:19:16: spec.template.spec.containers[0].image: "),
         "{nested}"
     );
+    let enumerated = refuse(&NGINX.replace("      containers:", "      restartPolicy: Sometimes\n      containers:"));
+    assert!(
+        enumerated.contains("bad.yaml:17:22: spec.template.spec.restartPolicy: ") && enumerated.contains("Always"),
+        "{enumerated}"
+    );
     let unknown = refuse(&NGINX.replace("kind: Deployment", "kind: Deploymnet"));
     assert!(
         unknown.contains("bad.yaml:2:7: no kind \"Deploymnet\" is known: did you mean \"Deployment\"?"),
@@ -60,6 +65,49 @@ fn a_bad_third_document_stops_all() {
         "{done:?}"
     );
     assert_eq!(stage.ok("get cm -o name"), "");
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let stage = Stage::new();
+    stage.ok("create configmap m --from-literal=a=1");
+    assert_eq!(
+        stage.refused("create configmap m --from-literal=a=2"),
+        "Error from server (AlreadyExists): configmaps \"m\" already exists\n"
+    );
+    let both = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: n}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\n";
+    let done = stage.feed("create -f -", both);
+    assert!(
+        done.code == 1 && done.err.contains("configmaps \"m\" already exists"),
+        "{done:?}"
+    );
+    assert_eq!(stage.ok("get cm m -o jsonpath={.data.a}"), "1");
+}
+
+#[test]
+fn plugins_that_are_none_are_not_let_in() {
+    let stage = Stage::new();
+    let before = stage.ok("get plugins -o name");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = stage.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let start = sampan_builtin::component(sampan_builtin::HOSTILE, "hostile-start").unwrap();
+    for (name, bytes, words) in [
+        ("text", b"no component".as_slice(), "no WebAssembly component"),
+        ("module", b"\0asm\x01\0\0\0", "core module"),
+        ("empty", b"\0asm\x0d\0\x01\0", "world"),
+        ("workload", sampan_builtin::HELLO, "but wasi:http/incoming-handler"),
+        ("start", start, "it fails when it is started"),
+    ] {
+        let path = file(&format!("{name}.wasm"), bytes);
+        let seen = stage.run(&format!("plugin inspect {path}"));
+        assert!(seen.code == 1 && seen.out.contains(words), "{name}: {seen:?}");
+        let refused = stage.refused(&format!("plugin load {path} --name {name}"));
+        assert!(refused.contains(words), "{name}: {refused}");
+    }
+    assert_eq!(stage.ok("get plugins -o name"), before);
 }
 
 #[test]

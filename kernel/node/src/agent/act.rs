@@ -223,8 +223,15 @@ fn forget(node: &Arc<Node>, entry: &Entry) {
     if !shutdown && desired.deletion != Deletion::Gone {
         node.writer.delete(key(desired), &desired.uid);
     }
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = crate::pod::volumes::remove(&volumes).and_then(|()| std::fs::remove_dir_all(&dir))
+    let work = {
+        let dir = dir.clone();
+        move || crate::pod::volumes::remove(&volumes).and_then(|()| std::fs::remove_dir_all(dir))
+    };
+    let records = node.records.clone();
+    tokio::spawn(async move {
+        // What was last written of the pod must not come into a directory that is being emptied.
+        records.barrier().await;
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(dir = %dir.display(), %error, "cannot remove a pod's directory");

@@ -1,15 +1,15 @@
-//! Commands: `wasi:cli/run`, once.
+//! Commands: `wasi:cli/run` or a core module's `_start`, once.
 use super::{
     error::WorkloadError,
     host::{Host, Settings, patience},
-    program::{Pre, Program},
+    program::{Pre, Program, START},
 };
 use std::{
     fmt,
     time::{Duration, Instant},
 };
-use wasmtime::{Store, Trap};
-use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
+use wasmtime::{InstancePre, Store, Trap};
+use wasmtime_wasi::I32Exit;
 
 /// How a workload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,17 +82,17 @@ pub(crate) fn run(program: &Program, settings: &Settings) -> Result<Ended, Workl
 /// # Errors
 /// If it cannot even be started.
 pub(crate) async fn once(program: &Program, settings: &Settings) -> Result<Ended, WorkloadError> {
-    let Pre::Command(pre) = &program.pre else {
+    if let Pre::Server(_) = &program.pre {
         return Err(WorkloadError::Kind {
             exports: "wasi:http/incoming-handler: it is a server".to_owned(),
         });
-    };
+    }
     let until = settings
         .deadline
         .and_then(|deadline| Instant::now().checked_add(deadline));
     let mut store = settings.store(&program.engine, until)?;
     let _timed = settings.deadline.map(|_| program.engine.ticker().time());
-    let running = call(pre, &mut store);
+    let running = call(&program.pre, &mut store);
     let outcome = match settings.deadline {
         None => running.await,
         Some(deadline) => match tokio::time::timeout(patience(deadline), running).await {
@@ -107,7 +107,19 @@ pub(crate) async fn once(program: &Program, settings: &Settings) -> Result<Ended
     })
 }
 
-async fn call(pre: &CommandPre<Host>, store: &mut Store<Host>) -> wasmtime::Result<Result<(), ()>> {
-    let command = pre.instantiate_async(&mut *store).await?;
-    command.wasi_cli_run().call_run(store).await
+async fn call(pre: &Pre, store: &mut Store<Host>) -> wasmtime::Result<Result<(), ()>> {
+    match pre {
+        Pre::Command(pre) => {
+            let command = pre.instantiate_async(&mut *store).await?;
+            command.wasi_cli_run().call_run(store).await
+        }
+        Pre::Module(pre) => start(pre, store).await.map(Ok),
+        Pre::Server(_) => Ok(Err(())),
+    }
+}
+
+async fn start(pre: &InstancePre<Host>, store: &mut Store<Host>) -> wasmtime::Result<()> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    let start = instance.get_typed_func::<(), ()>(&mut *store, START)?;
+    start.call_async(store, ()).await
 }

@@ -1,7 +1,7 @@
 //! The workloads' engine: WASI 0.2, waiting without a thread, and room for many instances set aside.
 use super::{error::WorkloadError, program::Program};
 use crate::{
-    cache::{compile, digest_of, kept},
+    cache::{Code, compile, compile_anew, digest_of, kept},
     ticker::Ticker,
 };
 use std::{
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig, component::Component};
 
 /// A component's file at the most. Bytes.
 const MOST_BYTES: u64 = 512 << 20;
@@ -93,11 +93,13 @@ impl WorkloadEngine {
         self.pool
     }
 
-    /// Whether it has a component compiled already.
+    /// Whether it has a workload compiled already.
     pub fn has(&self, digest: &str) -> bool {
-        self.cache
-            .as_deref()
-            .is_some_and(|dir| kept(&self.engine, digest, dir).is_some())
+        self.kept::<Component>(digest).is_some() || self.kept::<Module>(digest).is_some()
+    }
+
+    fn kept<C: Code>(&self, digest: &str) -> Option<C> {
+        kept(&self.engine, digest, self.cache.as_deref()?)
     }
 
     /// A workload from its file, whose digest may be known.
@@ -105,13 +107,13 @@ impl WorkloadEngine {
     /// # Errors
     /// Why it cannot be run.
     pub fn load(self: &Arc<Self>, module: &Path, digest: Option<&str>) -> Result<Program, WorkloadError> {
-        let compiled = digest
-            .zip(self.cache.as_deref())
-            .and_then(|(digest, dir)| kept(&self.engine, digest, dir));
-        match compiled {
-            Some(component) => Program::new(self, &component),
-            None => self.load_checked(&read(module)?, digest),
+        if let Some(component) = digest.and_then(|digest| self.kept(digest)) {
+            return Program::new(self, &component);
         }
+        if let Some(module) = digest.and_then(|digest| self.kept(digest)) {
+            return Program::of_module(self, &module);
+        }
+        self.load_checked(&read(module)?, digest)
     }
 
     /// A workload from its bytes.
@@ -123,11 +125,10 @@ impl WorkloadEngine {
     }
 
     fn load_checked(self: &Arc<Self>, bytes: &[u8], wanted: Option<&str>) -> Result<Program, WorkloadError> {
-        match bytes {
-            [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Err(WorkloadError::CoreModule),
-            [b'\0', b'a', b's', b'm', ..] => (),
+        let is_module = match bytes {
+            [b'\0', b'a', b's', b'm', version @ ..] => version.starts_with(&[1, 0, 0, 0]),
             _ => return Err(WorkloadError::NotWasm),
-        }
+        };
         let found = digest_of(bytes);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
             return Err(WorkloadError::Digest {
@@ -135,17 +136,21 @@ impl WorkloadEngine {
                 wanted: wanted.to_owned(),
             });
         }
-        let component = match self.cache.as_deref() {
-            None => Component::new(&self.engine, bytes),
-            Some(dir) => match kept(&self.engine, &found, dir) {
-                Some(component) => Ok(component),
-                None => compile(&self.engine, bytes, &found, dir),
+        if is_module {
+            return Program::of_module(self, &self.compiled(bytes, &found)?);
+        }
+        Program::new(self, &self.compiled(bytes, &found)?)
+    }
+
+    fn compiled<C: Code>(&self, bytes: &[u8], digest: &str) -> Result<C, WorkloadError> {
+        let compiled = match self.cache.as_deref() {
+            None => compile_anew(&self.engine, bytes),
+            Some(dir) => match self.kept(digest) {
+                Some(code) => Ok(code),
+                None => compile(&self.engine, bytes, digest, dir),
             },
         };
-        Program::new(
-            self,
-            &component.map_err(|error| WorkloadError::Compile(format!("{error:#}")))?,
-        )
+        compiled.map_err(|error| WorkloadError::Compile(format!("{error:#}")))
     }
 }
 

@@ -13,10 +13,10 @@ pub enum WorkloadError {
     #[error("it is no WebAssembly: it does not begin as WebAssembly does")]
     NotWasm,
     #[error(
-        "it is a core module, not a component: build it for wasm32-wasip2, or make it one with \
-         `wasm-tools component new MODULE --adapt wasi_snapshot_preview1.command.wasm -o COMPONENT`"
+        "it is a core module without a `_start`, so no program: build it for wasm32-wasip2 or wasm32-wasip1 as a command, \
+         or make it a component with `wasm-tools component new`"
     )]
-    CoreModule,
+    NoStart,
     #[error("it cannot be compiled: {0}")]
     Compile(String),
     #[error(

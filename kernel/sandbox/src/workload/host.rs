@@ -2,8 +2,8 @@
 use super::{egress::Egress, engine::WorkloadEngine, error::WorkloadError, spec::Mount};
 use crate::{limiter::Limiter, ticker::Ticker};
 use std::time::{Duration, Instant};
-use wasmtime::{Store, UpdateDeadline, component::ResourceTable};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Where a workload's words go.
@@ -31,8 +31,8 @@ pub(crate) struct Settings {
 
 /// An instance's side of the house.
 pub(crate) struct Host {
-    table: ResourceTable,
-    wasi: WasiCtx,
+    /// With the table of resources, and what WASI preview 1 has above it, for modules that speak that.
+    pub wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     egress: Egress,
     pub limiter: Limiter,
@@ -40,10 +40,7 @@ pub(crate) struct Host {
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        self.wasi.ctx()
     }
 }
 
@@ -51,7 +48,7 @@ impl WasiHttpView for Host {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
             hooks: &mut self.egress,
-            table: &mut self.table,
+            table: self.wasi.ctx().table,
             ctx: &mut self.http,
         }
     }
@@ -64,7 +61,6 @@ impl Settings {
     /// If a mount cannot be opened.
     pub fn store(&self, engine: &WorkloadEngine, until: Option<Instant>) -> Result<Store<Host>, WorkloadError> {
         let host = Host {
-            table: ResourceTable::new(),
             wasi: self.wasi()?,
             http: WasiHttpCtx::new(),
             egress: Egress,
@@ -85,7 +81,7 @@ impl Settings {
         Ok(store)
     }
 
-    fn wasi(&self) -> Result<WasiCtx, WorkloadError> {
+    fn wasi(&self) -> Result<WasiP1Ctx, WorkloadError> {
         let mut wasi = WasiCtx::builder();
         // The network is the pod's: its namespace is the fence.
         wasi.args(&self.args)
@@ -110,7 +106,7 @@ impl Settings {
                     reason: format!("{error:#}"),
                 })?;
         }
-        Ok(wasi.build())
+        Ok(wasi.build_p1())
     }
 }
 

@@ -1,14 +1,20 @@
 //! A compiled and linked workload: instances of it are made in microseconds.
 use super::{engine::WorkloadEngine, error::WorkloadError, host::Host};
 use std::sync::Arc;
-use wasmtime::component::{Component, Linker};
+use wasmtime::{
+    InstancePre, Module,
+    component::{Component, Linker},
+};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+/// What a program for WASI preview 1 begins with.
+pub(crate) const START: &str = "_start";
 
 /// What a component is, by what it exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Runs once: `wasi:cli/run`.
+    /// Runs once: `wasi:cli/run`, or a core module's `_start`.
     Command,
     /// Answers requests: `wasi:http/incoming-handler`.
     Server,
@@ -17,6 +23,8 @@ pub enum Kind {
 #[derive(Clone)]
 pub(crate) enum Pre {
     Command(CommandPre<Host>),
+    /// A command for WASI preview 1, as many toolchains still make them.
+    Module(InstancePre<Host>),
     Server(ProxyPre<Host>),
 }
 
@@ -45,9 +53,28 @@ impl Program {
         })
     }
 
+    /// Of a core module, which gets WASI preview 1. It is run as it is: adapters to components live in the module's own
+    /// memory, which the allocators of some languages take to be theirs alone.
+    pub(crate) fn of_module(engine: &Arc<WorkloadEngine>, module: &Module) -> Result<Self, WorkloadError> {
+        if module
+            .get_export(START)
+            .and_then(|export| export.func().cloned())
+            .is_none()
+        {
+            return Err(WorkloadError::NoStart);
+        }
+        let link = |error: wasmtime::Error| WorkloadError::Link(format!("{error:#}"));
+        let mut linker = wasmtime::Linker::<Host>::new(engine.engine());
+        wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host| &mut host.wasi).map_err(link)?;
+        Ok(Program {
+            engine: engine.clone(),
+            pre: Pre::Module(linker.instantiate_pre(module).map_err(link)?),
+        })
+    }
+
     pub fn kind(&self) -> Kind {
         match self.pre {
-            Pre::Command(_) => Kind::Command,
+            Pre::Command(_) | Pre::Module(_) => Kind::Command,
             Pre::Server(_) => Kind::Server,
         }
     }

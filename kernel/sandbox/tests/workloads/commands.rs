@@ -49,6 +49,42 @@ fn its_exit_code_is_the_process_s() {
     }
 }
 
+/// Toolchains without components make modules for WASI preview 1.
+#[test]
+fn a_core_module_is_a_command_too() {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\05\00\00\00")
+        (data (i32.const 16) "ahoy\0a")
+        (func (export "_start")
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64)))
+            (drop (call $args (i32.const 64) (i32.const 68)))
+            (call $exit (i32.load (i32.const 64)))))"#;
+    let home = tempfile::tempdir().unwrap();
+    let (file, cache) = (home.path().join("module"), home.path().join("cache"));
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    let spec = WorkloadSpec {
+        module: file.clone(),
+        cache: Some(cache.clone()),
+        args: vec!["a".to_owned(), "b".to_owned()],
+        ..WorkloadSpec::default()
+    };
+    assert!(precompile(&file, None, &cache).unwrap());
+    // With the program's own name there are three.
+    assert_eq!(output(&spec), (3, "ahoy\n".to_owned(), String::new()));
+    let grows = r#"(module (memory 1) (func (export "_start") (loop
+        (br_if 0 (i32.ne (memory.grow (i32.const 16)) (i32.const -1))) unreachable)))"#;
+    std::fs::write(&file, wat::parse_str(grows).unwrap()).unwrap();
+    let (code, _, err) = output(&WorkloadSpec {
+        memory: Some(8 << 20),
+        ..spec
+    });
+    assert!(code == 137 && err.contains("8 MiB"), "{code} {err}");
+}
+
 fn exits_with(code: i32) -> String {
     format!(
         r#"(component

@@ -33,7 +33,11 @@ fn what_cannot_be_run_is_told_why() {
     for (bytes, words) in [
         (b"#!/bin/sh\n".to_vec(), "it is no WebAssembly"),
         (Vec::new(), "it is no WebAssembly"),
-        (wat("(module)"), "wasm-tools component new"),
+        (wat("(module)"), "without a `_start`"),
+        (
+            wat(r#"(module (import "env" "moon" (func)) (func (export "_start")))"#),
+            "unknown import: `env::moon`",
+        ),
         (wat("(component)"), "nothing at all"),
         (b"\0asm\x0d\0\x01\0rubbish".to_vec(), "it cannot be compiled"),
         (wat(foreign), "acme:rockets/launch@1.0.0"),
