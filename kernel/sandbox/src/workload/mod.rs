@@ -1,4 +1,4 @@
-//! Wasm workloads: WASI 0.2 components, each in a process of its own that a pod's shim starts.
+//! Wasm workloads: WASI 0.2 components and programs for WASI preview 1, each in a process of its own that a pod's shim starts.
 //!
 //! A component that exports `wasi:cli/run` is a command: it runs once and its exit code is the process's. One that
 //! exports `wasi:http/incoming-handler` is a server: each request meets a fresh instance of it.
