@@ -3,7 +3,7 @@
 use sim::{Options, Summary, run};
 
 /// Seeds of the fixed budget: about twenty seconds on one core.
-const BUDGET: u64 = 30;
+const BUDGET: u64 = 20;
 
 fn all(seeds: impl Iterator<Item = u64>) -> Summary {
     let held = |seed| run(&Options::seed(seed)).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
