@@ -3,7 +3,7 @@ use crate::{
     CallError, Description, Figures,
     instance::{Data, Instance, World},
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use wasmtime::{
     Store,
     component::{InstancePre, Linker},
@@ -19,10 +19,24 @@ mod bindings {
 }
 
 pub use bindings::sampan::scheduler::types::{
-    Assignment, Delta, Effect, Label, Node, Outcome, Pod, Refusal, Resources, Taint, Toleration, Usage,
+    Assignment, Delta, Effect, Label, Node, Outcome, Refusal, Resources, Taint, Toleration, Usage,
 };
 
 pub(crate) use bindings::Scheduler as SchedulerWorld;
+use bindings::sampan::scheduler::types as wire;
+
+/// A pod that waits for a place, and what it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Unique within one call.
+    pub id: u32,
+    pub requests: Resources,
+    pub node_selector: Vec<Label>,
+    pub tolerations: Vec<Toleration>,
+    pub priority: i32,
+    /// Pods of one class have equal requests, selector and tolerations, which cross the boundary once for all of them.
+    pub class: u32,
+}
 
 impl World for bindings::Scheduler {
     type Imports = ();
@@ -72,7 +86,9 @@ impl SchedulerPlugin {
     /// What it failed with; `Rubbish` if it answers anything but what was asked.
     pub fn place(&mut self, pods: &[Pod]) -> Result<Vec<Assignment>, CallError> {
         let policy = self.0.world.sampan_scheduler_policy();
-        let assignments = self.0.guarded.call(|store| policy.call_place(store, pods))?;
+        let (classes, waiting) = by_class(pods);
+        let call = |store: &mut _| policy.call_place(store, &classes, &waiting);
+        let assignments = self.0.guarded.call(call)?;
         match check(pods, &assignments) {
             Ok(()) => Ok(assignments),
             Err(what) => Err(self.0.guarded.rubbish(what)),
@@ -82,6 +98,34 @@ impl SchedulerPlugin {
     pub fn figures(&self) -> Figures {
         self.0.guarded.figures()
     }
+}
+
+/// The classes of some pods, each once, and the pods by their place among them.
+fn by_class(pods: &[Pod]) -> (Vec<wire::PodClass>, Vec<wire::Pod>) {
+    let mut classes: Vec<wire::PodClass> = Vec::new();
+    let mut places: HashMap<u32, u32> = HashMap::new();
+    let waiting = pods.iter().map(|pod| {
+        let class = match classes.last() {
+            // Pods come in runs: those of one Deployment follow each other.
+            Some(last) if last.id == pod.class => classes.len() as u32 - 1,
+            _ => *places.entry(pod.class).or_insert_with(|| {
+                classes.push(wire::PodClass {
+                    id: pod.class,
+                    requests: pod.requests,
+                    node_selector: pod.node_selector.clone(),
+                    tolerations: pod.tolerations.clone(),
+                });
+                classes.len() as u32 - 1
+            }),
+        };
+        wire::Pod {
+            id: pod.id,
+            class,
+            priority: pod.priority,
+        }
+    });
+    let waiting = waiting.collect();
+    (classes, waiting)
 }
 
 /// Whether an answer has each pod once.

@@ -16,7 +16,8 @@ pub use world_scheduler as bindings;
 
 pub use bindings::exports::sampan::lifecycle::lifecycle::Description;
 pub use bindings::sampan::scheduler::types::{
-    Assignment, Delta, Effect, Label, Node, Outcome, Pod, Refusal, Resources, Taint, Toleration, Usage,
+    Assignment, Delta, Effect, Label, Node, Outcome, Pod as Waiting, PodClass, Refusal, Resources, Taint, Toleration,
+    Usage,
 };
 
 /// What a policy says of itself.
@@ -25,6 +26,33 @@ pub fn description(name: &str, version: &str, summary: &str) -> Description {
         name: name.into(),
         version: version.into(),
         summary: summary.into(),
+    }
+}
+
+/// A pod that waits for a place, and what it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// The kernel's number for it, unique within one call.
+    pub id: u32,
+    pub requests: Resources,
+    pub node_selector: Vec<Label>,
+    pub tolerations: Vec<Toleration>,
+    pub priority: i32,
+    /// Pods of one class have equal requests, selector and tolerations.
+    pub class: u32,
+}
+
+impl From<PodClass> for Pod {
+    /// The model of all pods of a class.
+    fn from(class: PodClass) -> Self {
+        Pod {
+            id: 0,
+            requests: class.requests,
+            node_selector: class.node_selector,
+            tolerations: class.tolerations,
+            priority: 0,
+            class: class.id,
+        }
     }
 }
 
@@ -71,7 +99,7 @@ macro_rules! export_scheduler {
     ($policy:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use $crate::scheduler::{Assignment, Delta, Description, Engine, Pod, bindings::exports};
+            use $crate::scheduler::{Assignment, Delta, Description, Engine, PodClass, Waiting, bindings::exports};
             std::thread_local! {
                 static ENGINE: std::cell::RefCell<Engine<$policy>> = std::cell::RefCell::new(Engine::default());
             }
@@ -88,8 +116,8 @@ macro_rules! export_scheduler {
                 fn sync(base: u64, next: u64, deltas: Vec<Delta>) -> Result<(), String> {
                     ENGINE.with_borrow_mut(|engine| engine.sync(base, next, deltas))
                 }
-                fn place(pods: Vec<Pod>) -> Vec<Assignment> {
-                    ENGINE.with_borrow_mut(|engine| engine.place(&pods))
+                fn place(classes: Vec<PodClass>, pods: Vec<Waiting>) -> Vec<Assignment> {
+                    ENGINE.with_borrow_mut(|engine| engine.place_by_class(classes, &pods))
                 }
             }
     $crate::scheduler::bindings::export_world!(Export with_types_in $crate::scheduler::bindings);

@@ -2,7 +2,7 @@
 #[cfg(target_arch = "wasm32")]
 mod liar {
     use sampan_sdk::scheduler::{
-        Assignment, Delta, Description, Outcome, Pod,
+        Assignment, Delta, Description, Outcome, PodClass, Waiting,
         bindings::{self, exports},
         description,
     };
@@ -22,7 +22,7 @@ mod liar {
         fn sync(_base: u64, _next: u64, _deltas: Vec<Delta>) -> Result<(), String> {
             Ok(())
         }
-        fn place(pods: Vec<Pod>) -> Vec<Assignment> {
+        fn place(_classes: Vec<PodClass>, pods: Vec<Waiting>) -> Vec<Assignment> {
             pods.iter()
                 .map(|pod| Assignment {
                     pod: pod.id,

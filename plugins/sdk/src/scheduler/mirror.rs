@@ -1,5 +1,7 @@
 //! The mirror of the nodes inside the guest, and placing on it.
-use super::{Assignment, Delta, Node, Outcome, Pod, Reason, Refusal, Resources, Scheduler, index::Index};
+use super::{
+    Assignment, Delta, Node, Outcome, Pod, PodClass, Reason, Refusal, Resources, Scheduler, Waiting, index::Index,
+};
 use std::collections::HashMap;
 
 /// Classes with an index at the most; beyond, the least recently used goes.
@@ -164,6 +166,20 @@ impl<S: Scheduler> Engine<S> {
             .map(|pod| Assignment {
                 pod: pod.id,
                 outcome: self.place_one(pod),
+            })
+            .collect()
+    }
+
+    /// As [`Engine::place`], of pods as the kernel names them: what those of a class ask for is said once.
+    pub fn place_by_class(&mut self, classes: Vec<PodClass>, pods: &[Waiting]) -> Vec<Assignment> {
+        let models: Vec<Pod> = classes.into_iter().map(Pod::from).collect();
+        pods.iter()
+            .filter_map(|pod| {
+                let model = models.get(pod.class as usize)?;
+                Some(Assignment {
+                    pod: pod.id,
+                    outcome: self.place_one(model),
+                })
             })
             .collect()
     }

@@ -6,7 +6,7 @@ wit_bindgen::generate!({
 });
 
 use exports::sampan::{lifecycle::lifecycle, scheduler::policy};
-use sampan::scheduler::types::{Assignment, Delta, Outcome, Pod, Refusal};
+use sampan::scheduler::types::{Assignment, Delta, Outcome, Pod, PodClass, Refusal};
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -55,7 +55,7 @@ impl policy::Guest for Guest {
         Ok(())
     }
 
-    fn place(pods: Vec<Pod>) -> Vec<Assignment> {
+    fn place(_: Vec<PodClass>, pods: Vec<Pod>) -> Vec<Assignment> {
         let assign = |pod: u32| Assignment {
             pod,
             outcome: Outcome::Bind(0),
