@@ -202,6 +202,7 @@ mod tests {
             dir: dir.path().to_owned(),
             cluster: "test".to_owned(),
             member: 1,
+            joins: false,
         })
         .unwrap();
         let (lead, leadership) = watch::channel(None);

@@ -16,6 +16,7 @@ fn open(dir: &Path) -> ReplicaHandle {
         dir: dir.to_owned(),
         cluster: "test".to_owned(),
         member: 1,
+        joins: false,
     })
     .unwrap()
 }
