@@ -19,13 +19,16 @@ pub struct MemberArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the servers: who leads, and how far the others are
+    #[command(after_help = "Example:\n  sampan member list")]
     List,
     /// Take a server out of the group; refused if the rest would be no majority
+    #[command(after_help = "Example:\n  sampan member remove s3")]
     Remove {
         #[arg(value_name = "NAME")]
         name: String,
     },
     /// Hand leadership to a server
+    #[command(after_help = "Example:\n  sampan member lead s2")]
     Lead {
         /// To whom; without: to any
         #[arg(value_name = "NAME", default_value = "")]

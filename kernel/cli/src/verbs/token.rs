@@ -25,6 +25,7 @@ pub struct TokenArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Make a token and print it: nobody can print it again
+    #[command(after_help = "Example:\n  sampan token create --role server --single-use --ttl 10m")]
     Create {
         /// What machines become with it
         #[arg(long, value_enum, default_value = "node")]
@@ -40,8 +41,10 @@ enum What {
         description: String,
     },
     /// List tokens, without their secrets
+    #[command(after_help = "Example:\n  sampan token list")]
     List,
     /// Make tokens worthless
+    #[command(after_help = "Example:\n  sampan token revoke 1a2b3c4d")]
     Revoke {
         #[arg(value_name = "ID", required = true)]
         ids: Vec<String>,
