@@ -8,7 +8,7 @@ use crate::{
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
     membership,
     peers::{Book, Credentials, Own, Peers},
-    pki::{Authority, PkiError, private_dir, read_small, write_private},
+    pki::{Authority, KeyPair, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
     replica::{ReplicaConfig, ReplicaHandle},
 };
@@ -136,20 +136,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let (listener, address) = bind(config.listen).await?;
         let authority = Arc::new(Authority::open(&config.data, &config.cluster_name)?);
-        let advertised = advertised(&config, address);
-        let identity = authority.issue_server(&config.name, &names(&config, address, &advertised))?;
-        let own = Own {
-            cluster,
-            member: replica.status().member,
-            address: advertised,
-        };
-        let known = config.enrolled.iter().flat_map(|enrolled| enrolled.peers.clone());
-        let credentials = Credentials {
-            ca_pem: authority.ca_pem().to_owned(),
-            identity: identity.clone(),
-        };
-        let peers = Peers::new(own, credentials, Book::new(known));
-        peers.serve(replica.clone());
+        let (peers, identity) = meet(&config, cluster, &authority, address, &replica)?;
         let _ = post.set(peers.clone());
         let closing = CancellationToken::new();
         let mut tasks = vec![tokio::spawn(membership::keep(
@@ -188,17 +175,7 @@ impl Server {
                 return Err(error.into());
             }
         };
-        let liveness = front.liveness.clone();
-        let watching = (replica.clone(), closing.clone());
-        tasks.push(tokio::spawn(async move {
-            liveness.watch_over(watching.0, watching.1).await;
-        }));
-        let liveness = front.liveness.clone();
-        let telling = (replica.clone(), front.peers.clone(), closing.clone());
-        tasks.push(tokio::spawn(async move {
-            liveness.hand_on(telling.0, telling.1, telling.2).await;
-        }));
-        tasks.push(tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)));
+        tasks.extend(watch_over(&front, config.event_ttl));
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");
         Ok(Server {
             address,
@@ -251,6 +228,46 @@ impl Server {
         // by the next one: a policy looks at the state, not at what it meant to do.
         tokio::join!(stop_policies(&front.policies), front.replica.shutdown());
     }
+}
+
+/// The way to the other servers, and what this one shows them and everybody else.
+fn meet(
+    config: &ServerConfig,
+    cluster: String,
+    authority: &Authority,
+    address: SocketAddr,
+    replica: &ReplicaHandle,
+) -> Result<(Arc<Peers>, KeyPair), StartError> {
+    let advertised = advertised(config, address);
+    let identity = authority.issue_server(&config.name, &names(config, address, &advertised))?;
+    let own = Own {
+        cluster,
+        member: replica.status().member,
+        address: advertised,
+    };
+    let known = config.enrolled.iter().flat_map(|enrolled| enrolled.peers.clone());
+    let credentials = Credentials {
+        ca_pem: authority.ca_pem().to_owned(),
+        identity: identity.clone(),
+    };
+    let peers = Peers::new(own, credentials, Book::new(known));
+    peers.serve(replica.clone());
+    Ok((peers, identity))
+}
+
+/// What goes on beside everything else until the server closes.
+fn watch_over(front: &Arc<Front>, event_ttl: Duration) -> [JoinHandle<()>; 3] {
+    let parts = || (front.liveness.clone(), front.replica.clone(), front.closing.clone());
+    let (liveness, replica, closing) = parts();
+    let watching = async move { liveness.watch_over(replica, closing).await };
+    let ((liveness, replica, closing), peers) = (parts(), front.peers.clone());
+    let telling = async move { liveness.hand_on(replica, peers, closing).await };
+    let (_, replica, closing) = parts();
+    [
+        tokio::spawn(watching),
+        tokio::spawn(telling),
+        tokio::spawn(expiry::forget_events(replica, event_ttl, closing)),
+    ]
 }
 
 async fn stop_policies(policies: &Arc<Policies>) {

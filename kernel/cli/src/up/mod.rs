@@ -110,6 +110,11 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
     let mut contexts = Contexts::load(&config)?;
     let cluster = Cluster::start(settings).await?;
     let access = cluster.access();
+    // Before it says that it is ready: who waits for the word has a context then.
+    if cluster.serves() {
+        contexts.put(&access);
+        contexts.save(&config)?;
+    }
     println!(
         "sampan {VERSION}: cluster \"{}\" is ready on {} after {:.0} ms{}",
         access.context,
@@ -118,8 +123,6 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
         cluster.node_word(),
     );
     if cluster.serves() {
-        contexts.put(&access);
-        contexts.save(&config)?;
         println!(
             "context \"{}\" is in {}: try `sampan get nodes`, `sampan apply -f FILE`",
             access.context,
