@@ -12,6 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Bytes that are lost of a log: several records.
+const LOST: u64 = 3003;
+
 /// Writes much, so that whoever has no room left finds out.
 async fn write_much(group: &Group, prefix: &str) {
     let text = "x".repeat(200_000);
@@ -81,17 +84,17 @@ fn a_damaged_log_is_cut_at_its_end_and_refused_in_its_middle() {
     play(None, async |group| {
         let load = Load::start(group).await;
         let victim = (group.leader().await + 1) % 3;
-        for what in ["rubbish behind it", "its last record damaged"] {
+        for what in ["rubbish behind it", "its last record damaged", "its end lost"] {
             tokio::time::sleep(Duration::from_millis(500)).await;
             group.kill(victim);
             let path = group.log_file(victim);
             let end = end_of_records(&path);
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             match what {
-                "rubbish behind it" => {
-                    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-                    file.write_all_at(&[0xa5; 100], end).unwrap();
-                }
-                _ => flip(&path, end - 9),
+                "rubbish behind it" => file.write_all_at(&[0xa5; 100], end).unwrap(),
+                "its last record damaged" => flip(&path, end - 9),
+                // In the middle of a record. Entries that it has confirmed go with it.
+                _ => file.set_len(end - LOST).unwrap(),
             }
             let before = group.said(victim).len();
             group.start(victim).await;

@@ -246,6 +246,17 @@ impl Group {
         Session::open(&access, ANSWER).unwrap()
     }
 
+    /// As [`Group::session`], of somebody who trusts this group and shows what the cluster of another host made out.
+    pub fn session_of(&self, other: usize, host: usize) -> Session {
+        let contexts = Contexts::load(&self.home(other).join("config")).unwrap();
+        let access = Access {
+            server: format!("https://{}", address(host)),
+            ca_pem: self.access.ca_pem.clone(),
+            ..contexts.access(None).unwrap()
+        };
+        Session::open(&access, ANSWER).unwrap()
+    }
+
     /// What a server says of the group, without asking another.
     pub async fn status(&self, host: usize) -> Option<rpc::StatusResponse> {
         let session = self.session(host);
@@ -280,7 +291,7 @@ impl Group {
         self.leader_of(&[0, 1, 2]).await
     }
 
-    /// Waits until all are voters, there, and as far as the leader.
+    /// Waits until all are voters, as the leader knows, and each answers a read, for which it must be as far as the leader.
     pub async fn settled(&self) {
         let began = Instant::now();
         loop {
@@ -293,13 +304,22 @@ impl Group {
             let fine = |member: &rpc::Member| {
                 member.role != "learner" && member.active && member.lag.is_none_or(|lag| lag < 100)
             };
-            if members.len() == SERVERS && members.iter().all(fine) {
+            if members.len() == SERVERS && members.iter().all(fine) && self.all_answer().await {
                 return;
             }
             let late = began.elapsed() > PATIENCE;
             assert!(!late, "they never came together: {members:?}\n{}", self.all_said());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn all_answer(&self) -> bool {
+        for host in 0..SERVERS {
+            if crate::load::read(&self.session(host), "no-such").await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     pub fn all_said(&self) -> String {

@@ -69,6 +69,10 @@ async fn two_clusters_mixed_up(group: &mut Group) {
     );
     let done = group.run(STRANGER, &line);
     assert_eq!(done.code, Some(1), "{done:?}");
+    // Who is something there is nobody here.
+    let said = group.session_of(STRANGER, 0);
+    let said = crate::load::read(&said, "counter").await.unwrap_err();
+    println!("a foreign administrator: {said:#}");
     let began = Instant::now();
     while !group.said(STRANGER).contains("a member is away") {
         assert!(began.elapsed() < HELD_UP, "{}", group.said(STRANGER));
