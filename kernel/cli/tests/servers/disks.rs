@@ -7,13 +7,33 @@ use crate::{
 use serde_json::json;
 use std::{
     fs,
+    io::Write,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 /// Bytes that are lost of a log: several records.
 const LOST: u64 = 3003;
+
+/// A file in which a server's disk is used up.
+fn filler(group: &Group, host: usize) -> PathBuf {
+    group.data(host).join("server/filler")
+}
+
+/// Takes what is left of a server's disk.
+fn fill(group: &Group, host: usize) {
+    let mut file = fs::File::create(filler(group, host)).unwrap();
+    for size in [1 << 16, 1 << 12, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+/// The newest file of a server's log.
+fn log_file(group: &Group, host: usize) -> PathBuf {
+    let files = fs::read_dir(group.data(host).join("server/log")).unwrap().flatten();
+    files.map(|entry| entry.path()).max().expect("a log")
+}
 
 /// Writes much, so that whoever has no room left finds out.
 async fn write_much(group: &Group, prefix: &str) {
@@ -41,11 +61,11 @@ fn one_servers_full_disk_holds_up_nobody() {
             let leader = group.leader().await;
             let full = if leads { leader } else { (leader + 1) % 3 };
             let what = if leads { "leader" } else { "follower" };
-            group.fill(full);
+            fill(group, full);
             write_much(group, &format!("full-{what}")).await;
             let held = load.resumed(Instant::now()).await;
             assert!(held < HELD_UP);
-            fs::remove_file(group.filler(full)).unwrap();
+            fs::remove_file(filler(group, full)).unwrap();
             let freed = Instant::now();
             group.settled().await;
             println!(
@@ -87,7 +107,7 @@ fn a_damaged_log_is_cut_at_its_end_and_refused_in_its_middle() {
         for what in ["rubbish behind it", "its last record damaged", "its end lost"] {
             tokio::time::sleep(Duration::from_millis(500)).await;
             group.kill(victim);
-            let path = group.log_file(victim);
+            let path = log_file(group, victim);
             let end = end_of_records(&path);
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             match what {
@@ -106,7 +126,7 @@ fn a_damaged_log_is_cut_at_its_end_and_refused_in_its_middle() {
         }
 
         group.kill(victim);
-        let path = group.log_file(victim);
+        let path = log_file(group, victim);
         let middle = middle_of_records(&path);
         flip(&path, middle);
         let done = group.run(victim, &format!("up {}", group.server_args(victim)));
@@ -123,9 +143,8 @@ fn a_damaged_log_is_cut_at_its_end_and_refused_in_its_middle() {
 
         // The way out: another in its place, with a new directory.
         let others = [(victim + 1) % 3, (victim + 2) % 3];
-        let name = format!("s{victim}");
         let by = group.leader_of(&others).await;
-        group.ok(by, &format!("member remove {name}"));
+        group.remove(by, victim).await;
         let token = group.ok(by, "token create --role server --single-use");
         group.renew(victim);
         group.join(victim, &token, by).await;

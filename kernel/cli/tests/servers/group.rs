@@ -10,7 +10,7 @@ use sampan_cli::{
     session::Session,
 };
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -114,6 +114,20 @@ impl Group {
             mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
             assert!(mount.status().unwrap().success());
             self.mounts.push(path);
+        }
+    }
+
+    /// Takes a server out of the group. A leader that has just begun to ask anew who is there may refuse for a moment.
+    pub async fn remove(&self, by: usize, host: usize) {
+        let began = Instant::now();
+        loop {
+            let done = self.run(by, &format!("member remove s{host}"));
+            if done.code == Some(0) {
+                return;
+            }
+            let for_now = done.err.contains("which is no majority") && began.elapsed() < ANSWER;
+            assert!(for_now, "{done:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -325,26 +339,6 @@ impl Group {
     pub fn all_said(&self) -> String {
         let of = |host| format!("--- s{host}\n{}", self.said(host));
         (0..=STRANGER).map(of).collect()
-    }
-
-    /// The newest file of a server's log.
-    pub fn log_file(&self, host: usize) -> PathBuf {
-        let files = fs::read_dir(self.data(host).join("server/log")).unwrap().flatten();
-        files.map(|entry| entry.path()).max().expect("a log")
-    }
-
-    /// A file in which a server's disk is used up.
-    pub fn filler(&self, host: usize) -> PathBuf {
-        self.data(host).join("server/filler")
-    }
-
-    /// Takes what is left of a server's disk.
-    pub fn fill(&self, host: usize) {
-        use std::io::Write;
-        let mut file = File::create(self.filler(host)).unwrap();
-        for size in [1 << 16, 1 << 12, 1] {
-            while file.write_all(&vec![1; size]).is_ok() {}
-        }
     }
 }
 

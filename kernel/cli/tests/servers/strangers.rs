@@ -100,7 +100,7 @@ fn strangers_stay_outside_and_who_was_removed_disturbs_nobody() {
 
         let leader = group.leader().await;
         let (removed, other) = ((leader + 1) % 3, (leader + 2) % 3);
-        group.ok(leader, &format!("member remove s{removed}"));
+        group.remove(leader, removed).await;
         let voters = async |group: &Group| group.status(leader).await.map(|status| status.members.len());
         let began = Instant::now();
         while voters(group).await != Some(2) {
