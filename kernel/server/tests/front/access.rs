@@ -246,6 +246,12 @@ async fn an_agent_has_no_business_elsewhere() {
             .unwrap_err(),
     );
     forbidden(
+        ClusterClient::new(channel.clone())
+            .snapshot(rpc::SnapshotRequest {})
+            .await
+            .unwrap_err(),
+    );
+    forbidden(
         RuntimeClient::new(channel.clone())
             .logs(rpc::LogsRequest::default())
             .await
