@@ -3,7 +3,7 @@ use crate::{
     CallError, Description, Figures,
     instance::{Data, Instance, World},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use wasmtime::{
     Store,
     component::{InstancePre, Linker},
@@ -19,11 +19,26 @@ mod bindings {
 }
 
 pub use bindings::sampan::scheduler::types::{
-    Assignment, Delta, Effect, Label, Node, Outcome, Refusal, Resources, Taint, Toleration, Usage,
+    Delta, Effect, Label, Node, Refusal, Resources, Taint, Toleration, Usage,
 };
 
 pub(crate) use bindings::Scheduler as SchedulerWorld;
 use bindings::sampan::scheduler::types as wire;
+
+/// What a plugin says of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It goes to the node of that number.
+    Bind(u32),
+    Unschedulable(Refusal),
+}
+
+/// What a plugin says of which pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    pub pod: u32,
+    pub outcome: Outcome,
+}
 
 /// A pod that waits for a place, and what it asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +95,7 @@ impl SchedulerPlugin {
             .map_err(CallError::refused)
     }
 
-    /// Places pods, in their order. The answer has each pod that was asked for once.
+    /// Places pods. The answer has each of them once, in their order.
     ///
     /// # Errors
     /// What it failed with; `Rubbish` if it answers anything but what was asked.
@@ -88,11 +103,8 @@ impl SchedulerPlugin {
         let policy = self.0.world.sampan_scheduler_policy();
         let (classes, waiting) = by_class(pods);
         let call = |store: &mut _| policy.call_place(store, &classes, &waiting);
-        let assignments = self.0.guarded.call(call)?;
-        match check(pods, &assignments) {
-            Ok(()) => Ok(assignments),
-            Err(what) => Err(self.0.guarded.rubbish(what)),
-        }
+        let placement = self.0.guarded.call(call)?;
+        assignments(pods, placement).map_err(|what| self.0.guarded.rubbish(what))
     }
 
     pub fn figures(&self) -> Figures {
@@ -119,7 +131,6 @@ fn by_class(pods: &[Pod]) -> (Vec<wire::PodClass>, Vec<wire::Pod>) {
             }),
         };
         wire::Pod {
-            id: pod.id,
             class,
             priority: pod.priority,
         }
@@ -128,26 +139,23 @@ fn by_class(pods: &[Pod]) -> (Vec<wire::PodClass>, Vec<wire::Pod>) {
     (classes, waiting)
 }
 
-/// Whether an answer has each pod once.
-fn check(pods: &[Pod], assignments: &[Assignment]) -> Result<(), String> {
-    let (asked, answered) = (pods.len(), assignments.len());
+/// What an answer says of each pod; in words what is wrong with it.
+fn assignments(pods: &[Pod], placement: wire::Placement) -> Result<Vec<Assignment>, String> {
+    let (asked, answered) = (pods.len(), placement.nodes.len());
     if asked != answered {
-        return Err(format!("{answered} assignments for {asked} pods"));
+        return Err(format!("{answered} nodes for {asked} pods"));
     }
-    // What most answer: the pods in their order.
-    if pods
-        .iter()
-        .zip(assignments)
-        .all(|(pod, assignment)| pod.id == assignment.pod)
-    {
-        return Ok(());
+    let without = placement.nodes.iter().filter(|node| **node == 0).count();
+    if placement.refusals.len() != without {
+        let reasons = placement.refusals.len();
+        return Err(format!("{reasons} reasons for {without} pods without a node"));
     }
-    let mut open: HashSet<u32> = pods.iter().map(|pod| pod.id).collect();
-    match assignments.iter().find(|assignment| !open.remove(&assignment.pod)) {
-        None => Ok(()),
-        Some(Assignment { pod, .. }) if pods.iter().any(|asked| asked.id == *pod) => {
-            Err(format!("pod {pod} is assigned twice"))
-        }
-        Some(Assignment { pod, .. }) => Err(format!("pod {pod} is assigned, which was not asked for")),
-    }
+    let mut refusals = placement.refusals.into_iter();
+    let outcome = |node: u32| match node {
+        0 => refusals.next().map(Outcome::Unschedulable),
+        node => Some(Outcome::Bind(node)),
+    };
+    let outcomes = placement.nodes.into_iter().filter_map(outcome);
+    let assign = |(pod, outcome): (&Pod, Outcome)| Assignment { pod: pod.id, outcome };
+    Ok(pods.iter().zip(outcomes).map(assign).collect())
 }

@@ -16,8 +16,7 @@ pub use world_scheduler as bindings;
 
 pub use bindings::exports::sampan::lifecycle::lifecycle::Description;
 pub use bindings::sampan::scheduler::types::{
-    Assignment, Delta, Effect, Label, Node, Outcome, Pod as Waiting, PodClass, Refusal, Resources, Taint, Toleration,
-    Usage,
+    Delta, Effect, Label, Node, Placement, Pod as Waiting, PodClass, Refusal, Resources, Taint, Toleration, Usage,
 };
 
 /// What a policy says of itself.
@@ -27,6 +26,20 @@ pub fn description(name: &str, version: &str, summary: &str) -> Description {
         version: version.into(),
         summary: summary.into(),
     }
+}
+
+/// What becomes of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Bind(u32),
+    Unschedulable(Refusal),
+}
+
+/// What becomes of which pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    pub pod: u32,
+    pub outcome: Outcome,
 }
 
 /// A pod that waits for a place, and what it asks for.
@@ -99,7 +112,7 @@ macro_rules! export_scheduler {
     ($policy:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use $crate::scheduler::{Assignment, Delta, Description, Engine, PodClass, Waiting, bindings::exports};
+            use $crate::scheduler::{Delta, Description, Engine, Placement, PodClass, Waiting, bindings::exports};
             std::thread_local! {
                 static ENGINE: std::cell::RefCell<Engine<$policy>> = std::cell::RefCell::new(Engine::default());
             }
@@ -116,7 +129,7 @@ macro_rules! export_scheduler {
                 fn sync(base: u64, next: u64, deltas: Vec<Delta>) -> Result<(), String> {
                     ENGINE.with_borrow_mut(|engine| engine.sync(base, next, deltas))
                 }
-                fn place(classes: Vec<PodClass>, pods: Vec<Waiting>) -> Vec<Assignment> {
+                fn place(classes: Vec<PodClass>, pods: Vec<Waiting>) -> Placement {
                     ENGINE.with_borrow_mut(|engine| engine.place_by_class(classes, &pods))
                 }
             }

@@ -22,9 +22,12 @@ fn it_places_what_it_is_asked() {
 }
 
 #[test]
-fn any_order_will_do() {
-    let mut plugin = scheduler("backwards").scheduler().unwrap();
-    assert_eq!(plugin.place(&pods(0..10)).unwrap().len(), 10);
+fn nodes_are_given_in_the_order_of_the_pods() {
+    let mut plugin = scheduler("bind").scheduler().unwrap();
+    let placed = plugin.place(&pods(10..13)).unwrap();
+    let found: Vec<_> = placed.into_iter().map(|a| (a.pod, a.outcome)).collect();
+    let bound = |pod, node| (pod, Outcome::Bind(node));
+    assert_eq!(found, [bound(10, 1), bound(11, 2), bound(12, 3)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #[cfg(target_arch = "wasm32")]
 mod flood {
     use sampan_sdk::scheduler::{
-        Assignment, Delta, Description, Outcome, PodClass, Waiting,
+        Delta, Description, Placement, PodClass, Waiting,
         bindings::{self, exports},
         description,
     };
@@ -22,15 +22,11 @@ mod flood {
         fn sync(_base: u64, _next: u64, _deltas: Vec<Delta>) -> Result<(), String> {
             Ok(())
         }
-        fn place(_classes: Vec<PodClass>, pods: Vec<Waiting>) -> Vec<Assignment> {
-            let pod = pods.first().map_or(0, |pod| pod.id);
-            vec![
-                Assignment {
-                    pod,
-                    outcome: Outcome::Bind(1)
-                };
-                10_000_000
-            ]
+        fn place(_classes: Vec<PodClass>, _pods: Vec<Waiting>) -> Placement {
+            Placement {
+                nodes: vec![1; 10_000_000],
+                refusals: Vec::new(),
+            }
         }
     }
 

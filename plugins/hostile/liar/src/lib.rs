@@ -2,7 +2,7 @@
 #[cfg(target_arch = "wasm32")]
 mod liar {
     use sampan_sdk::scheduler::{
-        Assignment, Delta, Description, Outcome, PodClass, Waiting,
+        Delta, Description, Placement, PodClass, Waiting,
         bindings::{self, exports},
         description,
     };
@@ -22,13 +22,11 @@ mod liar {
         fn sync(_base: u64, _next: u64, _deltas: Vec<Delta>) -> Result<(), String> {
             Ok(())
         }
-        fn place(_classes: Vec<PodClass>, pods: Vec<Waiting>) -> Vec<Assignment> {
-            pods.iter()
-                .map(|pod| Assignment {
-                    pod: pod.id,
-                    outcome: Outcome::Bind(u32::MAX),
-                })
-                .collect()
+        fn place(_classes: Vec<PodClass>, pods: Vec<Waiting>) -> Placement {
+            Placement {
+                nodes: vec![u32::MAX; pods.len()],
+                refusals: Vec::new(),
+            }
         }
     }
 

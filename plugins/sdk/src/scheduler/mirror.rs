@@ -1,6 +1,7 @@
 //! The mirror of the nodes inside the guest, and placing on it.
 use super::{
-    Assignment, Delta, Node, Outcome, Pod, PodClass, Reason, Refusal, Resources, Scheduler, Waiting, index::Index,
+    Assignment, Delta, Node, Outcome, Placement, Pod, PodClass, Reason, Refusal, Resources, Scheduler, Waiting,
+    index::Index,
 };
 use std::collections::HashMap;
 
@@ -171,17 +172,25 @@ impl<S: Scheduler> Engine<S> {
     }
 
     /// As [`Engine::place`], of pods as the kernel names them: what those of a class ask for is said once.
-    pub fn place_by_class(&mut self, classes: Vec<PodClass>, pods: &[Waiting]) -> Vec<Assignment> {
+    pub fn place_by_class(&mut self, classes: Vec<PodClass>, pods: &[Waiting]) -> Placement {
         let models: Vec<Pod> = classes.into_iter().map(Pod::from).collect();
-        pods.iter()
-            .filter_map(|pod| {
-                let model = models.get(pod.class as usize)?;
-                Some(Assignment {
-                    pod: pod.id,
-                    outcome: self.place_one(model),
-                })
-            })
-            .collect()
+        let mut placement = Placement {
+            nodes: Vec::with_capacity(pods.len()),
+            refusals: Vec::new(),
+        };
+        for pod in pods {
+            // The kernel names no class that it has not described.
+            let outcome = models.get(pod.class as usize).map(|model| self.place_one(model));
+            match outcome {
+                Some(Outcome::Bind(node)) => placement.nodes.push(node),
+                Some(Outcome::Unschedulable(refusal)) => {
+                    placement.nodes.push(0);
+                    placement.refusals.push(refusal);
+                }
+                None => {}
+            }
+        }
+        placement
     }
 
     fn place_one(&mut self, pod: &Pod) -> Outcome {

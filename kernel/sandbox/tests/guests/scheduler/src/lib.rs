@@ -6,7 +6,7 @@ wit_bindgen::generate!({
 });
 
 use exports::sampan::{lifecycle::lifecycle, scheduler::policy};
-use sampan::scheduler::types::{Assignment, Delta, Outcome, Pod, PodClass, Refusal};
+use sampan::scheduler::types::{Delta, Placement, Pod, PodClass, Refusal};
 use std::cell::{Cell, RefCell};
 
 thread_local! {
@@ -55,10 +55,10 @@ impl policy::Guest for Guest {
         Ok(())
     }
 
-    fn place(_: Vec<PodClass>, pods: Vec<Pod>) -> Vec<Assignment> {
-        let assign = |pod: u32| Assignment {
-            pod,
-            outcome: Outcome::Bind(0),
+    fn place(_: Vec<PodClass>, pods: Vec<Pod>) -> Placement {
+        let bind = |nodes: Vec<u32>| Placement {
+            nodes,
+            refusals: Vec::new(),
         };
         if is("loop") {
             let mut n = 0_u64;
@@ -70,7 +70,7 @@ impl policy::Guest for Guest {
             panic!("in place");
         }
         if is("recurse") {
-            return vec![assign(deep(1))];
+            return bind(vec![deep(1)]);
         }
         if is("memory") {
             let mut hoard = Vec::new();
@@ -79,16 +79,16 @@ impl policy::Guest for Guest {
             }
         }
         if is("flood") {
-            return (0..10_000_000).map(assign).collect();
+            return bind(vec![1; 10_000_000]);
         }
-        if is("twice") {
-            return vec![assign(pods[0].id); pods.len()];
+        if is("short") {
+            return bind(vec![1; pods.len() - 1]);
         }
-        if is("unknown") {
-            return pods.iter().map(|pod| assign(pod.id + 1_000)).collect();
+        if is("silent") {
+            return bind(vec![0; pods.len()]);
         }
-        if is("backwards") {
-            return pods.iter().rev().map(|pod| assign(pod.id)).collect();
+        if is("bind") {
+            return bind((1..).take(pods.len()).collect());
         }
         let refusal = Refusal {
             cordoned: 1,
@@ -100,12 +100,10 @@ impl policy::Guest for Guest {
             ephemeral_storage: 0,
             pods: 0,
         };
-        pods.iter()
-            .map(|pod| Assignment {
-                pod: pod.id,
-                outcome: Outcome::Unschedulable(refusal),
-            })
-            .collect()
+        Placement {
+            nodes: vec![0; pods.len()],
+            refusals: vec![refusal; pods.len()],
+        }
     }
 }
 
