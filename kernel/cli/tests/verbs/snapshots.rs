@@ -85,14 +85,17 @@ fn a_snapshot_saved_under_writes_is_restored_as_a_new_cluster() {
         name.starts_with("during-")
     });
     let during = during.count();
-    assert!(during <= written && restored.len() > during, "{during} of {written}");
+    assert!(
+        during > 0 && during <= written && restored.len() > during,
+        "{during} of {written}"
+    );
     for map in &restored {
         assert!(old.contains(map), "to the letter: {map}");
     }
     for number in 0..during {
         new.ok(&format!("get cm during-{number:04}"));
     }
-    assert_eq!(new.ok("get deploy -o name"), "deployment/nginx-deployment\n");
+    assert_eq!(new.ok("get deploy -o name"), "deployment.apps/nginx-deployment\n");
     new.ok("create configmap after --from-literal=a=1");
     // The old cluster is as it was.
     assert_eq!(items(&stage, "configmaps"), old);
