@@ -32,6 +32,11 @@ impl Index {
         }
     }
 
+    /// The class of pods that it serves.
+    pub fn class(&self) -> u32 {
+        self.model.class
+    }
+
     /// The best node as the mirror is now.
     pub fn best(&mut self, policy: &impl Scheduler, mirror: &Mirror, pod: &Pod) -> Option<u32> {
         self.catch_up(policy, mirror, pod);

@@ -3,7 +3,6 @@ use super::{
     Assignment, Delta, Node, Outcome, Placement, Pod, PodClass, Reason, Refusal, Resources, Scheduler, Waiting,
     index::Index,
 };
-use std::collections::HashMap;
 
 /// Classes with an index at the most; beyond, the least recently used goes.
 const CLASSES: usize = 64;
@@ -13,7 +12,9 @@ pub struct Engine<S> {
     policy: S,
     synced: u64,
     mirror: Mirror,
-    indexes: HashMap<u32, Index>,
+    /// In no order; pods of one class follow each other, so the one asked last comes first to mind.
+    indexes: Vec<Index>,
+    last: usize,
     clock: u64,
 }
 
@@ -121,7 +122,8 @@ impl<S: Scheduler> Default for Engine<S> {
             policy: S::default(),
             synced: 0,
             mirror: Mirror::default(),
-            indexes: HashMap::new(),
+            indexes: Vec::new(),
+            last: 0,
             clock: 0,
         }
     }
@@ -196,18 +198,20 @@ impl<S: Scheduler> Engine<S> {
     fn place_one(&mut self, pod: &Pod) -> Outcome {
         self.clock += 1;
         let (policy, mirror) = (&self.policy, &self.mirror);
-        if self.indexes.len() >= CLASSES && !self.indexes.contains_key(&pod.class) {
-            let oldest = self
-                .indexes
-                .iter()
-                .min_by_key(|(_, index)| index.used)
-                .map(|(class, _)| *class);
-            oldest.map(|class| self.indexes.remove(&class));
+        let is_it = |index: &Index| index.class() == pod.class;
+        if !self.indexes.get(self.last).is_some_and(is_it) {
+            self.last = self.indexes.iter().position(is_it).unwrap_or_else(|| {
+                if self.indexes.len() >= CLASSES {
+                    let oldest = (0..self.indexes.len()).min_by_key(|place| self.indexes[*place].used);
+                    if let Some(place) = oldest {
+                        self.indexes.swap_remove(place);
+                    }
+                }
+                self.indexes.push(Index::build(policy, mirror, pod));
+                self.indexes.len() - 1
+            });
         }
-        let index = self
-            .indexes
-            .entry(pod.class)
-            .or_insert_with(|| Index::build(policy, mirror, pod));
+        let index = &mut self.indexes[self.last];
         index.used = self.clock;
         match index.best(policy, mirror, pod) {
             Some(id) => {
