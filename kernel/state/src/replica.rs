@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
-    eraftpb::{ConfChangeV2, ConfState, Message, Snapshot, SnapshotMetadata},
+    eraftpb::{ConfChangeV2, ConfState, Message, MessageType, Snapshot, SnapshotMetadata},
 };
 use sampan_api::ApiError;
 
@@ -173,7 +173,12 @@ impl Replica {
     ///
     /// # Errors
     /// If it makes no sense here; it is then as if it had been lost.
-    pub fn step(&mut self, message: Message) -> Result<(), ReplicaError> {
+    pub fn step(&mut self, mut message: Message) -> Result<(), ReplicaError> {
+        if message.msg_type() == MessageType::MsgHeartbeat {
+            // Who lost the end of its log to a bad disk is told of a commit that it has confirmed and does not have. It says
+            // so when the next entries come, and is given what it lacks.
+            message.commit = message.commit.min(self.last_index());
+        }
         let stepped = self.node.step(message);
         self.timeouts.keep(&mut self.node);
         Ok(stepped?)

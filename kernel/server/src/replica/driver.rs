@@ -94,7 +94,7 @@ impl Request {
 pub type Post = Box<dyn Fn(Message) + Send>;
 
 pub struct Driver {
-    config: ReplicaConfig,
+    pub(super) config: ReplicaConfig,
     post: Post,
     /// Ends before the lock does: fields are dropped in this order.
     background: Background,
@@ -113,6 +113,8 @@ pub struct Driver {
     proposed: u64,
     pub(super) last_now: u64,
     checkpointed_bytes: u64,
+    /// When leadership was given away for want of room.
+    pub(super) handed_over: Option<Instant>,
     /// Why nothing can be committed any more.
     broken: Option<String>,
 }
@@ -144,6 +146,7 @@ impl Driver {
             proposed: 0,
             last_now: 0,
             background: Background::default(),
+            handed_over: None,
             broken: None,
         };
         driver.drain();
@@ -326,6 +329,7 @@ impl Driver {
                 Ok(())
             }
             Err(error) if is_full(&error) => {
+                self.hand_over();
                 let dir = self.config.dir.display();
                 let what = format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile");
                 Err(ApiError::unavailable(what))

@@ -8,7 +8,16 @@ use sampan_state::{
     Command, Role, encode_checkpoint,
     eraftpb::{EntryType, Message, MessageType},
 };
-use std::thread::Builder;
+use std::{
+    thread::Builder,
+    time::{Duration, Instant},
+};
+
+/// What an entry takes beside its data, about. Bytes.
+const ENTRY: usize = 64;
+
+/// Leadership is handed over for want of room no more often: all may be full.
+const HAND_OVER_PAUSE: Duration = Duration::from_secs(10);
 
 impl Driver {
     /// What concerns the group.
@@ -52,9 +61,32 @@ impl Driver {
                 return;
             }
         }
+        // Entries for which there is no room are as good as lost: the leader sends them again until there is.
+        if message.msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
+            let bytes = message.entries.iter().map(|entry| entry.data.len() + ENTRY).sum();
+            if self.prepare(bytes).is_err() {
+                return;
+            }
+        }
         let from = message.from;
         if let Err(error) = self.replica.step(message) {
             tracing::debug!(from, %error, "a message of a member was of no use");
+        }
+    }
+
+    /// There is no room here: another may have some, and lead.
+    pub(super) fn hand_over(&mut self) {
+        if self.handed_over.is_some_and(|at| at.elapsed() < HAND_OVER_PAUSE) {
+            return;
+        }
+        let voters = &self.replica.members().voters;
+        let others = self.replica.progress().into_iter().filter(|progress| {
+            progress.member != self.config.member && progress.active && voters.contains(&progress.member)
+        });
+        if let Some(heir) = others.max_by_key(|progress| progress.matched) {
+            tracing::warn!(to = heir.member, "the disk is full: leadership goes to another member");
+            self.handed_over = Some(Instant::now());
+            self.replica.transfer_leader(heir.member);
         }
     }
 

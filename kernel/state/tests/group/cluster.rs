@@ -225,6 +225,15 @@ impl Cluster {
         self.members.insert(id, alone);
     }
 
+    /// As [`Cluster::crash_and_restart`], and the last records are lost with it; the others notice that it was away.
+    pub fn lose_the_end(&mut self, id: u64, records: usize) {
+        let disk = &mut self.members.get_mut(&id).unwrap().disk;
+        disk.truncate(disk.len() - records);
+        self.crash_and_restart(id);
+        let others = self.members.values_mut().filter(|member| member.id != id);
+        others.for_each(|member| member.replica.unreachable(id));
+    }
+
     pub fn cut(&mut self, id: u64) {
         self.cut.insert(id);
     }

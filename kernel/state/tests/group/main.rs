@@ -110,6 +110,25 @@ fn a_member_far_behind_gets_the_state_itself() {
 }
 
 #[test]
+fn who_lost_the_end_of_its_log_is_given_it_again() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    let leader = cluster.elect();
+    for _ in 0..20 {
+        cluster.write(leader).unwrap();
+        cluster.settle();
+    }
+    cluster.steps(10);
+    let damaged = if leader == 3 { 2 } else { 3 };
+    cluster.lose_the_end(damaged, 5);
+    // The leader's heartbeats speak of a commit that it had confirmed.
+    cluster.steps(10);
+    cluster.write(leader).unwrap();
+    cluster.steps(30);
+    cluster.assert_agreement();
+    cluster.assert_nothing_lost();
+}
+
+#[test]
 fn members_are_added_and_removed() {
     let mut cluster = Cluster::new(&[1]);
     cluster.write(1).unwrap();

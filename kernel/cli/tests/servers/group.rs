@@ -1,0 +1,364 @@
+//! A group of `sampan` processes, each on a host and a data directory of its own.
+use crate::network::{Network, ip, possible};
+use rustix::{
+    mount::UnmountFlags,
+    process::{Pid, Signal, kill_process},
+};
+use sampan_api::rpc;
+use sampan_cli::{
+    contexts::{Access, Contexts},
+    session::Session,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Voters of the group.
+pub const SERVERS: usize = 3;
+/// A further host, for who is no member.
+pub const STRANGER: usize = SERVERS;
+
+/// Nothing here should take so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// So long one answer is waited for.
+pub const ANSWER: Duration = Duration::from_millis(2500);
+
+/// One group at a time: the machine has few cores, and what is told of times should mean something.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The group. Its processes, mounts and namespaces end with it.
+pub struct Group {
+    pub network: Network,
+    pub dir: tempfile::TempDir,
+    up: Vec<Option<Child>>,
+    mounts: Vec<PathBuf>,
+    access: Access,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// Where a server listens.
+pub fn address(host: usize) -> String {
+    format!("{}:7443", ip(host))
+}
+
+/// Makes a group and plays a test on it; each server has a disk of so many bytes, where a size is given.
+pub fn play(disk: Option<&str>, test: impl AsyncFnOnce(&mut Group) + Send) {
+    if !possible() {
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let played = std::thread::scope(|scope| {
+        let play = || {
+            let network = Network::new(SERVERS + 1);
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut group = Group::form(network, disk).await;
+                test(&mut group).await;
+            });
+        };
+        scope.spawn(play).join()
+    });
+    if let Err(cause) = played {
+        std::panic::resume_unwind(cause);
+    }
+}
+
+impl Group {
+    async fn form(network: Network, disk: Option<&str>) -> Self {
+        let began = Instant::now();
+        let mut group = Group {
+            network,
+            dir: tempfile::tempdir().unwrap(),
+            up: (0..=STRANGER).map(|_| None).collect(),
+            mounts: Vec::new(),
+            access: Access::default(),
+        };
+        for host in 0..=STRANGER {
+            group.prepare(host, disk.filter(|_| host < SERVERS));
+        }
+        group.start(0).await;
+        let contexts = Contexts::load(&group.home(0).join("config")).unwrap();
+        group.access = contexts.access(None).unwrap();
+        for host in 1..SERVERS {
+            let token = group.ok(0, "token create --role server --single-use --ttl 10m");
+            group.join(host, &token, 0).await;
+        }
+        group.settled().await;
+        println!("formed in {:?}", began.elapsed());
+        group
+    }
+
+    fn prepare(&mut self, host: usize, disk: Option<&str>) {
+        let data = self.data(host);
+        fs::create_dir_all(data.join("server")).unwrap();
+        // What one test has compiled the next finds compiled.
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("whole-cache");
+        fs::create_dir_all(&shared).unwrap();
+        std::os::unix::fs::symlink(shared, data.join("cache")).unwrap();
+        if let Some(size) = disk {
+            let path = data.join("server");
+            let options = format!("size={size},mode=0700");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path);
+            assert!(mount.status().unwrap().success());
+            self.mounts.push(path);
+        }
+    }
+
+    /// Puts away what a server has, for an empty directory.
+    pub fn renew(&mut self, host: usize) {
+        fs::rename(self.data(host), self.home(host).join("put-away")).unwrap();
+        self.prepare(host, None);
+    }
+
+    /// What a host has of its own.
+    fn home(&self, host: usize) -> PathBuf {
+        self.dir.path().join(format!("s{host}"))
+    }
+
+    pub fn data(&self, host: usize) -> PathBuf {
+        self.home(host).join("data")
+    }
+
+    /// All that the processes of a host have said.
+    pub fn said(&self, host: usize) -> String {
+        let bytes = fs::read(self.home(host).join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The same, without what was said before it was so long.
+    pub fn said_since(&self, host: usize, length: usize) -> String {
+        self.said(host).get(length..).unwrap_or_default().to_owned()
+    }
+
+    /// A command on a host, with that host's contexts.
+    fn command(&self, host: usize, args: &str) -> Command {
+        let mut command = self.network.command(host, env!("CARGO_BIN_EXE_sampan"));
+        command
+            .args(args.split_whitespace())
+            .env("SAMPAN_CONFIG", self.home(host).join("config"))
+            .env("RUST_LOG", "warn,sampan_server=info")
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, host: usize, args: &str) -> Done {
+        let output = self.command(host, args).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Done {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    #[track_caller]
+    pub fn ok(&self, host: usize, args: &str) -> String {
+        let done = self.run(host, args);
+        assert_eq!(done.code, Some(0), "sampan {args}: {done:?}");
+        done.out.trim().to_owned()
+    }
+
+    /// The arguments with which a host's server starts.
+    pub fn server_args(&self, host: usize) -> String {
+        let data = self.data(host);
+        format!(
+            "--no-agent --name s{host} --listen {} --data-dir {}",
+            address(host),
+            data.display()
+        )
+    }
+
+    fn spawn(&mut self, host: usize, args: &str) {
+        let path = self.home(host).join("said");
+        let said = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let mut command = self.command(host, args);
+        command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().unwrap())
+            .stderr(said);
+        self.up[host] = Some(command.spawn().unwrap());
+    }
+
+    /// Starts a server on what it has on disk; returns when it is ready.
+    pub async fn start(&mut self, host: usize) {
+        self.until_ready(host, &format!("up {}", self.server_args(host))).await;
+    }
+
+    /// Another host becomes a server, by what it hears from `by`.
+    pub async fn join(&mut self, host: usize, token: &str, by: usize) {
+        let args = self.server_args(host);
+        let line = format!("join {} --token {token} --role server {args}", address(by));
+        self.until_ready(host, &line).await;
+    }
+
+    async fn until_ready(&mut self, host: usize, line: &str) {
+        let before = self.said(host).len();
+        self.spawn(host, line);
+        let began = Instant::now();
+        while !self.said_since(host, before).contains("is ready on") {
+            let ended = self.up[host].as_mut().unwrap().try_wait().unwrap();
+            let fine = ended.is_none() && began.elapsed() < PATIENCE;
+            assert!(fine, "s{host} is not ready ({ended:?}): {}", self.said(host));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn pid(&self, host: usize) -> Pid {
+        Pid::from_child(self.up[host].as_ref().expect("it runs"))
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, host: usize) {
+        let mut child = self.up[host].take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGSTOP and SIGCONT.
+    pub fn pause(&self, host: usize) {
+        kill_process(self.pid(host), Signal::STOP).unwrap();
+    }
+
+    pub fn go_on(&self, host: usize) {
+        kill_process(self.pid(host), Signal::CONT).unwrap();
+    }
+
+    /// A session with one server, whichever it is, as an administrator.
+    pub fn session(&self, host: usize) -> Session {
+        let access = Access {
+            server: format!("https://{}", address(host)),
+            ..self.access.clone()
+        };
+        Session::open(&access, ANSWER).unwrap()
+    }
+
+    /// As [`Group::session`], of somebody who trusts this group and shows what the cluster of another host made out.
+    pub fn session_of(&self, other: usize, host: usize) -> Session {
+        let contexts = Contexts::load(&self.home(other).join("config")).unwrap();
+        let access = Access {
+            server: format!("https://{}", address(host)),
+            ca_pem: self.access.ca_pem.clone(),
+            ..contexts.access(None).unwrap()
+        };
+        Session::open(&access, ANSWER).unwrap()
+    }
+
+    /// What a server says of the group, without asking another.
+    pub async fn status(&self, host: usize) -> Option<rpc::StatusResponse> {
+        let session = self.session(host);
+        let asked = session.once(async { session.cluster().status(rpc::StatusRequest { here: true }).await });
+        asked.await.ok()
+    }
+
+    /// Who leads in the newest term, as these say; waits until one of them does.
+    pub async fn leader_of(&self, hosts: &[usize]) -> usize {
+        let began = Instant::now();
+        loop {
+            let mut newest = None;
+            for host in hosts {
+                let Some(status) = self.status(*host).await else {
+                    continue;
+                };
+                let own = format!("s{host}");
+                let leads = |member: &rpc::Member| member.role == "leader" && member.name == own;
+                if status.members.iter().any(leads) {
+                    newest = newest.max(Some((status.raft_term, *host)));
+                }
+            }
+            if let Some((_, host)) = newest {
+                return host;
+            }
+            assert!(began.elapsed() < PATIENCE, "nobody leads: {}", self.all_said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn leader(&self) -> usize {
+        self.leader_of(&[0, 1, 2]).await
+    }
+
+    /// Waits until all are voters, as the leader knows, and each answers a read, for which it must be as far as the leader.
+    pub async fn settled(&self) {
+        let began = Instant::now();
+        loop {
+            let leader = self.leader().await;
+            let members = self
+                .status(leader)
+                .await
+                .map(|status| status.members)
+                .unwrap_or_default();
+            let fine = |member: &rpc::Member| {
+                member.role != "learner" && member.active && member.lag.is_none_or(|lag| lag < 100)
+            };
+            if members.len() == SERVERS && members.iter().all(fine) && self.all_answer().await {
+                return;
+            }
+            let late = began.elapsed() > PATIENCE;
+            assert!(!late, "they never came together: {members:?}\n{}", self.all_said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn all_answer(&self) -> bool {
+        for host in 0..SERVERS {
+            if crate::load::read(&self.session(host), "no-such").await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub fn all_said(&self) -> String {
+        let of = |host| format!("--- s{host}\n{}", self.said(host));
+        (0..=STRANGER).map(of).collect()
+    }
+
+    /// The newest file of a server's log.
+    pub fn log_file(&self, host: usize) -> PathBuf {
+        let files = fs::read_dir(self.data(host).join("server/log")).unwrap().flatten();
+        files.map(|entry| entry.path()).max().expect("a log")
+    }
+
+    /// A file in which a server's disk is used up.
+    pub fn filler(&self, host: usize) -> PathBuf {
+        self.data(host).join("server/filler")
+    }
+
+    /// Takes what is left of a server's disk.
+    pub fn fill(&self, host: usize) {
+        use std::io::Write;
+        let mut file = File::create(self.filler(host)).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.all_said());
+        }
+        for child in self.up.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for path in &self.mounts {
+            let _ = rustix::mount::unmount(path, UnmountFlags::DETACH);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Several servers as an operator has them: `sampan` processes on hosts of their own, which are killed, stopped, cut off and
+//! given bad disks while clients write and note each answer.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
+
+mod cells;
+mod cutting;
+mod disks;
+mod group;
+mod killing;
+mod load;
+mod network;
+mod strangers;
