@@ -106,6 +106,8 @@ pub enum Command {
     Token(verbs::token::TokenArgs),
     /// The servers that keep the state: list, remove, hand leadership over
     Member(verbs::member::MemberArgs),
+    /// Backups: save the cluster's state, look into it, begin a new cluster with it
+    Snapshot(verbs::snapshot::SnapshotArgs),
     /// Show how the cluster is
     Status(verbs::about::StatusArgs),
     /// Contexts: which cluster is spoken to
@@ -191,6 +193,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Token(args) => done(verbs::token::run(args, &global.session()?).await),
         Command::Member(args) => done(verbs::member::run(args, &global.session()?).await),
+        Command::Snapshot(args) => done(verbs::snapshot::run(args, global).await),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => done(verbs::config::run(args, global)),
         Command::Completion(args) => done(verbs::about::completion(&args)),

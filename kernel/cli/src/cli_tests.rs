@@ -39,6 +39,11 @@ fn what_users_say_is_understood() {
         "sampan config set-context --current --namespace=team",
         "sampan completion zsh",
         "sampan events --for=deploy/web -w",
+        "sampan snapshot save --force x.snap",
+        "sampan snapshot save -",
+        "sampan snapshot inspect x.snap -o json",
+        "sampan snapshot restore x.snap --data-dir /x --name a --cluster-name b",
+        "sampan up --force-new-cluster",
         "sampan __wasm --spec x",
     ] {
         if let Err(error) = parse(line) {

@@ -17,6 +17,20 @@ pub fn bytes(what: &str, total: u64) -> ProgressBar {
     bar
 }
 
+/// Bytes that come without a known end, invisible where nobody looks.
+pub fn stream(what: &str) -> ProgressBar {
+    if !terminal::draws_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    style(
+        &bar,
+        "{spinner} {msg} {binary_bytes} {binary_bytes_per_sec} ({elapsed})",
+    );
+    bar.set_message(what.to_owned());
+    bar
+}
+
 /// A spinner beside what is waited for, invisible where nobody looks.
 pub fn spinner(what: &str) -> ProgressBar {
     if !terminal::draws_progress() {

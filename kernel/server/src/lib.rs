@@ -1,5 +1,6 @@
 //! Floor 3: the control plane: Raft driver, log on disk, gRPC services, authentication, the scheduling loop, running
 //! plugins.
+pub mod backup;
 mod bootstrap;
 mod clock;
 pub mod enroll;

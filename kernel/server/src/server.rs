@@ -1,16 +1,16 @@
 //! The control plane as a whole: what starts after what, and how it ends.
 use crate::{
-    BuiltinPlugin, StartError,
+    BuiltinPlugin, StartError, backup,
     bootstrap::bootstrap,
     enroll::Enrolled,
     error::cannot_write,
     expiry,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
     membership,
-    peers::{Book, Credentials, Own, Peers},
+    peers::{Book, Credentials, Own, Peers, members},
     pki::{Authority, KeyPair, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
-    replica::{ReplicaConfig, ReplicaHandle},
+    replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
 };
 use sampan_sandbox::PluginEngine;
 use std::{
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The server that a cluster begins with.
-const FIRST_MEMBER: u64 = 1;
+pub(crate) const FIRST_MEMBER: u64 = 1;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub advertise: String,
     /// What it was told when it joined a cluster; none: the cluster is its own.
     pub enrolled: Option<Enrolled>,
+    /// It goes on alone with what it has on disk: the other servers are lost.
+    pub alone: bool,
     /// Further names and addresses that clients call it by.
     pub names: Vec<String>,
     pub cluster_name: String,
@@ -64,6 +66,7 @@ impl ServerConfig {
             name: "server".to_owned(),
             advertise: String::new(),
             enrolled: None,
+            alone: false,
             names: Vec::new(),
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
@@ -98,6 +101,9 @@ impl Server {
             }
             .into(),
         })?;
+        if config.alone && !holds_state(&config.data) {
+            return Err(OpenError::NothingLeft(config.data).into());
+        }
         // Whoever has the lock of the directory may write in it: the replica comes first.
         let joined = config.enrolled.as_ref();
         let cluster = match joined {
@@ -112,6 +118,7 @@ impl Server {
                 cluster: cluster.clone(),
                 member: joined.map_or(FIRST_MEMBER, |enrolled| enrolled.member),
                 joins: joined.is_some(),
+                alone: config.alone,
             },
             Box::new(move |message| {
                 if let Some(peers) = posting.get() {
@@ -145,7 +152,7 @@ impl Server {
             closing.clone(),
         ))];
         // A group of many has a leader only when others are there, too: what it begins with is then written by who leads.
-        if config.enrolled.is_none() && replica.status().voters.len() == 1 {
+        if (config.enrolled.is_none() || config.alone) && replica.status().voters.len() == 1 {
             bootstrap(&replica, &config, peers.own())
                 .await
                 .map_err(StartError::Bootstrap)?;
@@ -245,7 +252,15 @@ fn meet(
         member: replica.status().member,
         address: advertised,
     };
-    let known = config.enrolled.iter().flat_map(|enrolled| enrolled.peers.clone());
+    // What was said at the join counts until the state names somebody: who is no longer named must not be heard.
+    let mut known = members(&replica.snapshot());
+    if known.is_empty() && !config.alone {
+        known = config
+            .enrolled
+            .iter()
+            .flat_map(|enrolled| enrolled.peers.clone())
+            .collect();
+    }
     let credentials = Credentials {
         ca_pem: authority.ca_pem().to_owned(),
         identity: identity.clone(),
@@ -292,7 +307,7 @@ fn cluster_id(dir: &Path, name: &str) -> Result<String, StartError> {
     match read_small(&path, 4096).map_err(failed)? {
         Some(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         _ => {
-            let id = format!("{name}-{:032x}", rand::random::<u128>());
+            let id = backup::new_cluster(name);
             write_private(&path, id.as_bytes()).map_err(failed)?;
             Ok(id)
         }

@@ -65,21 +65,6 @@ pub enum CheckpointError {
     Damaged(String),
 }
 
-/// What a group begins with: a state at index 1 instead of an empty log. So a member that joins later, whose log is empty,
-/// is sent the state as a whole, and with it the first members, which no entry of the log names.
-pub fn genesis(cluster: &str, members: ConfState) -> (Store, Header) {
-    let mut store = Store::new(cluster);
-    store.index = 1;
-    let header = Header {
-        cluster: cluster.to_owned(),
-        index: 1,
-        term: 1,
-        members: Some(members),
-        ..Header::default()
-    };
-    (store, header)
-}
-
 /// The bytes, piece by piece.
 pub fn encode<'a>(header: &Header, store: &'a Store) -> impl Iterator<Item = Vec<u8>> + 'a {
     let objects = store
@@ -170,7 +155,10 @@ pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
             if crc != crc32fast::hash(&bytes[..length]).to_le_bytes() {
                 return Err(CheckpointError::Damaged("its checksum does not match".to_owned()));
             }
-            return Ok((store, header));
+            return match after.len() {
+                4 => Ok((store, header)),
+                more => Err(CheckpointError::Damaged(format!("{} bytes follow its end", more - 4))),
+            };
         }
         rest = after;
         match Record::decode(next).map_err(damaged)?.content {
@@ -203,6 +191,40 @@ fn insert(store: &mut Store, message: &rpc::Object, object: Object) -> Result<()
     store.state.index.change(&key, None, Some(&object));
     store.state.objects.insert(key, Arc::new(object));
     Ok(())
+}
+
+/// Looks whether the bytes of a checkpoint come whole and unchanged, without keeping or reading them: by their checksum.
+#[derive(Default)]
+pub struct Check {
+    crc: crc32fast::Hasher,
+    /// The last that came: the checksum, once all has come.
+    last: Vec<u8>,
+    bytes: u64,
+}
+
+impl Check {
+    /// The next bytes.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        self.last.extend_from_slice(piece);
+        let before = self.last.len().saturating_sub(4);
+        self.crc.update(&self.last[..before]);
+        self.last.drain(..before);
+    }
+
+    /// All has come: how many bytes.
+    ///
+    /// # Errors
+    /// If it is not whole, or was changed on the way.
+    pub fn finish(self) -> Result<u64, CheckpointError> {
+        if self.bytes <= (MAGIC.len() + 8) as u64 {
+            return Err(CheckpointError::CutShort);
+        }
+        match self.last == self.crc.finalize().to_le_bytes() {
+            true => Ok(self.bytes),
+            false => Err(CheckpointError::Damaged("its checksum does not match".to_owned())),
+        }
+    }
 }
 
 /// The next record and what follows it.

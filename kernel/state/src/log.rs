@@ -101,6 +101,11 @@ impl Log {
         })
     }
 
+    /// All entries since the checkpoint, in order.
+    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     pub fn hard_state(&self) -> &HardState {
         &self.hard_state
     }

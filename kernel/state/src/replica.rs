@@ -2,6 +2,8 @@
 //! applied come out.
 mod committed;
 
+pub(crate) use committed::apply_entry;
+
 use crate::{
     checkpoint::{self, Header},
     command::Command,

@@ -5,7 +5,7 @@ use sampan_api::{
     rpc::{CreateTokenRequest, RemoveMemberRequest, membership_client::MembershipClient},
 };
 use sampan_server::{
-    Server, ServerConfig,
+    Server, ServerConfig, StartError,
     enroll::{Enroll, Enrolled, enroll, enrolled},
 };
 use std::{
@@ -51,7 +51,7 @@ impl Group {
             admin: Default::default(),
         };
         group.machine();
-        group.start(0, None).await;
+        group.start(0, None, false).await;
         let authority = group.server(0).authority();
         let admin = authority.issue_admin().expect("a certificate");
         group.admin = (authority.ca_pem().to_owned(), admin.cert_pem, admin.key_pem);
@@ -78,13 +78,19 @@ impl Group {
         number
     }
 
-    async fn start(&mut self, number: usize, enrolled: Option<Enrolled>) {
-        let machine = &mut self.machines[number];
+    async fn start(&mut self, number: usize, enrolled: Option<Enrolled>, alone: bool) {
+        let started = self.try_start(number, enrolled, alone).await;
+        self.machines[number].server = Some(started.expect("the server starts"));
+    }
+
+    async fn try_start(&self, number: usize, enrolled: Option<Enrolled>, alone: bool) -> Result<Server, StartError> {
+        let machine = &self.machines[number];
         let cache = self.home.path().join("cache");
         let mut config = ServerConfig::new(machine.dir.join("server"), cache, machine.listen);
         config.name = format!("s{number}");
         config.enrolled = enrolled;
-        machine.server = Some(Server::start(config).await.expect("the server starts"));
+        config.alone = alone;
+        Server::start(config).await
     }
 
     /// Another machine becomes one of the group.
@@ -94,7 +100,7 @@ impl Group {
         let ask = self.ask(&token, "server", &format!("s{number}"), self.machines[number].listen);
         let dir = self.machines[number].dir.clone();
         let enrolled = enroll(&ask, &dir, &dir.join("server")).await.expect("it is let in");
-        self.start(number, Some(enrolled)).await;
+        self.start(number, Some(enrolled), false).await;
     }
 
     fn ask(&self, token: &str, role: &str, name: &str, listen: SocketAddr) -> Enroll {
@@ -155,7 +161,18 @@ impl Group {
     /// Starts it again on what it has on disk.
     pub async fn revive(&mut self, number: usize) {
         let enrolled = enrolled(&self.machines[number].dir).expect("readable");
-        self.start(number, enrolled).await;
+        self.start(number, enrolled, false).await;
+    }
+
+    /// Starts it again, to go on without the others.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn go_on_alone(&mut self, number: usize) -> Result<(), String> {
+        let enrolled = enrolled(&self.machines[number].dir).expect("readable");
+        let started = self.try_start(number, enrolled, true).await;
+        self.machines[number].server = Some(started.map_err(|error| error.to_string())?);
+        Ok(())
     }
 
     pub async fn end(mut self) {
@@ -191,7 +208,12 @@ impl Group {
             single_use,
             description: String::new(),
         };
-        let answer = self.membership(0).await.create_token(request).await;
+        let running = self.machines.iter().position(|machine| machine.server.is_some());
+        let answer = self
+            .membership(running.expect("a server"))
+            .await
+            .create_token(request)
+            .await;
         answer.expect("a token").into_inner().token
     }
 

@@ -185,3 +185,64 @@ async fn a_watch_goes_on_at_another_server_without_gap_or_repeat() {
     assert_eq!(again.await.expect_err("it is there").reason, Reason::AlreadyExists);
     group.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_survivor_goes_on_alone_and_new_servers_join_it() {
+    let mut group = Group::of(3).await;
+    for number in 0..9 {
+        create(group.server(number % 3), &format!("kept-{number}")).await;
+    }
+    // Not the one that the cluster began with, which would be easier.
+    let survivor = if group.leader() == 1 { 2 } else { 1 };
+    let dead = 3 - survivor;
+    let server = group.server(survivor);
+    server.replica().barrier().await.expect("a barrier");
+    let before = server.replica().snapshot().revision();
+    for number in 0..3 {
+        group.kill(number).await;
+    }
+    group.go_on_alone(survivor).await.expect("it goes on");
+    let id = group.id(survivor);
+    let server = group.server(survivor);
+    assert_eq!(server.replica().status().voters, [id]);
+    create(server, "alone").await;
+    let state = server.replica().snapshot();
+    for number in 0..9 {
+        assert!(state.get(&key(&format!("kept-{number}"))).is_some(), "kept-{number}");
+    }
+    let named = sampan_server::peers::members(&state);
+    assert!(named.len() == 1 && named[0].id == id, "{named:?}");
+    let ahead = server
+        .replica()
+        .watch(before + 3)
+        .err()
+        .expect("nobody here gave that revision");
+    assert_eq!(ahead.reason, Reason::Expired);
+    // One of the others comes back with what it had: nobody listens to it.
+    group.revive(dead).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(group.server(dead).replica().status().leader, 0);
+    let status = group.server(survivor).replica().status();
+    assert_eq!((status.voters, status.leader), (vec![id], id));
+    create(group.server(survivor), "undisturbed").await;
+    group.kill(dead).await;
+    // It starts again as what it is, the flag is of no more use, and a new one joins.
+    group.kill(survivor).await;
+    let again = group.go_on_alone(survivor).await.expect_err("it is alone already");
+    assert!(again.contains("without --force-new-cluster"), "{again}");
+    group.revive(survivor).await;
+    group.join().await;
+    group
+        .until("the new one is a voter", |group| {
+            group
+                .servers()
+                .all(|server| server.replica().status().voters.len() == 2)
+        })
+        .await;
+    create(group.server(3), "by-the-new-one").await;
+    let state = group.server(3).replica().snapshot();
+    for name in ["kept-0", "kept-8", "alone", "undisturbed", "by-the-new-one"] {
+        assert!(state.get(&key(name)).is_some(), "{name}");
+    }
+    group.end().await;
+}

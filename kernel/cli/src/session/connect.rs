@@ -31,7 +31,12 @@ pub fn channel(access: &Access) -> Result<Channel> {
     let server = &access.server;
     // Of several servers any will do.
     let first = server.split(',').next().unwrap_or_default().trim();
-    let endpoint = Endpoint::from_shared(first.to_owned())
+    // A machine that has joined knows them as HOST:PORT.
+    let first = match first.contains("://") {
+        true => first.to_owned(),
+        false => format!("https://{first}"),
+    };
+    let endpoint = Endpoint::from_shared(first)
         .with_context(|| format!("\"{server}\" is no address of a server: expected https://HOST:PORT"))?
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(KEEP_ALIVE)

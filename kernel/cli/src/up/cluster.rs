@@ -6,7 +6,7 @@ use crate::{
     session::{Seen, Session},
     terminal,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sampan_api::{
     DEFAULT_NAMESPACE,
     plugin::{DEFAULT_SCHEDULER, Mode, World},
@@ -50,6 +50,8 @@ pub struct Settings {
     pub rootless: bool,
     /// Without: the control plane alone.
     pub agent: bool,
+    /// The other servers are lost: this one goes on alone with what it has.
+    pub force_new_cluster: bool,
 }
 
 impl Settings {
@@ -68,6 +70,7 @@ impl Settings {
             registry_auth: None,
             rootless: !rustix::process::geteuid().is_root(),
             agent: true,
+            force_new_cluster: false,
         }
     }
 }
@@ -97,6 +100,9 @@ impl Cluster {
             .as_ref()
             .filter(|enrolled| enrolled.role == Role::Node.as_str())
         {
+            if settings.force_new_cluster {
+                bail!("this machine is a node and keeps no state: --force-new-cluster is for a server that is left");
+            }
             return Self::start_node(&settings, enrolled).await;
         }
         let server = Server::start(server_config(&settings, enrolled))
@@ -268,6 +274,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
         }
     }
     config.enrolled = enrolled;
+    config.alone = settings.force_new_cluster;
     config.advertise.clone_from(&settings.advertise);
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config

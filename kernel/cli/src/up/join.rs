@@ -63,6 +63,11 @@ impl JoinArgs {
 /// Why it is not let in, or cannot run.
 pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
     let token = args.token()?;
+    if args.up.force_new_cluster {
+        bail!(
+            "--force-new-cluster is for `sampan up` on a server that is left: who joins a cluster has nothing to go on with"
+        );
+    }
     let (role, address) = match args.role {
         As::Server => (Role::Server, args.address),
         As::Node => (Role::Node, args.address),

@@ -7,11 +7,12 @@ mod place;
 
 pub use cluster::{Cluster, Settings};
 pub use join::{JoinArgs, join};
-pub use place::install_shim;
+pub use place::{install_shim, node_name};
 
 use crate::{
     cli::Global,
     contexts::{self, Contexts},
+    terminal,
     verbs::about::VERSION,
 };
 use anyhow::{Context, Result};
@@ -26,11 +27,17 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Where the server listens where nobody says.
 pub const LISTEN: &str = "127.0.0.1:7443";
 
+/// What is said before a server goes on alone.
+const ALONE: &str = "--force-new-cluster: this server becomes the only one of the cluster, with what it has. What only the \
+    other servers had is lost, though it was acknowledged. Never start those again with their data: two of them could go on \
+    as another cluster; empty their data directories and let them join anew. Leave this flag out of the next start";
+
 const EXAMPLES: &str = "Examples:
   sudo sampan up
   sampan up                                   # without root: Wasm workloads only
   sudo sampan up --data-dir /srv/sampan --listen 127.0.0.1:7444 --cluster-name lab
-  sudo sampan up --insecure-registry 127.0.0.1:5000";
+  sudo sampan up --insecure-registry 127.0.0.1:5000
+  sudo sampan up --force-new-cluster          # all other servers are lost for good: go on with this one alone";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,12 +51,12 @@ pub struct UpArgs {
     /// Where other machines reach the server [default: as it listens]
     #[arg(long, value_name = "HOST:PORT", default_value = "")]
     advertise: String,
-    /// The node's name [default: the host's]
+    /// The machine's name, as node and as server [default: the host's]
     #[arg(long)]
     name: Option<String>,
-    /// The cluster's name, and that of its context
-    #[arg(long, default_value = "sampan")]
-    cluster_name: String,
+    /// The cluster's name, and that of its context [default: sampan]
+    #[arg(long)]
+    cluster_name: Option<String>,
     /// The range of the pods' addresses
     #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/24")]
     pod_cidr: String,
@@ -68,6 +75,9 @@ pub struct UpArgs {
     /// The control plane alone, without a node
     #[arg(long)]
     no_agent: bool,
+    /// Go on alone with what this server has, when a majority of the servers is lost for good
+    #[arg(long)]
+    force_new_cluster: bool,
     /// End the pods when this ends
     #[arg(long)]
     stop_pods: bool,
@@ -108,6 +118,9 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
     let config = contexts::path(global.config.as_deref())?;
     // A file of contexts that is malformed is better said now than overwritten.
     let mut contexts = Contexts::load(&config)?;
+    if settings.force_new_cluster {
+        terminal::warn(ALONE);
+    }
     let cluster = Cluster::start(settings).await?;
     let access = cluster.access();
     // Before it says that it is ready: who waits for the word has a context then.
@@ -129,7 +142,7 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
             config.display()
         );
     }
-    crate::terminal::flush();
+    terminal::flush();
     notify::ready();
     let settling = tokio::spawn(memory::settle());
     tokio::select! {
@@ -153,19 +166,24 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
 
 impl UpArgs {
     pub(crate) fn settings(self) -> Result<Settings> {
-        let name = self.name.unwrap_or_else(place::host_name);
+        let data = data_dir(self.data_dir.as_deref())?;
+        // A restored cluster is called as the restore was told.
+        let kept = sampan_server::backup::names(&data)?;
+        let name = self.name.or(kept.name).unwrap_or_else(place::host_name);
+        let cluster_name = self.cluster_name.or(kept.cluster_name);
         Ok(Settings {
             listen: self.listen,
             advertise: self.advertise,
             name: place::node_name(&name)?,
-            cluster_name: place::node_name(&self.cluster_name)?,
+            cluster_name: place::node_name(cluster_name.as_deref().unwrap_or("sampan"))?,
             pod_cidr: self.pod_cidr,
             insecure_registries: self.insecure_registry,
             registry_ca: self.registry_ca,
             registry_auth: self.registry_auth,
             rootless: self.rootless || !rustix::process::geteuid().is_root(),
             agent: !self.no_agent,
-            ..Settings::new(data_dir(self.data_dir.as_deref())?)
+            force_new_cluster: self.force_new_cluster,
+            ..Settings::new(data)
         })
     }
 }

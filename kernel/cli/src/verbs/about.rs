@@ -58,7 +58,11 @@ pub struct CompletionArgs {
     shell: Shell,
 }
 
-fn print(output: Option<&Format>, value: &Value, text: impl FnOnce() -> String) -> Result<()> {
+/// Prints a value that is no object: as text, or as `-o` says.
+///
+/// # Errors
+/// If `-o` asks for a form it does not have.
+pub fn print(output: Option<&Format>, value: &Value, text: impl FnOnce() -> String) -> Result<()> {
     match output {
         None => print!("{}", text()),
         Some(Format::Json) => print!("{}", format::pretty(value)),

@@ -19,6 +19,7 @@ pub mod patch;
 pub mod plugin;
 pub mod rollout;
 pub mod scale;
+pub mod snapshot;
 pub mod token;
 pub mod wait;
 pub mod wasm;

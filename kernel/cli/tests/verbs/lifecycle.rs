@@ -1,6 +1,10 @@
 //! `up`: it ends when asked, finds what it knew, and has its directory alone.
 use crate::stage::{Stage, sampan, up};
-use std::os::unix::fs::PermissionsExt;
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 #[test]
 fn a_cluster_is_found_again() {
@@ -47,4 +51,27 @@ fn a_port_in_use_is_said() {
     let words = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains(&address) && words.contains("--listen"), "{words}");
+}
+
+#[test]
+fn a_machine_joins_as_a_node_and_runs_its_part() {
+    let stage = Stage::new();
+    let token = stage.ok("token create");
+    let server = stage.ok("status -o jsonpath={.server}");
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = sampan(dir.path())
+        .args(["join", server.trim_start_matches("https://"), "--token", token.trim()])
+        .args(["--rootless", "--name", "joined", "--data-dir"])
+        .arg(dir.path().join("data"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
+    let said: Vec<String> = lines.by_ref().take(2).map_while(Result::ok).collect();
+    let runs = node.try_wait().unwrap().is_none();
+    let _ = node.kill();
+    node.wait().unwrap();
+    assert!(said.len() == 2 && said[0].contains("as node \"joined\""), "{said:?}");
+    assert!(said[1].contains("is ready on") && runs, "{said:?}");
+    assert!(stage.ok("get node joined").contains("Ready"));
 }

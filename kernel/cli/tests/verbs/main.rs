@@ -5,4 +5,5 @@ mod bad_input;
 mod changes;
 mod lifecycle;
 mod reading;
+mod snapshots;
 mod stage;

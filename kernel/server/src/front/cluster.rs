@@ -1,5 +1,5 @@
 //! The service of the cluster itself: how it is, and its figures.
-use super::{Front, access, caller};
+use super::{Front, Pieces, access, caller, snapshot};
 use crate::metrics;
 use sampan_api::rpc::{self, cluster_client::ClusterClient};
 use std::{sync::Arc, time::Duration};
@@ -87,5 +87,15 @@ impl rpc::cluster_server::Cluster for Cluster {
             metrics::set(name, &[], value as f64);
         }
         Ok(Response::new(rpc::MetricsResponse { text: metrics::text() }))
+    }
+
+    type SnapshotStream = Pieces<rpc::SnapshotPiece>;
+
+    async fn snapshot(&self, request: Request<rpc::SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
+        access::check_master(&caller(&request)?, "take a snapshot: it holds all Secrets")?;
+        // With all that was acknowledged before, anywhere.
+        self.0.replica.barrier().await?;
+        let (header, store) = self.0.replica.state().await?;
+        Ok(Response::new(snapshot::stream(header, store)))
     }
 }

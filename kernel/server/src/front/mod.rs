@@ -12,6 +12,7 @@ mod pages;
 mod plugins;
 mod reach;
 mod runtime;
+mod snapshot;
 
 pub use listener::{Listening, serve};
 pub use liveness::NodeLiveness;

@@ -203,6 +203,7 @@ mod tests {
             cluster: "test".to_owned(),
             member: 1,
             joins: false,
+            alone: false,
         })
         .unwrap();
         let (lead, leadership) = watch::channel(None);

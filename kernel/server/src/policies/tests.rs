@@ -17,6 +17,7 @@ fn open(dir: &Path) -> ReplicaHandle {
         cluster: "test".to_owned(),
         member: 1,
         joins: false,
+        alone: false,
     })
     .unwrap()
 }

@@ -6,6 +6,7 @@ use super::{
     io_error,
     lock::Lock,
     segments::{Segments, is_full},
+    survivor,
     waiters::{Answer, Waiter, Waiters},
     weight::weight,
 };
@@ -68,6 +69,10 @@ pub enum Request {
         reply: oneshot::Sender<Result<Results, ApiError>>,
     },
     TransferLeadership(u64),
+    /// The state as it is, and what a checkpoint of it says of itself.
+    State {
+        reply: oneshot::Sender<Result<(Header, Store), ApiError>>,
+    },
     Shutdown {
         reply: oneshot::Sender<()>,
     },
@@ -120,33 +125,11 @@ impl Driver {
         let lock = Lock::take(&config.dir)?;
         let snapshots = config.dir.join("snap");
         let dir = config.dir.join("log");
-        let (store, header) = match checkpoints::newest(&snapshots)? {
-            Some(checkpoint) => checkpoint,
-            // Who joins is given the state by the leader.
-            None if config.joins => (Store::new(&config.cluster), Header::default()),
-            None => first_state(config, &dir, &snapshots)?,
+        let (store, recovered, log) = recover(config, &snapshots, &dir)?;
+        let (store, recovered) = match config.alone {
+            true => survivor::go_on_alone(config, &snapshots, store, recovered)?,
+            false => (store, recovered),
         };
-        let mut recovered = Recovered {
-            members: header.members.unwrap_or_default(),
-            checkpoint_index: header.index,
-            checkpoint_term: header.term,
-            ..Recovered::default()
-        };
-        let mut gap = None;
-        let log = Segments::open(&dir, |batch| {
-            let next = recovered
-                .entries
-                .last()
-                .map_or(recovered.checkpoint_index, |entry| entry.index)
-                + 1;
-            if batch.entries.first().is_some_and(|entry| entry.index > next) {
-                gap.get_or_insert(next);
-            }
-            recovered.absorb(batch);
-        })?;
-        if let Some(missing) = gap {
-            return Err(OpenError::Gap { path: dir, missing });
-        }
         let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
@@ -446,6 +429,42 @@ impl Driver {
                 tracing::warn!(%error, "no checkpoint can be written");
             }
         }
+    }
+}
+
+/// What is on disk, or what a new replica has.
+fn recover(config: &ReplicaConfig, snapshots: &Path, dir: &Path) -> Result<(Store, Recovered, Segments), OpenError> {
+    let (store, header) = match checkpoints::newest(snapshots)? {
+        Some(checkpoint) => checkpoint,
+        None if config.alone => return Err(OpenError::NothingLeft(config.dir.clone())),
+        // Who joins is given the state by the leader.
+        None if config.joins => (Store::new(&config.cluster), Header::default()),
+        None => first_state(config, dir, snapshots)?,
+    };
+    let mut recovered = Recovered {
+        members: header.members.unwrap_or_default(),
+        checkpoint_index: header.index,
+        checkpoint_term: header.term,
+        ..Recovered::default()
+    };
+    let mut gap = None;
+    let log = Segments::open(dir, |batch| {
+        let next = recovered
+            .entries
+            .last()
+            .map_or(recovered.checkpoint_index, |entry| entry.index)
+            + 1;
+        if batch.entries.first().is_some_and(|entry| entry.index > next) {
+            gap.get_or_insert(next);
+        }
+        recovered.absorb(batch);
+    })?;
+    match gap {
+        Some(missing) => Err(OpenError::Gap {
+            path: dir.to_owned(),
+            missing,
+        }),
+        None => Ok((store, recovered, log)),
     }
 }
 

@@ -38,6 +38,9 @@ impl Driver {
                     Err(error) => waiter.fail(&ApiError::unavailable(format!("not now: {error}"))),
                 }
             }
+            Request::State { reply } => {
+                let _ = reply.send(Ok((self.replica.header(), self.replica.store().clone())));
+            }
             Request::Commit { .. } | Request::Blobs { .. } | Request::Barrier { .. } | Request::Shutdown { .. } => {}
         }
     }

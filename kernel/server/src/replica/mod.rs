@@ -6,12 +6,14 @@ mod group;
 mod lock;
 mod published;
 mod segments;
+mod survivor;
 #[cfg(test)]
 mod tests;
 mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
+pub(crate) use checkpoints::write as write_checkpoint;
 pub use driver::Post;
 
 use bytes::Bytes;
@@ -19,7 +21,7 @@ use driver::{Driver, Request};
 use published::{Published, Publisher};
 use sampan_api::{ApiError, Plan, Reason, Revision};
 use sampan_state::{
-    Committed, Progress, Snapshot,
+    Committed, Header, Progress, Snapshot, Store,
     eraftpb::{ConfChangeV2, Message},
 };
 use std::{
@@ -53,6 +55,8 @@ pub struct ReplicaConfig {
     pub member: u64,
     /// It joins a group that is there, whose leader will give it the state; it does not begin one.
     pub joins: bool,
+    /// It goes on alone with what it has: the other members are lost.
+    pub alone: bool,
 }
 
 /// Why a replica cannot be opened.
@@ -76,6 +80,10 @@ pub enum OpenError {
     NoCheckpoint { path: PathBuf },
     #[error("{}: the log begins after the newest checkpoint: entries up to {missing} are missing", path.display())]
     Gap { path: PathBuf, missing: u64 },
+    #[error("{} has no state that this server could go on with alone: restore a snapshot (`sampan snapshot restore`)", .0.display())]
+    NothingLeft(PathBuf),
+    #[error("this server is the only one of its group already: start it without --force-new-cluster")]
+    AloneAlready,
     #[error("{}: {what}", path.display())]
     Version { path: PathBuf, what: String },
     #[error(transparent)]
@@ -86,6 +94,14 @@ pub enum OpenError {
 fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
     let path = path.to_owned();
     |source| OpenError::Io { path, source }
+}
+
+/// Whether there is a state in a replica's directory. Reads nothing of it, and changes nothing.
+pub fn holds_state(dir: &Path) -> bool {
+    let checkpoint = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "checkpoint");
+    dir.join("snap")
+        .read_dir()
+        .is_ok_and(|entries| entries.flatten().any(checkpoint))
 }
 
 /// Waits until this member leads; in which term. None once the replica is closed.
@@ -318,6 +334,15 @@ impl ReplicaHandle {
             return Ok(());
         }
         self.insist(|reply| Request::Barrier { reply }).await
+    }
+
+    /// The state at one revision, and what a checkpoint of it says of itself. It costs next to nothing, and holding it holds
+    /// up nobody. After a [`ReplicaHandle::barrier`] it has all that was acknowledged before.
+    ///
+    /// # Errors
+    /// `Unavailable` when the replica is closed.
+    pub async fn state(&self) -> Result<(Header, Store), ApiError> {
+        self.send_and_wait(|reply| Request::State { reply }).await
     }
 
     /// Hands in messages of another member.

@@ -1,6 +1,10 @@
 //! What is committed is applied: commands to the state machine, changes of members to Raft.
 use super::{Outcome, Replica, ReplicaError};
-use crate::{checkpoint, command::Command, store::Applied};
+use crate::{
+    checkpoint,
+    command::Command,
+    store::{Applied, Store},
+};
 use prost::Message as _;
 use raft::{
     StateRole,
@@ -12,7 +16,7 @@ impl Replica {
     pub(super) fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
         for entry in entries {
             let applied = match entry.entry_type() {
-                EntryType::EntryNormal => self.apply(&entry)?,
+                EntryType::EntryNormal => apply_entry(&mut self.store, &entry)?,
                 EntryType::EntryConfChange => {
                     let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
                     let members = self.node.apply_conf_change(&change);
@@ -27,23 +31,6 @@ impl Replica {
             outcome.applied.push((entry.context, applied));
         }
         Ok(())
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<Applied, ReplicaError> {
-        // A new leader's first entry is empty.
-        if entry.data.is_empty() {
-            return Ok(self.store.apply(entry.index, &Command::default()));
-        }
-        // What this program cannot read must not be skipped: the members' states would part.
-        let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
-        if !refused.is_empty() {
-            command.idempotency_key.clear();
-        }
-        let mut applied = self.store.apply(entry.index, &command);
-        for (at, error) in refused {
-            applied.results[at] = Err(error);
-        }
-        Ok(applied)
     }
 
     /// What makes no sense, as to remove the last voter, is refused here, by all members alike: whether it does is only
@@ -69,6 +56,27 @@ impl Replica {
             self.timeouts.keep(&mut self.node);
         }
     }
+}
+
+/// Applies an entry to the state machine; to that a change of members is nothing but an index.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn apply_entry(store: &mut Store, entry: &Entry) -> Result<Applied, ReplicaError> {
+    // A new leader's first entry is empty.
+    if entry.data.is_empty() || entry.entry_type() != EntryType::EntryNormal {
+        return Ok(store.apply(entry.index, &Command::default()));
+    }
+    // What this program cannot read must not be skipped: the members' states would part.
+    let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
+    if !refused.is_empty() {
+        command.idempotency_key.clear();
+    }
+    let mut applied = store.apply(entry.index, &command);
+    for (at, error) in refused {
+        applied.results[at] = Err(error);
+    }
+    Ok(applied)
 }
 
 fn decode_error(error: prost::DecodeError) -> ReplicaError {

@@ -5,7 +5,7 @@ use sampan_api::{Key, Object, Operation, Write, kinds};
 use sampan_state::{
     Command, Persisted, Recovered, Replica, ReplicaError, Role, Settings, Store, decode_checkpoint, encode_checkpoint,
     eraftpb::{ConfChangeV2, ConfState, Message},
-    genesis,
+    genesis, survive,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,9 +32,10 @@ pub struct Cluster {
 }
 
 impl Member {
-    fn open(id: u64, disk: Vec<Vec<u8>>, checkpoint: Option<Vec<u8>>) -> Self {
+    /// What is on a disk.
+    fn recover(disk: &[Vec<u8>], checkpoint: Option<&Vec<u8>>) -> (Store, Recovered) {
         let mut recovered = Recovered::default();
-        let store = match &checkpoint {
+        let store = match checkpoint {
             Some(bytes) => {
                 let (store, header) = decode_checkpoint(bytes).unwrap();
                 (recovered.checkpoint_index, recovered.checkpoint_term) = (header.index, header.term);
@@ -43,9 +44,14 @@ impl Member {
             }
             None => Store::new("test"),
         };
-        for record in &disk {
+        for record in disk {
             recovered.absorb(Persisted::decode(record.as_slice()).unwrap());
         }
+        (store, recovered)
+    }
+
+    fn open(id: u64, disk: Vec<Vec<u8>>, checkpoint: Option<Vec<u8>>) -> Self {
+        let (store, recovered) = Self::recover(&disk, checkpoint.as_ref());
         let replica = Replica::new(id, store, recovered, Settings::seeded(id)).unwrap();
         Member {
             replica,
@@ -203,6 +209,20 @@ impl Cluster {
         again.acknowledged = member.acknowledged;
         self.members.insert(id, again);
         self.network.retain(|message| message.to != id);
+    }
+
+    /// Only this member's disk is left, without the word of what was committed: it is a group of its own.
+    pub fn go_on_alone(&mut self, id: u64) {
+        let left = self.members.remove(&id).unwrap();
+        self.members.clear();
+        self.network.clear();
+        let (store, mut recovered) = Member::recover(&left.disk, left.checkpoint.as_ref());
+        recovered.hard_state.commit = recovered.checkpoint_index;
+        let (store, header) = survive(store, recovered, id, |key, _| *key.name != *"ns0").unwrap();
+        let checkpoint = encode_checkpoint(&header, &store).flatten().collect();
+        let mut alone = Member::open(id, left.disk, Some(checkpoint));
+        alone.acknowledged = left.acknowledged.into_iter().filter(|number| *number > 0).collect();
+        self.members.insert(id, alone);
     }
 
     /// As [`Cluster::crash_and_restart`], and the last records are lost with it; the others notice that it was away.

@@ -3,7 +3,7 @@
 mod cluster;
 
 use cluster::Cluster;
-use sampan_state::Role;
+use sampan_state::{LEAP, Role};
 
 #[test]
 fn a_group_of_one_leads_at_once_and_goes_on_after_a_crash() {
@@ -196,4 +196,49 @@ fn to_remove_the_last_voter_is_refused_and_harms_nothing() {
     cluster.settle();
     cluster.crash_and_restart(1);
     assert_eq!(cluster.elect(), 1);
+}
+
+#[test]
+fn one_survivor_goes_on_alone_with_all_that_is_in_its_log() {
+    let mut cluster = Cluster::new(&[1, 2, 3]);
+    for _ in 0..20 {
+        let leader = cluster.elect();
+        cluster.write(leader).unwrap();
+        cluster.steps(2);
+    }
+    let left = if cluster.elect() == 2 { 3 } else { 2 };
+    cluster.checkpoint(left);
+    let leader = cluster.elect();
+    cluster.write(leader).unwrap();
+    cluster.steps(2);
+    let before = cluster.member(left).replica.store().snapshot().revision();
+    cluster.go_on_alone(left);
+    let alone = &cluster.member(left).replica;
+    assert_eq!((alone.role(), &alone.members().voters[..]), (Role::Leader, &[left][..]));
+    let state = alone.store().snapshot();
+    assert_eq!(
+        (state.len(), state.revision()),
+        (20, before + LEAP),
+        "all but the one that was not to stay"
+    );
+    assert!(
+        state.since(before + 5).is_err(),
+        "a revision that others gave means nothing here"
+    );
+    cluster.assert_nothing_lost();
+    // It writes, starts again as what it is, and others join it.
+    cluster.write(left).unwrap();
+    cluster.settle();
+    cluster.crash_and_restart(left);
+    cluster.settle();
+    assert_eq!(cluster.member(left).replica.members().voters, [left]);
+    cluster.join(9);
+    cluster.change(left, "v9");
+    cluster.steps(30);
+    cluster.write(left).unwrap();
+    cluster.steps(30);
+    let mut voters = cluster.member(9).replica.members().voters.clone();
+    voters.sort_unstable();
+    assert_eq!(voters, [left, 9]);
+    cluster.assert_agreement();
 }

@@ -1,7 +1,9 @@
 //! Checkpoints: the state as bytes and back, and no other bytes taken for it.
 use crate::{fixture::World, replays::play};
 use sampan_api::Reason;
-use sampan_state::{CheckpointError, Command, Header, Store, decode_checkpoint, encode_checkpoint};
+use sampan_state::{
+    Check, CheckpointError, Command, Header, LEAP, Store, decode_checkpoint, encode_checkpoint, refound,
+};
 
 fn header(store: &Store) -> Header {
     Header {
@@ -97,16 +99,56 @@ fn history_before_a_checkpoint_is_said_to_be_gone() {
 fn every_cut_and_every_changed_byte_is_noticed() {
     let world = play(2, 12);
     let good = bytes(&world.store);
+    let check = |bytes: &[u8]| {
+        let mut check = Check::default();
+        bytes.chunks(5).for_each(|piece| check.push(piece));
+        check.finish()
+    };
+    assert_eq!(check(&good), Ok(good.len() as u64));
     for length in 0..good.len() {
         assert!(decode_checkpoint(&good[..length]).is_err(), "cut at {length}");
+        assert!(check(&good[..length]).is_err(), "cut at {length}");
     }
+    assert!(decode_checkpoint(&[&good[..], b"x"].concat()).is_err());
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
         assert!(decode_checkpoint(&bad).is_err(), "changed at {at}");
+        assert!(check(&bad).is_err(), "changed at {at}");
     }
     assert!(matches!(
         decode_checkpoint(b"SAMPCKP9"),
         Err(CheckpointError::NotACheckpoint)
     ));
+}
+
+#[test]
+fn a_new_cluster_begins_with_the_state_under_its_own_name() {
+    let world = play(3, 120);
+    let old = world.store.snapshot();
+    let gone = |key: &sampan_api::Key| *key.resource == *"pods";
+    let (store, header) = refound(world.store.clone(), "new", 1, |key, _| !gone(key));
+    assert_eq!((header.cluster.as_str(), header.index, store.applied()), ("new", 1, 1));
+    let (mut read, _) = decode_checkpoint(&encode_checkpoint(&header, &store).flatten().collect::<Vec<_>>()).unwrap();
+    assert_eq!(read.digest(), store.digest());
+    let new = read.snapshot();
+    assert_eq!(new.revision(), old.revision() + LEAP);
+    assert_eq!(new.since(old.revision()).unwrap_err().reason, Reason::Expired);
+    let all = sampan_api::Selection::of("*");
+    let kept: Vec<_> = old.list(&all).filter(|(key, _)| !gone(key)).collect();
+    assert_eq!(new.list(&all).collect::<Vec<_>>(), kept);
+    for node in ["n0", "n1", "n2"] {
+        assert_eq!(
+            new.usage(node),
+            Default::default(),
+            "nothing runs there that is not there"
+        );
+    }
+    let made = crate::fixture::create(crate::fixture::config("made", serde_json::json!({})));
+    let command = Command {
+        plans: vec![made.into()],
+        ..Command::default()
+    };
+    let applied = read.apply(2, &command).results.remove(0).unwrap();
+    assert_eq!(applied.revision, old.revision() + LEAP + 1);
 }

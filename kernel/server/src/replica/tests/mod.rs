@@ -14,6 +14,7 @@ fn config(dir: &Path) -> ReplicaConfig {
         cluster: "test".to_owned(),
         member: 1,
         joins: false,
+        alone: false,
     }
 }
 
