@@ -17,6 +17,7 @@ use raft::{
     eraftpb::{ConfChangeV2, ConfState, Message, MessageType, Snapshot, SnapshotMetadata},
 };
 use sampan_api::ApiError;
+use std::collections::BTreeMap;
 
 const HEARTBEAT_TICKS: usize = 2;
 
@@ -86,6 +87,9 @@ pub struct Replica {
     ready: Option<raft::Ready>,
     kept_entries: u64,
     timeouts: Timeouts,
+    /// Ticks so far, and the one in which each member was heard last.
+    ticks: u64,
+    heard: BTreeMap<u64, u64>,
 }
 
 impl Replica {
@@ -116,6 +120,8 @@ impl Replica {
             ready: None,
             kept_entries: settings.kept_entries,
             timeouts: Timeouts::new(settings.seed),
+            ticks: 0,
+            heard: BTreeMap::new(),
         };
         replica.timeouts.keep(&mut replica.node);
         if replica.node.store().members.voters == [id] {
@@ -165,6 +171,7 @@ impl Replica {
 
     /// Time has passed: one tick.
     pub fn tick(&mut self) {
+        self.ticks += 1;
         self.node.tick();
         self.timeouts.keep(&mut self.node);
     }
@@ -174,6 +181,7 @@ impl Replica {
     /// # Errors
     /// If it makes no sense here; it is then as if it had been lost.
     pub fn step(&mut self, mut message: Message) -> Result<(), ReplicaError> {
+        self.heard.insert(message.from, self.ticks);
         if message.msg_type() == MessageType::MsgHeartbeat {
             // Who lost the end of its log to a bad disk is told of a commit that it has confirmed and does not have. It says
             // so when the next entries come, and is given what it lacks.
@@ -237,6 +245,11 @@ impl Replica {
         if self.role() != Role::Leader {
             return Vec::new();
         }
+        // Raft's own `recent_active` is cleared at each check of the quorum, so that everybody is away for a moment.
+        let lately = |member: &u64| {
+            let heard = self.heard.get(member);
+            heard.is_some_and(|tick| self.ticks - tick <= ELECTION_TICKS as u64)
+        };
         let mut known: Vec<Progress> = self
             .node
             .raft
@@ -245,7 +258,7 @@ impl Replica {
             .map(|(member, progress)| Progress {
                 member: *member,
                 matched: progress.matched,
-                active: progress.recent_active || *member == self.node.raft.id,
+                active: *member == self.node.raft.id || lately(member),
             })
             .collect();
         known.sort_by_key(|progress| progress.member);

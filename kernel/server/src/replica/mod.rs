@@ -153,7 +153,14 @@ impl ReplicaHandle {
         let published = publisher.published.clone();
         std::thread::Builder::new()
             .name("replica".to_owned())
-            .spawn(move || driver.run(&receiver, publisher))
+            .spawn(move || {
+                // A server whose replica is gone is of no use to anybody: whoever watches over it starts it again.
+                let run = std::panic::AssertUnwindSafe(|| driver.run(&receiver, publisher));
+                if std::panic::catch_unwind(run).is_err() {
+                    tracing::error!("the replica has panicked: the process ends");
+                    std::process::abort();
+                }
+            })
             .map_err(io_error(&config.dir))?;
         Ok(ReplicaHandle { requests, published })
     }
