@@ -115,10 +115,13 @@ fn table(names: &[&str]) -> String {
     format!("&[{}]", rows.collect::<String>())
 }
 
-/// The directory that cargo marks as its own, above where this script writes.
+/// The target directory, above where this script writes: cargo marks one that it makes itself; one that was there before it
+/// is known by the profile's directory in it.
 fn target_dir(out: &Path) -> Result<PathBuf> {
     let marked = out.ancestors().filter(|dir| dir.join("CACHEDIR.TAG").is_file()).last();
+    let profile = out.ancestors().find(|dir| dir.join(".fingerprint").is_dir());
     marked
+        .or_else(|| profile.and_then(Path::parent))
         .map(Path::to_owned)
         .with_context(|| format!("no target directory above {}", out.display()))
 }
