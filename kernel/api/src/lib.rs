@@ -28,5 +28,8 @@ pub type Revision = u64;
 /// The namespace of who names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
+/// The host name in every server's certificate: for those who do not care which one answers.
+pub const SERVERS_HOST: &str = "servers.sampan";
+
 /// What an object's JSON may take, in bytes; etcd's limit, which Kubernetes' users know.
 pub const MAX_OBJECT_BYTES: usize = 1_572_864;

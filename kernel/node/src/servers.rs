@@ -18,9 +18,6 @@ use tokio::net::TcpStream;
 /// A server that does not take a connection in this time is passed over.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The name in every server's certificate.
-pub const HOST: &str = "servers.sampan";
-
 /// Servers by `HOST:PORT`; copies share the list. Each connection begins with the server after the one before.
 #[derive(Clone, Debug)]
 pub struct Servers {

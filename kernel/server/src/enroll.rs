@@ -11,7 +11,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use sampan_api::{
-    ApiError,
+    ApiError, SERVERS_HOST,
     rpc::{JoinRequest, JoinResponse, membership_client::MembershipClient},
 };
 use serde::{Deserialize, Serialize};
@@ -196,7 +196,7 @@ async fn call(ask: &Enroll, ca_pem: &str, csr_pem: String) -> Result<JoinRespons
     };
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(ca_pem))
-        .domain_name(pki::SERVERS_HOST);
+        .domain_name(SERVERS_HOST);
     let channel = Endpoint::from_shared(format!("https://{}", ask.address))
         .map_err(away)?
         .connect_timeout(CONNECT)
@@ -237,7 +237,7 @@ async fn pinned_authority(ask: &Enroll) -> Result<String, EnrollError> {
         .with_custom_certificate_verifier(shown.clone())
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let host = ServerName::try_from(pki::SERVERS_HOST).map_err(|error| away(io::Error::other(error)))?;
+    let host = ServerName::try_from(SERVERS_HOST).map_err(|error| away(io::Error::other(error)))?;
     let handshake = async {
         let stream = TcpStream::connect(&ask.address).await?;
         tokio_rustls::TlsConnector::from(Arc::new(config))

@@ -34,7 +34,7 @@ pub enum Step {
 /// What is to be done now, if anything. `wanted` are all members that the state names, this one among them if it is.
 pub fn next_step(own: u64, wanted: &[Peer], status: &ReplicaStatus) -> Option<Step> {
     let named = |id: &u64| wanted.iter().any(|peer| peer.id == *id);
-    let voters: Vec<u64> = status.voters.clone();
+    let voters = &status.voters;
     let is_in = |id: &u64| voters.contains(id) || status.learners.contains(id);
     if let Some(gone) = status.learners.iter().find(|id| !named(id)) {
         return Some(Step::Remove(*gone));

@@ -8,11 +8,11 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use sampan_api::{
-    DEFAULT_NAMESPACE,
+    DEFAULT_NAMESPACE, SERVERS_HOST,
     plugin::{DEFAULT_SCHEDULER, Mode, World},
     rpc,
 };
-use sampan_node::{Agent, AgentConfig, servers::HOST};
+use sampan_node::{Agent, AgentConfig};
 use sampan_server::{
     BuiltinPlugin, KeyPair, Server, ServerConfig,
     enroll::{Enrolled, enrolled, node_identity},
@@ -135,7 +135,7 @@ impl Cluster {
         let access = Access {
             context: enrolled.cluster_name.clone(),
             server: enrolled.servers.join(","),
-            tls_server_name: HOST.to_owned(),
+            tls_server_name: SERVERS_HOST.to_owned(),
             namespace: DEFAULT_NAMESPACE.to_owned(),
             ca_pem,
             cert_pem: keys.cert_pem.clone(),
@@ -306,7 +306,7 @@ fn access(settings: &Settings, server: &Server) -> Result<Access> {
     Ok(Access {
         context: settings.cluster_name.clone(),
         server: format!("https://{address}"),
-        tls_server_name: HOST.to_owned(),
+        tls_server_name: SERVERS_HOST.to_owned(),
         namespace: DEFAULT_NAMESPACE.to_owned(),
         ca_pem: server.authority().ca_pem().to_owned(),
         cert_pem: keys.cert_pem,

@@ -7,6 +7,7 @@ use crate::{
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use sampan_api::{Key, rpc};
+use sampan_server::token::RESOURCE;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -85,7 +86,7 @@ pub async fn run(args: TokenArgs, session: &Session) -> Result<()> {
             for id in ids {
                 // A whole token is as good as its id.
                 let id = id.split('.').nth(1).unwrap_or(&id);
-                let key = Key::new("tokens.sampan.dev", "", id);
+                let key = Key::new(RESOURCE, "", id);
                 let request = rpc::DeleteRequest {
                     key: Some((&key).into()),
                     ..rpc::DeleteRequest::default()

@@ -1,10 +1,7 @@
 //! The connection to the control plane. It is made when it is needed, and again when it was lost.
-use crate::{
-    config::AgentConfig,
-    servers::{self, Servers},
-};
+use crate::{config::AgentConfig, servers::Servers};
 use sampan_api::{
-    ApiError, Key, Object, Plan, Reason,
+    ApiError, Key, Object, Plan, Reason, SERVERS_HOST,
     rpc::{self, nodes_client::NodesClient, objects_client::ObjectsClient},
 };
 use std::time::Duration;
@@ -29,8 +26,8 @@ impl ControlPlane {
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&config.ca_pem));
         tls = tls
             .identity(Identity::from_pem(&config.cert_pem, &config.key_pem))
-            .domain_name(servers::HOST);
-        let endpoint = Endpoint::from_shared(format!("https://{}", servers::HOST))?
+            .domain_name(SERVERS_HOST);
+        let endpoint = Endpoint::from_shared(format!("https://{}", SERVERS_HOST))?
             .tls_config(tls)?
             .connect_timeout(Duration::from_secs(5))
             .http2_keep_alive_interval(Duration::from_secs(10))

@@ -186,7 +186,7 @@ async fn client(peers: &Peers, peer: &Peer) -> Result<PeersClient<Channel>, Stat
 
 /// Connects to a peer, which must show a certificate of its own name: no other can answer in its place.
 pub async fn connect(peers: &Peers, peer: &Peer) -> Result<Channel, Status> {
-    let credentials = peers.credentials.read().clone();
+    let credentials = &peers.credentials;
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&credentials.ca_pem))
         .identity(Identity::from_pem(

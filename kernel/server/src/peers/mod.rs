@@ -10,7 +10,7 @@ pub use service::PeersService;
 
 use crate::{pki::KeyPair, replica::ReplicaHandle};
 use link::Link;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use sampan_api::ApiError;
 use sampan_state::eraftpb::Message;
 use std::{
@@ -42,7 +42,7 @@ pub struct Own {
 /// The way to the other servers.
 pub struct Peers {
     own: Own,
-    credentials: RwLock<Credentials>,
+    credentials: Credentials,
     book: Book,
     runtime: Handle,
     links: Mutex<HashMap<u64, mpsc::Sender<Message>>>,
@@ -54,7 +54,7 @@ impl Peers {
     pub fn new(own: Own, credentials: Credentials, book: Book) -> Arc<Self> {
         Arc::new(Peers {
             own,
-            credentials: RwLock::new(credentials),
+            credentials,
             book,
             runtime: Handle::current(),
             links: Mutex::default(),
@@ -73,11 +73,6 @@ impl Peers {
 
     pub fn book(&self) -> &Book {
         &self.book
-    }
-
-    /// From the next connection on.
-    pub fn renew(&self, credentials: Credentials) {
-        *self.credentials.write() = credentials;
     }
 
     /// Sends a message to whom it is for, or drops it.

@@ -4,7 +4,7 @@
 //! second key to guard and makes new names of the host take effect; clients trust the authority, so they do not notice.
 use super::{
     files::{private_dir, read_small, write_private},
-    identity::{MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, SERVERS_HOST, member_host},
+    identity::{MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, member_host},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
@@ -187,7 +187,7 @@ impl Authority {
         let names = names
             .iter()
             .cloned()
-            .chain([member_host(name), SERVERS_HOST.to_owned()])
+            .chain([member_host(name), sampan_api::SERVERS_HOST.to_owned()])
             .collect();
         let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(&format!("{SERVER_PREFIX}{name}"), MASTERS, &names, &usages)

@@ -79,9 +79,6 @@ impl Identity {
     }
 }
 
-/// The host name in every server's certificate: for those who do not care which one answers.
-pub const SERVERS_HOST: &str = "servers.sampan";
-
 /// The host name in a member's certificate by which other members know it, wherever it is.
 pub fn member_host(name: &str) -> String {
     format!("{name}.member.sampan")

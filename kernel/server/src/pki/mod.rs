@@ -4,6 +4,6 @@ mod files;
 mod identity;
 
 pub use authority::{Authority, KeyPair, PkiError, fingerprint, pem_of, request_for_key};
-pub use identity::{Identity, IdentityError, MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, SERVERS_HOST, member_host};
+pub use identity::{Identity, IdentityError, MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, member_host};
 
 pub(crate) use files::{private_dir, read_small, write_private};

@@ -174,16 +174,20 @@ impl ReplicaHandle {
         make: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Request,
     ) -> Result<T, ApiError> {
         let (sender, receiver) = oneshot::channel();
-        let mut request = make(sender);
+        self.hand_in(make(sender)).await?;
+        receiver.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn hand_in(&self, mut request: Request) -> Result<(), ApiError> {
         // The queue is only ever full for moments: the driver takes all of it at a time.
         while let Err(error) = self.requests.try_send(request) {
             match error {
                 mpsc::TrySendError::Full(again) => request = again,
                 mpsc::TrySendError::Disconnected(_) => return Err(closed()),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        receiver.await.unwrap_or_else(|_| Err(closed()))
+        Ok(())
     }
 
     /// Commits plans as one entry, each whole or not at all; answers when they are on disk and applied.
@@ -357,15 +361,7 @@ impl ReplicaHandle {
     /// # Errors
     /// `Unavailable` when the replica is closed.
     pub async fn step(&self, messages: Vec<Message>) -> Result<(), ApiError> {
-        let mut request = Request::Step(messages);
-        while let Err(error) = self.requests.try_send(request) {
-            match error {
-                mpsc::TrySendError::Full(again) => request = again,
-                mpsc::TrySendError::Disconnected(_) => return Err(closed()),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-        Ok(())
+        self.hand_in(Request::Step(messages)).await
     }
 
     /// A message to that member could not be sent. Never waits.
