@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
 pub mod error;
+pub mod fields;
 pub mod key;
 pub mod kinds;
 pub mod meta;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod validate;
 
 pub use error::{ApiError, Cause, Reason};
+pub use fields::Fields;
 pub use key::Key;
 pub use kinds::KindInfo;
 pub use meta::{Meta, OwnerReference};

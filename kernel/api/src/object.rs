@@ -1,12 +1,12 @@
 //! An object: metadata the kernel understands, and fields it keeps as they are.
-use crate::{ApiError, Key, KindInfo, MAX_OBJECT_BYTES, Meta, Reason, kinds};
+use crate::{ApiError, Fields, Key, KindInfo, MAX_OBJECT_BYTES, Meta, Reason, kinds};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, MapAccess, Visitor},
     ser::SerializeMap,
 };
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 /// A Kubernetes object. What is neither apiVersion, kind nor metadata (`spec`, `status`, `data`, …) stays as the JSON
 /// text it came in, one text for each field: a change of metadata or status costs nothing of the rest.
@@ -16,7 +16,7 @@ pub struct Object {
     pub kind: String,
     pub metadata: Meta,
     /// The other fields, by name.
-    pub fields: BTreeMap<String, Box<RawValue>>,
+    pub fields: Fields,
 }
 
 impl Object {
@@ -30,7 +30,7 @@ impl Object {
                 namespace: namespace.to_owned(),
                 ..Meta::default()
             },
-            fields: BTreeMap::new(),
+            fields: Fields::default(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Object {
     /// Sets a field.
     pub fn set_field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         if let Ok(raw) = serde_json::value::to_raw_value(value) {
-            self.fields.insert(name.to_owned(), raw);
+            self.fields.set(name, raw);
         }
     }
 
@@ -171,23 +171,8 @@ impl PartialEq for Object {
         self.api_version == other.api_version
             && self.kind == other.kind
             && self.metadata == other.metadata
-            && same_fields(&self.fields, &other.fields, |_| true)
+            && self.fields.same(&other.fields, |_| true)
     }
-}
-
-/// Whether the fields that `which` selects mean the same.
-pub fn same_fields(
-    a: &BTreeMap<String, Box<RawValue>>,
-    b: &BTreeMap<String, Box<RawValue>>,
-    which: impl Fn(&str) -> bool,
-) -> bool {
-    let names = |map: &BTreeMap<String, Box<RawValue>>| map.keys().filter(|n| which(n)).cloned().collect::<Vec<_>>();
-    let parse = |raw: &RawValue| serde_json::from_str::<serde_json::Value>(raw.get()).ok();
-    names(a) == names(b)
-        && names(a).iter().all(|name| match (a.get(name), b.get(name)) {
-            (Some(a), Some(b)) => a.get() == b.get() || parse(a) == parse(b),
-            _ => false,
-        })
 }
 
 impl Serialize for Object {
@@ -216,17 +201,16 @@ impl<'de> Deserialize<'de> for Object {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut object = Object::default();
+                let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
                     match name.as_str() {
                         "apiVersion" => object.api_version = map.next_value()?,
                         "kind" => object.kind = map.next_value()?,
                         "metadata" => object.metadata = map.next_value::<Option<Meta>>()?.unwrap_or_default(),
-                        _ => {
-                            let raw: Box<RawValue> = map.next_value()?;
-                            object.fields.insert(name, raw);
-                        }
+                        _ => fields.push((name, map.next_value()?)),
                     }
                 }
+                object.fields = Fields::gathered(fields);
                 Ok(object)
             }
         }

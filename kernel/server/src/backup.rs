@@ -5,13 +5,13 @@
 use crate::{
     peers::{self, Peer, members},
     pki::{private_dir, read_small, write_private},
-    replica::write_checkpoint,
+    replica::{ReadError, read_checkpoint, write_checkpoint},
     server::FIRST_MEMBER,
     token,
 };
 use sampan_api::{Key, Object, Selection};
 pub use sampan_state::Check;
-use sampan_state::{CheckpointError, Header, Store, decode_checkpoint, refound};
+use sampan_state::{CheckpointError, Header, Store, refound};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -19,9 +19,6 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-
-/// Bytes of a snapshot at the most: it is read whole.
-const LARGEST: u64 = 8 << 30;
 
 /// What a restore writes until it is complete; that of one that was cut short may be thrown away.
 const ASIDE: &str = ".restoring";
@@ -39,8 +36,6 @@ pub enum BackupError {
     Io { path: PathBuf, source: io::Error },
     #[error("{} is no file: a snapshot is one that `sampan snapshot save` wrote", .0.display())]
     NoFile(PathBuf),
-    #[error("{} has {bytes} bytes, and a snapshot has at most {LARGEST}", path.display())]
-    TooLarge { path: PathBuf, bytes: u64 },
     #[error("{} is no snapshot that can be used: {reason}", path.display())]
     Unusable { path: PathBuf, reason: CheckpointError },
     #[error(
@@ -125,18 +120,13 @@ fn read(path: &Path) -> Result<(Store, Header, u64), BackupError> {
     if !meta.is_file() {
         return Err(BackupError::NoFile(path.to_owned()));
     }
-    if meta.len() > LARGEST {
-        return Err(BackupError::TooLarge {
+    read_checkpoint(path).map_err(|error| match error {
+        ReadError::Io(source) => io_error(path)(source),
+        ReadError::Checkpoint(reason) => BackupError::Unusable {
             path: path.to_owned(),
-            bytes: meta.len(),
-        });
-    }
-    let bytes = fs::read(path).map_err(io_error(path))?;
-    let (store, header) = decode_checkpoint(&bytes).map_err(|reason| BackupError::Unusable {
-        path: path.to_owned(),
-        reason,
-    })?;
-    Ok((store, header, bytes.len() as u64))
+            reason,
+        },
+    })
 }
 
 fn contents(store: &Store, header: Header, bytes: u64) -> Contents {

@@ -22,6 +22,7 @@ async fn saved(dir: &Path) -> (PathBuf, Vec<u8>) {
         member: 7,
         joins: false,
         alone: false,
+        quota_bytes: crate::QUOTA,
     })
     .unwrap();
     let member = object(peers::RESOURCE, "s0").with_field("spec", &json!({"id": 7, "address": "h:1"}));
@@ -74,6 +75,7 @@ async fn a_new_cluster_begins_with_the_state_and_without_the_old_identity() {
         member: FIRST_MEMBER,
         joins: false,
         alone: false,
+        quota_bytes: crate::QUOTA,
     })
     .unwrap();
     let state = replica.snapshot();

@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 /// Connections that have not ended by then are broken off.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How many bytes the state may take where nobody says.
+pub const QUOTA: u64 = 8 << 30;
+
 /// The server that a cluster begins with.
 pub(crate) const FIRST_MEMBER: u64 = 1;
 
@@ -50,6 +53,8 @@ pub struct ServerConfig {
     pub names: Vec<String>,
     pub cluster_name: String,
     pub builtin_plugins: Vec<BuiltinPlugin>,
+    /// How many bytes the state may take.
+    pub quota_bytes: u64,
     /// The silence after which a node is written down as unknown.
     pub node_grace: Duration,
     /// How long events are kept.
@@ -70,6 +75,7 @@ impl ServerConfig {
             names: Vec::new(),
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
+            quota_bytes: QUOTA,
             node_grace: Duration::from_secs(40),
             event_ttl: Duration::from_secs(60 * 60),
         }
@@ -119,6 +125,7 @@ impl Server {
                 member: joined.map_or(FIRST_MEMBER, |enrolled| enrolled.member),
                 joins: joined.is_some(),
                 alone: config.alone,
+                quota_bytes: config.quota_bytes,
             },
             Box::new(move |message| {
                 if let Some(peers) = posting.get() {

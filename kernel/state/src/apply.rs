@@ -4,8 +4,7 @@ mod delete;
 
 use crate::{merge::merge_patch, names, snapshot::Snapshot, view::PodView};
 use sampan_api::{
-    ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds,
-    object::same_fields, time::Timestamp,
+    ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds, time::Timestamp,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -141,7 +140,7 @@ impl<'a> Draft<'a> {
         object.metadata.deletion_timestamp = None;
         object.metadata.deletion_grace_period_seconds = None;
         object.metadata.resource_version = 0;
-        if &*key.resource == "pods" && !object.fields.contains_key("status") {
+        if &*key.resource == "pods" && !object.fields.contains("status") {
             object.set_field("status", &serde_json::json!({"phase": "Pending"}));
         }
         self.put(key.clone(), object)?;
@@ -204,11 +203,8 @@ impl<'a> Draft<'a> {
         next.metadata.deletion_timestamp = kept.deletion_timestamp;
         next.metadata.deletion_grace_period_seconds = kept.deletion_grace_period_seconds;
         next.metadata.resource_version = kept.resource_version;
-        match stored.fields.get("status") {
-            Some(status) => next.fields.insert("status".to_owned(), status.clone()),
-            None => next.fields.remove("status"),
-        };
-        let same = same_fields(&stored.fields, &next.fields, |name| name != "status");
+        next.fields.take_from(&stored.fields, "status");
+        let same = stored.fields.same(&next.fields, |name| name != "status");
         next.metadata.generation = kept.generation + i64::from(!same);
         if !same && &*key.resource == "pods" {
             check_node(&key, &stored, &next)?;
@@ -223,10 +219,7 @@ impl<'a> Draft<'a> {
     }
 
     fn replace_status(&mut self, key: Key, mut stored: Object, next: &Object) -> Result<(), ApiError> {
-        match next.fields.get("status") {
-            Some(status) => stored.fields.insert("status".to_owned(), status.clone()),
-            None => stored.fields.remove("status"),
-        };
+        stored.fields.take_from(&next.fields, "status");
         self.put(key, stored)
     }
 

@@ -11,6 +11,12 @@ use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"SAMPCKP1";
 
+/// Bytes of a record at the most; the largest are blobs.
+const LARGEST: usize = 1 << 29;
+
+/// What is whole in memory is read in pieces of this size.
+const PIECE: usize = 1 << 20;
+
 /// What a checkpoint is of.
 #[derive(Clone, PartialEq, Message)]
 pub struct Header {
@@ -48,10 +54,15 @@ enum Content {
 
 #[derive(Clone, PartialEq, Message)]
 struct Answer {
-    #[prost(string, tag = "1")]
-    key: String,
     #[prost(message, optional, tag = "2")]
     response: Option<rpc::CommitResponse>,
+    /// The digest of its key, in two halves.
+    #[prost(fixed64, tag = "3")]
+    high: u64,
+    #[prost(fixed64, tag = "4")]
+    low: u64,
+    #[prost(uint64, tag = "5")]
+    at_ms: u64,
 }
 
 /// Why a checkpoint cannot be read.
@@ -73,11 +84,13 @@ pub fn encode<'a>(header: &Header, store: &'a Store) -> impl Iterator<Item = Vec
         .iter()
         .map(|(key, object)| Content::Object(rpc::Object::new(key, object)));
     let blobs = store.state.blobs.values().map(|blob| Content::Blob(blob.clone()));
-    let answers = store.answers.iter().map(|(key, results)| {
+    let answers = store.answers.iter().map(|(at_ms, digest, results)| {
         let results = results.iter().map(result_message).collect();
         Content::Answer(Answer {
-            key: key.clone(),
             response: Some(rpc::CommitResponse { results }),
+            high: (digest >> 64) as u64,
+            low: digest as u64,
+            at_ms,
         })
     });
     let records = objects
@@ -126,7 +139,7 @@ fn result_of(message: &rpc::PlanResult) -> Result<crate::Committed, sampan_api::
         Some(Message::Committed(committed)) => Ok(crate::Committed {
             revision: committed.revision,
             keys: committed.keys.iter().map(sampan_api::Key::from).collect(),
-            objects: vec![None; committed.keys.len()],
+            objects: Vec::new(),
         }),
         Some(Message::Failure(failure)) => Err(failure.into()),
         None => Err(sampan_api::ApiError::internal("an answer is missing")),
@@ -138,59 +151,127 @@ fn result_of(message: &rpc::PlanResult) -> Result<crate::Committed, sampan_api::
 /// # Errors
 /// If they are cut short, changed, or no checkpoint.
 pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(CheckpointError::NotACheckpoint)?;
-    let (header, mut rest) = record(rest)?;
-    let damaged = |error: prost::DecodeError| CheckpointError::Damaged(error.to_string());
-    let header = Header::decode(header).map_err(damaged)?;
-    let mut store = Store::new(&header.cluster);
-    store.index = header.index;
-    store.state.revision = header.revision;
-    // The events before it are not in it.
-    store.state.compacted = header.revision;
-    loop {
-        let (next, after) = record(rest)?;
-        if next.is_empty() {
-            let length = bytes.len() - after.len();
-            let crc = after.get(..4).ok_or(CheckpointError::CutShort)?;
-            if crc != crc32fast::hash(&bytes[..length]).to_le_bytes() {
-                return Err(CheckpointError::Damaged("its checksum does not match".to_owned()));
-            }
-            return match after.len() {
-                4 => Ok((store, header)),
-                more => Err(CheckpointError::Damaged(format!("{} bytes follow its end", more - 4))),
-            };
+    let mut decoder = Decoder::default();
+    bytes.chunks(PIECE).try_for_each(|piece| decoder.push(piece))?;
+    decoder.finish()
+}
+
+/// Makes a state machine of the bytes of a checkpoint in the pieces in which they come, so that they are never in memory
+/// as a whole.
+#[derive(Default)]
+pub struct Decoder {
+    /// What came and is not read yet.
+    rest: Vec<u8>,
+    crc: crc32fast::Hasher,
+    begun: bool,
+    read: Option<(Store, Header)>,
+    /// All records came; the checksum follows.
+    ended: bool,
+}
+
+impl Decoder {
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// If they are none of a checkpoint; what comes after is of no use then.
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), CheckpointError> {
+        let mut bytes = std::mem::take(&mut self.rest);
+        bytes.extend_from_slice(piece);
+        let mut at = 0;
+        while let Some(length) = self.take(&bytes[at..])? {
+            at += length;
         }
-        rest = after;
-        match Record::decode(next).map_err(damaged)?.content {
+        bytes.drain(..at);
+        self.rest = bytes;
+        Ok(())
+    }
+
+    /// All has come.
+    ///
+    /// # Errors
+    /// If it is not whole, or was changed on the way.
+    pub fn finish(self) -> Result<(Store, Header), CheckpointError> {
+        if !self.begun && !MAGIC.starts_with(&self.rest) {
+            return Err(CheckpointError::NotACheckpoint);
+        }
+        let read = self.read.filter(|_| self.ended).ok_or(CheckpointError::CutShort)?;
+        let (crc, more) = self.rest.split_at_checked(4).ok_or(CheckpointError::CutShort)?;
+        if crc != self.crc.finalize().to_le_bytes() {
+            return Err(CheckpointError::Damaged("its checksum does not match".to_owned()));
+        }
+        match more.len() {
+            0 => Ok(read),
+            more => Err(CheckpointError::Damaged(format!("{more} bytes follow its end"))),
+        }
+    }
+
+    /// Reads the magic or a record, if all of it is there; how long it was.
+    fn take(&mut self, bytes: &[u8]) -> Result<Option<usize>, CheckpointError> {
+        if self.ended {
+            return Ok(None);
+        }
+        if !self.begun {
+            let Some(magic) = bytes.first_chunk::<8>() else {
+                return Ok(None);
+            };
+            if magic != MAGIC {
+                return Err(CheckpointError::NotACheckpoint);
+            }
+            self.begun = true;
+            self.crc.update(magic);
+            return Ok(Some(magic.len()));
+        }
+        let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length > LARGEST {
+            return Err(CheckpointError::Damaged(format!("a record would have {length} bytes")));
+        }
+        let Some(record) = rest.get(..length) else {
+            return Ok(None);
+        };
+        self.crc.update(&bytes[..4 + length]);
+        self.absorb(record)?;
+        Ok(Some(4 + length))
+    }
+
+    fn absorb(&mut self, record: &[u8]) -> Result<(), CheckpointError> {
+        let damaged = |error: prost::DecodeError| CheckpointError::Damaged(error.to_string());
+        let Some((store, _)) = &mut self.read else {
+            let header = Header::decode(record).map_err(damaged)?;
+            let mut store = Store::new(&header.cluster);
+            store.index = header.index;
+            store.state.revision = header.revision;
+            // The events before it are not in it.
+            store.state.compacted = header.revision;
+            self.read = Some((store, header));
+            return Ok(());
+        };
+        if record.is_empty() {
+            self.ended = true;
+            return Ok(());
+        }
+        match Record::decode(record).map_err(damaged)?.content {
             Some(Content::Object(message)) => {
+                let key = message.key.as_ref();
+                let key = key.ok_or_else(|| CheckpointError::Damaged("an object has no key".to_owned()))?;
                 // Without the limit on what users send: what is stored must be read again.
-                let object =
+                let object: Object =
                     serde_json::from_slice(&message.json).map_err(|e| CheckpointError::Damaged(e.to_string()))?;
-                insert(&mut store, &message, object)?;
+                store.state.put(&sampan_api::Key::from(key), Some(Arc::new(object)));
             }
-            Some(Content::Blob(blob)) => {
-                store.state.blobs.insert(crate::store::digest_of(&blob), blob);
-            }
+            Some(Content::Blob(blob)) => store.state.keep_blob(blob),
             Some(Content::Answer(answer)) => {
                 let results = answer.response.unwrap_or_default().results;
-                store
-                    .answers
-                    .push_back((answer.key, results.iter().map(result_of).collect()));
+                let digest = u128::from(answer.high) << 64 | u128::from(answer.low);
+                let results = results.iter().map(result_of).collect();
+                store.answers.insert(answer.at_ms, digest, results);
             }
             None => return Err(CheckpointError::Damaged("a record has no content".to_owned())),
         }
+        Ok(())
     }
-}
-
-fn insert(store: &mut Store, message: &rpc::Object, object: Object) -> Result<(), CheckpointError> {
-    let key = message
-        .key
-        .as_ref()
-        .ok_or_else(|| CheckpointError::Damaged("an object has no key".to_owned()))?;
-    let key = sampan_api::Key::from(key);
-    store.state.index.change(&key, None, Some(&object));
-    store.state.objects.insert(key, Arc::new(object));
-    Ok(())
 }
 
 /// Looks whether the bytes of a checkpoint come whole and unchanged, without keeping or reading them: by their checksum.
@@ -225,11 +306,4 @@ impl Check {
             false => Err(CheckpointError::Damaged("its checksum does not match".to_owned())),
         }
     }
-}
-
-/// The next record and what follows it.
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8]), CheckpointError> {
-    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(CheckpointError::CutShort)?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    rest.split_at_checked(length).ok_or(CheckpointError::CutShort)
 }

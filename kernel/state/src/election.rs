@@ -5,23 +5,28 @@ use raft::{RawNode, StateRole};
 /// Ticks without a leader before an election, at the least; twice as many at the most.
 pub const ELECTION_TICKS: usize = 10;
 
-/// Entries kept in memory for followers after they are in a checkpoint, unless told otherwise.
-const KEPT_ENTRIES: u64 = 4096;
+/// Bytes of applied entries kept in memory for followers, unless told otherwise: always, and while one is behind that was
+/// heard lately.
+const KEPT_BYTES: usize = 32 << 20;
+const HELD_BYTES: usize = 512 << 20;
 
 /// What a replica is given from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Where its randomness comes from: members of the same seed would stand for election at the same time, for ever.
     pub seed: u64,
-    /// Entries kept in memory for followers after they are in a checkpoint. One that is further behind gets the state.
-    pub kept_entries: u64,
+    /// Bytes of applied entries kept in memory for followers. One that is further behind gets the state.
+    pub kept_bytes: usize,
+    /// As much as is kept for one who is there and still catches up.
+    pub held_bytes: usize,
 }
 
 impl Settings {
     pub fn seeded(seed: u64) -> Self {
         Settings {
             seed,
-            kept_entries: KEPT_ENTRIES,
+            kept_bytes: KEPT_BYTES,
+            held_bytes: HELD_BYTES,
         }
     }
 }

@@ -78,11 +78,8 @@ fn header(store: &Store, term: u64, member: u64) -> Header {
 fn leap(store: &mut Store, keep: impl Fn(&Key, &Object) -> bool) {
     let state = &mut store.state;
     let gone = state.objects.iter().filter(|(key, object)| !keep(key, object));
-    let gone: Vec<_> = gone.map(|(key, object)| (key.clone(), object.clone())).collect();
-    for (key, object) in gone {
-        state.index.change(&key, Some(&object), None);
-        state.objects.remove(&key);
-    }
+    let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
+    gone.iter().for_each(|key| state.put(key, None));
     state.revision = state.revision.saturating_add(LEAP);
     state.compacted = state.revision;
     state.events.clear();

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number of its own, or does I/O: time is part of a command, and the driver
 //! persists and sends what a [`Replica`] hands it. The same commands give the same state, on every replica and in a
 //! simulator.
+mod answers;
 mod apply;
 mod checkpoint;
 mod command;
@@ -17,7 +18,9 @@ mod snapshot;
 mod store;
 mod view;
 
-pub use checkpoint::{Check, CheckpointError, Header, decode as decode_checkpoint, encode as encode_checkpoint};
+pub use checkpoint::{
+    Check, CheckpointError, Decoder, Header, decode as decode_checkpoint, encode as encode_checkpoint,
+};
 pub use command::Command;
 pub use election::Settings;
 pub use founding::{LEAP, genesis, refound, survive};

@@ -53,6 +53,8 @@ pub struct Log {
     /// The entry before the first one here.
     before: (u64, u64),
     entries: VecDeque<Entry>,
+    /// What they take, about.
+    bytes: usize,
     /// A snapshot for a follower that is too far behind.
     pub snapshot: Option<Snapshot>,
     /// Raft asked for one.
@@ -91,7 +93,9 @@ impl Log {
                 hard_state.commit
             ));
         }
+        let bytes = recovered.entries.iter().map(weight).sum();
         Ok(Log {
+            bytes,
             hard_state: recovered.hard_state,
             members: recovered.members,
             before: (recovered.checkpoint_index, recovered.checkpoint_term),
@@ -122,14 +126,23 @@ impl Log {
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
         let keep = usize::try_from(first.index.saturating_sub(self.before.0 + 1)).unwrap_or(usize::MAX);
-        self.entries.truncate(keep);
+        while self.entries.len() > keep {
+            self.bytes -= self.entries.pop_back().as_ref().map_or(0, weight);
+        }
+        self.bytes += entries.iter().map(weight).sum::<usize>();
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Lets go of entries up to an index.
-    pub fn forget(&mut self, index: u64) {
-        while self.entries.front().is_some_and(|entry| entry.index <= index) {
+    /// About how many bytes the entries take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Lets go of the oldest entries until no more than so many bytes are left, and of none after an index.
+    pub fn trim(&mut self, index: u64, kept_bytes: usize) {
+        while self.bytes > kept_bytes && self.entries.front().is_some_and(|entry| entry.index <= index) {
             if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= weight(&entry);
                 self.before = (entry.index, entry.term);
             }
         }
@@ -137,14 +150,24 @@ impl Log {
         self.snapshot.take_if(|snapshot| snapshot.get_metadata().index < before);
     }
 
+    /// Whether what follows an index is no longer here.
+    pub fn lacks(&self, index: u64) -> bool {
+        index < self.before.0
+    }
+
     /// Begins anew from a snapshot.
     pub fn restore(&mut self, metadata: &SnapshotMetadata) {
         self.before = (metadata.index, metadata.term);
         self.members = metadata.get_conf_state().clone();
         self.entries.clear();
+        self.bytes = 0;
         self.hard_state.commit = self.hard_state.commit.max(metadata.index);
         self.hard_state.term = self.hard_state.term.max(metadata.term);
     }
+}
+
+fn weight(entry: &Entry) -> usize {
+    size_of::<Entry>() + entry.data.len() + entry.context.len()
 }
 
 impl Storage for Log {

@@ -21,6 +21,9 @@ use std::collections::BTreeMap;
 
 const HEARTBEAT_TICKS: usize = 2;
 
+/// For so many ticks without a word of it a member counts as one who catches up: reading a large state takes a while.
+const PATIENCE_TICKS: u64 = 1200;
+
 /// Bytes of entries in one message to a follower.
 const MESSAGE_BYTES: u64 = 1 << 20;
 
@@ -85,7 +88,9 @@ pub struct Replica {
     node: RawNode<Log>,
     store: Store,
     ready: Option<raft::Ready>,
-    kept_entries: u64,
+    /// Bytes of entries to keep, and to keep at the most for who catches up.
+    kept_bytes: usize,
+    held_bytes: usize,
     timeouts: Timeouts,
     /// Ticks so far, and the one in which each member was heard last.
     ticks: u64,
@@ -118,7 +123,8 @@ impl Replica {
             node,
             store,
             ready: None,
-            kept_entries: settings.kept_entries,
+            kept_bytes: settings.kept_bytes,
+            held_bytes: settings.held_bytes,
             timeouts: Timeouts::new(settings.seed),
             ticks: 0,
             heard: BTreeMap::new(),
@@ -245,11 +251,6 @@ impl Replica {
         if self.role() != Role::Leader {
             return Vec::new();
         }
-        // Raft's own `recent_active` is cleared at each check of the quorum, so that everybody is away for a moment.
-        let lately = |member: &u64| {
-            let heard = self.heard.get(member);
-            heard.is_some_and(|tick| self.ticks - tick <= ELECTION_TICKS as u64)
-        };
         let mut known: Vec<Progress> = self
             .node
             .raft
@@ -258,11 +259,43 @@ impl Replica {
             .map(|(member, progress)| Progress {
                 member: *member,
                 matched: progress.matched,
-                active: *member == self.node.raft.id || lately(member),
+                active: *member == self.node.raft.id || self.was_heard(*member, ELECTION_TICKS as u64),
             })
             .collect();
         known.sort_by_key(|progress| progress.member);
         known
+    }
+
+    /// Whether a member was heard in the last so many ticks. Raft's own `recent_active` is cleared at each check of the quorum,
+    /// so that everybody is away for a moment.
+    fn was_heard(&self, member: u64, ticks: u64) -> bool {
+        let heard = self.heard.get(&member);
+        heard.is_some_and(|tick| self.ticks - tick <= ticks)
+    }
+
+    /// Lets go of entries that are applied: they are on disk, and a follower that lacks them gets the state. Those that one
+    /// who was heard lately still lacks are kept longer, or none would ever catch up while much is written.
+    fn trim_log(&mut self) {
+        let log = self.node.store();
+        if log.bytes() <= self.kept_bytes && log.snapshot.is_none() {
+            return;
+        }
+        let behind = self.furthest_behind();
+        let held = behind.filter(|_| log.bytes() <= self.held_bytes);
+        let index = self.store.applied().min(held.unwrap_or(u64::MAX));
+        let (kept_bytes, log) = (self.kept_bytes, self.node.mut_store());
+        log.trim(index, kept_bytes);
+        // What nobody needs any more may be as large as the state.
+        if !behind.is_some_and(|matched| log.lacks(matched)) {
+            log.snapshot = None;
+        }
+    }
+
+    /// What the slowest of the members that were heard lately has confirmed; none unless this one leads.
+    fn furthest_behind(&self) -> Option<u64> {
+        let others = self.node.raft.prs().iter().filter(|_| self.role() == Role::Leader);
+        let heard = others.filter(|(member, _)| self.was_heard(**member, PATIENCE_TICKS));
+        heard.map(|(_, progress)| progress.matched).min()
     }
 
     /// Hands leadership to another member.
@@ -331,6 +364,7 @@ impl Replica {
         committed.append(&mut light.take_committed_entries());
         self.apply_all(committed, &mut outcome)?;
         self.node.advance_apply();
+        self.trim_log();
         self.step_down_if_removed();
         if *self.members() != members {
             let hard_state = Some(self.node.store().hard_state().clone());
@@ -353,11 +387,6 @@ impl Replica {
             revision: self.store.snapshot().revision(),
             compacted: self.store.snapshot().compacted(),
         }
-    }
-
-    /// A checkpoint of the state at this index is on disk: entries long before it are let go of.
-    pub fn checkpointed(&mut self, index: u64) {
-        self.node.mut_store().forget(index.saturating_sub(self.kept_entries));
     }
 
     /// Whether a member is so far behind that it must be given the state as a whole: encode it with [`Replica::header`]

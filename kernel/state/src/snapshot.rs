@@ -1,5 +1,5 @@
 //! The state at one revision: what reads, lists, watches and plugins see. Taking one costs nothing.
-use crate::index::Index;
+use crate::{index::Index, store::digest_of};
 use bytes::Bytes;
 use imbl::{OrdMap, Vector};
 use sampan_api::{ApiError, Key, Object, Reason, Revision, Selection, quantity::Resources};
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub(crate) events: Vector<Arc<Event>>,
     pub(crate) blobs: OrdMap<String, Bytes>,
     pub(crate) index: Index,
+    /// What objects and blobs weigh.
+    bytes: u64,
 }
 
 impl Snapshot {
@@ -43,6 +45,34 @@ impl Snapshot {
     /// Events up to this revision are forgotten.
     pub fn compacted(&self) -> Revision {
         self.compacted
+    }
+
+    /// About how many bytes the objects and blobs take, in memory as on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Puts an object under a key, or takes it away.
+    pub(crate) fn put(&mut self, key: &Key, object: Option<Arc<Object>>) {
+        let weight = |object: &Arc<Object>| (object.weight() + 2 * key.name.len()) as u64;
+        let added = object.as_ref().map_or(0, weight);
+        let before = match object.clone() {
+            Some(object) => self.objects.insert(key.clone(), object),
+            None => self.objects.remove(key),
+        };
+        self.index.change(key, before.as_deref(), object.as_deref());
+        self.bytes = self.bytes + added - before.as_ref().map_or(0, weight);
+    }
+
+    pub(crate) fn keep_blob(&mut self, blob: Bytes) {
+        let added = blob.len() as u64;
+        if self.blobs.insert(digest_of(&blob), blob).is_none() {
+            self.bytes += added;
+        }
+    }
+
+    pub(crate) fn forget_blob(&mut self, digest: &str) {
+        self.bytes -= self.blobs.remove(digest).map_or(0, |blob| blob.len() as u64);
     }
 
     /// How many objects there are.

@@ -1,5 +1,6 @@
 //! The state machine: a deterministic function of commands.
 use crate::{
+    answers::Answers,
     apply::Draft,
     command::Command,
     names,
@@ -7,10 +8,7 @@ use crate::{
 };
 use sampan_api::{ApiError, Key, Object, Plan, Revision};
 use sha2::{Digest, Sha256};
-use std::{collections::VecDeque, fmt::Write as _, sync::Arc};
-
-/// So many answers to keyed commands are remembered.
-const ANSWERS: usize = 1024;
+use std::{fmt::Write as _, sync::Arc};
 
 /// So many events are kept at the least; twice as many at the most, unless told to forget earlier.
 const EVENTS: usize = 20_000;
@@ -41,7 +39,7 @@ pub struct Store {
     pub(crate) seed: u64,
     pub(crate) index: u64,
     pub(crate) state: Snapshot,
-    pub(crate) answers: VecDeque<(String, Vec<Result<Committed, ApiError>>)>,
+    pub(crate) answers: Answers,
 }
 
 impl Store {
@@ -52,7 +50,7 @@ impl Store {
             cluster: cluster.to_owned(),
             index: 0,
             state: Snapshot::default(),
-            answers: VecDeque::new(),
+            answers: Answers::default(),
         }
     }
 
@@ -71,6 +69,11 @@ impl Store {
         self.state.clone()
     }
 
+    /// About how many bytes the state takes.
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes()
+    }
+
     /// Applies the command at a log index. An index that was applied already changes nothing.
     pub fn apply(&mut self, index: u64, command: &Command) -> Applied {
         if index <= self.index {
@@ -79,18 +82,18 @@ impl Store {
         self.index = index;
         let key = &command.idempotency_key;
         if !key.is_empty()
-            && let Some((_, results)) = self.answers.iter().find(|(known, _)| known == key)
+            && let Some(results) = self.answers.recall(key, &self.state)
         {
             return Applied {
-                results: results.clone(),
+                results,
                 events: Vec::new(),
             };
         }
         for blob in &command.blobs {
-            self.state.blobs.insert(digest_of(blob), blob.clone());
+            self.state.keep_blob(blob.clone());
         }
         for digest in &command.forget_blobs {
-            self.state.blobs.remove(digest);
+            self.state.forget_blob(digest);
         }
         let mut applied = Applied::default();
         for plan in &command.plans {
@@ -109,10 +112,7 @@ impl Store {
             self.compact(keep_after.unwrap_or_default());
         }
         if !key.is_empty() {
-            self.answers.push_back((key.clone(), applied.results.clone()));
-            if self.answers.len() > ANSWERS {
-                self.answers.pop_front();
-            }
+            self.answers.remember(key, command.now_ms, &applied.results);
         }
         applied
     }
@@ -160,12 +160,8 @@ impl Store {
                 (EventKind::Deleted, Arc::new(last))
             }
         };
-        let now = (kind != EventKind::Deleted).then_some(&*object);
-        self.state.index.change(&key, before.as_deref(), now);
-        match kind {
-            EventKind::Deleted => self.state.objects.remove(&key),
-            EventKind::Added | EventKind::Modified => self.state.objects.insert(key.clone(), object.clone()),
-        };
+        self.state
+            .put(&key, (kind != EventKind::Deleted).then(|| object.clone()));
         Arc::new(Event {
             kind,
             revision,
@@ -206,11 +202,24 @@ impl Snapshot {
     /// # Errors
     /// Why it would be refused.
     pub fn rehearse(&self, plan: &Plan, now_ms: u64) -> Result<Committed, ApiError> {
+        self.rehearsed(plan, now_ms).map(|(committed, _)| committed)
+    }
+
+    /// The state that would come of a plan now.
+    ///
+    /// # Errors
+    /// As [`Snapshot::rehearse`].
+    pub fn after(&self, plan: &Plan, now_ms: u64) -> Result<Snapshot, ApiError> {
+        self.rehearsed(plan, now_ms).map(|(_, state)| state)
+    }
+
+    fn rehearsed(&self, plan: &Plan, now_ms: u64) -> Result<(Committed, Snapshot), ApiError> {
         let mut store = Store {
             state: self.clone(),
             ..Store::new("")
         };
-        store.commit(plan, now_ms, &mut Vec::new())
+        let committed = store.commit(plan, now_ms, &mut Vec::new())?;
+        Ok((committed, store.state))
     }
 }
 

@@ -253,7 +253,6 @@ impl Driver {
     pub fn checkpoint_done(&mut self, disk: &mut Disk) {
         if let Some((index, bytes)) = self.checkpoint.take() {
             disk.write_checkpoint(index, bytes);
-            self.replica.checkpointed(index);
             disk.forget();
             self.checkpointed_bytes = disk.log_bytes();
         }

@@ -21,7 +21,8 @@ pub struct Profile {
     pub transfers: bool,
     /// Microseconds a client rests.
     pub rest: u64,
-    pub kept_entries: u64,
+    pub kept_bytes: usize,
+    pub held_bytes: usize,
     /// Bytes of the log after which a checkpoint is written.
     pub checkpoint_after: usize,
     pub freshness: Vec<Freshness>,
@@ -67,7 +68,8 @@ impl Profile {
             membership: random.chance(1, 2),
             transfers: random.chance(1, 2),
             rest: *random.one_of(&[2_000, 20_000, 60_000]).unwrap_or(&20_000),
-            kept_entries: *random.one_of(&[0, 3, 20, 4096]).unwrap_or(&20),
+            kept_bytes: *random.one_of(&[0, 1 << 10, 8 << 10, 4 << 20]).unwrap_or(&0),
+            held_bytes: *random.one_of(&[2 << 10, 64 << 10, 4 << 20]).unwrap_or(&0),
             checkpoint_after: usize::try_from(random.between(4, 40)).unwrap_or(4) << 10,
             freshness,
             fault,
@@ -87,7 +89,7 @@ impl Profile {
             Fault::SilentSnapshots => {
                 self.membership = true;
                 self.weather.loss = 150;
-                self.kept_entries = 0;
+                (self.kept_bytes, self.held_bytes) = (0, 0);
                 self.checkpoint_after = 4 << 10;
             }
             _ => {}

@@ -50,6 +50,8 @@ pub struct Settings {
     pub rootless: bool,
     /// Without: the control plane alone.
     pub agent: bool,
+    /// How many bytes the state may take.
+    pub quota_bytes: u64,
     /// The other servers are lost: this one goes on alone with what it has.
     pub force_new_cluster: bool,
 }
@@ -70,6 +72,7 @@ impl Settings {
             registry_auth: None,
             rootless: !rustix::process::geteuid().is_root(),
             agent: true,
+            quota_bytes: sampan_server::QUOTA,
             force_new_cluster: false,
         }
     }
@@ -275,6 +278,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     }
     config.enrolled = enrolled;
     config.alone = settings.force_new_cluster;
+    config.quota_bytes = settings.quota_bytes;
     config.advertise.clone_from(&settings.advertise);
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config

@@ -27,6 +27,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Where the server listens where nobody says.
 pub const LISTEN: &str = "127.0.0.1:7443";
 
+/// Below this the built-in policies alone would fill the state. Bytes.
+const LEAST_QUOTA: u64 = 64 << 20;
+
 /// What is said before a server goes on alone.
 const ALONE: &str = "--force-new-cluster: this server becomes the only one of the cluster, with what it has. What only the \
     other servers had is lost, though it was acknowledged. Never start those again with their data: two of them could go on \
@@ -75,12 +78,22 @@ pub struct UpArgs {
     /// The control plane alone, without a node
     #[arg(long)]
     no_agent: bool,
+    /// How large the cluster's state may become, before nothing more can be added [default: 8Gi]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    quota: Option<u64>,
     /// Go on alone with what this server has, when a majority of the servers is lost for good
     #[arg(long)]
     force_new_cluster: bool,
     /// End the pods when this ends
     #[arg(long)]
     stop_pods: bool,
+}
+
+/// A size as Kubernetes writes it.
+fn size(text: &str) -> Result<u64, String> {
+    let bytes = sampan_api::quantity::units(text).map_err(|error| error.to_string())?;
+    let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= LEAST_QUOTA);
+    bytes.ok_or_else(|| format!("at least {} Mi are needed", LEAST_QUOTA >> 20))
 }
 
 /// Where a cluster's data is where nobody says: as root `/var/lib/sampan`, else in the user's data directory.
@@ -182,6 +195,7 @@ impl UpArgs {
             registry_auth: self.registry_auth,
             rootless: self.rootless || !rustix::process::geteuid().is_root(),
             agent: !self.no_agent,
+            quota_bytes: self.quota.unwrap_or(sampan_server::QUOTA),
             force_new_cluster: self.force_new_cluster,
             ..Settings::new(data)
         })

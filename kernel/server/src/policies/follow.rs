@@ -204,6 +204,7 @@ mod tests {
             member: 1,
             joins: false,
             alone: false,
+            quota_bytes: crate::QUOTA,
         })
         .unwrap();
         let (lead, leadership) = watch::channel(None);

@@ -18,6 +18,7 @@ fn open(dir: &Path) -> ReplicaHandle {
         member: 1,
         joins: false,
         alone: false,
+        quota_bytes: crate::QUOTA,
     })
     .unwrap()
 }

@@ -5,6 +5,8 @@ use super::{
     checkpoints::{self, Background},
     io_error,
     lock::Lock,
+    quota,
+    recovery::{OnDisk, recover},
     segments::{Segments, is_full},
     survivor,
     waiters::{Answer, Waiter, Waiters},
@@ -13,12 +15,11 @@ use super::{
 use bytes::Bytes;
 use sampan_api::{ApiError, Plan};
 use sampan_state::{
-    Command, Header, Output, Recovered, Replica, Role, Settings, Snapshot, Store,
-    eraftpb::{ConfChangeV2, ConfState, Message},
-    genesis,
+    Command, Header, Output, Replica, Role, Settings, Snapshot, Store,
+    eraftpb::{ConfChangeV2, Message},
 };
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -29,7 +30,8 @@ use tokio::sync::oneshot;
 /// milliseconds and must not look like a dead leader.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A checkpoint is written when the log has grown by so much since the last one.
+/// A checkpoint is written when the log has grown by so much since the last one, and by half of its size: so a large state
+/// is not written again for every few changes.
 const CHECKPOINT_AFTER: u64 = 32 << 20;
 
 /// Plans that go into one entry at the most.
@@ -112,7 +114,9 @@ pub struct Driver {
     /// Bytes proposed and not yet in the log.
     proposed: u64,
     pub(super) last_now: u64,
-    checkpointed_bytes: u64,
+    /// The size of the newest checkpoint, and that of the log when it was written.
+    checkpoint_bytes: u64,
+    logged_before: u64,
     /// When leadership was given away for want of room.
     pub(super) handed_over: Option<Instant>,
     /// Why nothing can be committed any more.
@@ -125,7 +129,12 @@ impl Driver {
         let lock = Lock::take(&config.dir)?;
         let snapshots = config.dir.join("snap");
         let dir = config.dir.join("log");
-        let (store, recovered, log) = recover(config, &snapshots, &dir)?;
+        let OnDisk {
+            store,
+            recovered,
+            log,
+            checkpoint_bytes,
+        } = recover(config, &snapshots, &dir)?;
         let (store, recovered) = match config.alone {
             true => survivor::go_on_alone(config, &snapshots, store, recovered)?,
             false => (store, recovered),
@@ -139,7 +148,8 @@ impl Driver {
             led_by: (0, 0),
             _lock: lock,
             replica,
-            checkpointed_bytes: 0,
+            checkpoint_bytes,
+            logged_before: 0,
             log,
             snapshots,
             waiters: Waiters::new(config.member, clock() << 20),
@@ -174,6 +184,9 @@ impl Driver {
             progress: self.replica.progress(),
             last_index: self.replica.last_index(),
             log_bytes: self.log.bytes(),
+            checkpoint_bytes: self.checkpoint_bytes,
+            state_bytes: self.replica.store().bytes(),
+            quota_bytes: self.config.quota_bytes,
         }
     }
 
@@ -217,6 +230,18 @@ impl Driver {
         }
     }
 
+    /// Whether plans may be proposed now: they were not decided in another term, on what another leader may have changed,
+    /// and the state has room for them.
+    fn check(&self, term: Option<u64>, plans: &[Plan]) -> Result<(), ApiError> {
+        match term {
+            Some(term) if self.leads() != Some(term) => {
+                let over = format!("term {term}, in which this was decided, is over");
+                Err(ApiError::unavailable(over))
+            }
+            _ => quota::check_plans(self.config.quota_bytes, self.replica.store(), plans),
+        }
+    }
+
     /// Makes proposals of requests; says who asked for the end.
     fn take_in(&mut self, requests: impl Iterator<Item = Request>) -> Option<oneshot::Sender<()>> {
         let mut gathered = Command::default();
@@ -226,53 +251,48 @@ impl Driver {
         let mut ended = None;
         for request in requests {
             match request {
-                // What was decided in another term was decided on what another leader may have changed.
-                Request::Commit {
-                    term: Some(term),
-                    reply,
-                    ..
-                } if self.leads() != Some(term) => {
-                    let over = ApiError::unavailable(format!("term {term}, in which this was decided, is over"));
-                    let _ = reply.send(Err(over));
-                }
                 Request::Commit {
                     plans,
                     idempotency_key,
+                    term,
                     reply,
-                    ..
-                } if idempotency_key.is_empty() => {
-                    let more: usize = plans.iter().map(weight).sum();
-                    if heavy > 0 && heavy + more > HEAVY {
-                        self.propose(std::mem::take(&mut gathered), std::mem::take(&mut waiters));
-                        heavy = 0;
-                    }
-                    heavy += more;
-                    waiters.push(Waiter::Plans(plans.len(), reply));
-                    gathered.plans.extend(plans);
-                }
-                Request::Commit {
-                    plans,
-                    idempotency_key,
-                    reply,
-                    ..
                 } => {
                     let waiter = Waiter::Plans(plans.len(), reply);
-                    self.propose(
-                        Command {
-                            plans,
-                            idempotency_key,
-                            ..Command::default()
-                        },
-                        vec![waiter],
-                    );
+                    match self.check(term, &plans) {
+                        Err(error) => waiter.fail(&error),
+                        Ok(()) if idempotency_key.is_empty() => {
+                            let more: usize = plans.iter().map(weight).sum();
+                            if heavy > 0 && heavy + more > HEAVY {
+                                self.propose(std::mem::take(&mut gathered), std::mem::take(&mut waiters));
+                                heavy = 0;
+                            }
+                            heavy += more;
+                            waiters.push(waiter);
+                            gathered.plans.extend(plans);
+                        }
+                        Ok(()) => {
+                            let command = Command {
+                                plans,
+                                idempotency_key,
+                                ..Command::default()
+                            };
+                            self.propose(command, vec![waiter]);
+                        }
+                    }
                 }
                 Request::Blobs { keep, forget, reply } => {
-                    let command = Command {
-                        blobs: keep,
-                        forget_blobs: forget,
-                        ..Command::default()
-                    };
-                    self.propose(command, vec![Waiter::Nothing(reply)]);
+                    let waiter = Waiter::Nothing(reply);
+                    match quota::check_blobs(self.config.quota_bytes, self.replica.store(), &keep) {
+                        Err(error) => waiter.fail(&error),
+                        Ok(()) => {
+                            let command = Command {
+                                blobs: keep,
+                                forget_blobs: forget,
+                                ..Command::default()
+                            };
+                            self.propose(command, vec![waiter]);
+                        }
+                    }
                 }
                 Request::Barrier { reply } => barriers.push(Waiter::Nothing(reply)),
                 Request::Shutdown { reply } => ended = Some(reply),
@@ -382,7 +402,9 @@ impl Driver {
         output.messages.drain(..).for_each(&self.post);
         if let Some(bytes) = &output.checkpoint {
             let index = self.replica.store().applied();
-            checkpoints::write_received(&self.snapshots, index, bytes).map_err(|error| error.to_string())?;
+            let written =
+                checkpoints::write_received(&self.snapshots, index, bytes).map_err(|error| error.to_string())?;
+            (self.checkpoint_bytes, self.logged_before) = (written.bytes, self.log.bytes());
         }
         if let Some(record) = &output.persist {
             // After a failed sync nobody knows what is on disk: never again on this file.
@@ -411,17 +433,18 @@ impl Driver {
     /// Starts to write a checkpoint aside when the log has grown enough, and lets go of what one that is written made
     /// needless.
     fn checkpoint_if_due(&mut self) {
-        if let Some((index, written)) = self.background.finished() {
+        if let Some(written) = self.background.finished() {
             match written {
-                Ok(oldest) => {
-                    self.replica.checkpointed(index);
-                    self.log.forget(oldest);
+                Ok(written) => {
+                    self.checkpoint_bytes = written.bytes;
+                    self.log.forget(written.oldest);
                 }
                 Err(error) => tracing::warn!(%error, "a checkpoint could not be written; the log grows on"),
             }
-            self.checkpointed_bytes = self.log.bytes();
+            self.logged_before = self.log.bytes();
         }
-        if !self.background.is_busy() && self.log.bytes() >= self.checkpointed_bytes + CHECKPOINT_AFTER {
+        let due = self.logged_before + CHECKPOINT_AFTER.max(self.checkpoint_bytes / 2);
+        if !self.background.is_busy() && self.log.bytes() >= due {
             let started = self
                 .background
                 .start(&self.snapshots, self.replica.header(), self.replica.store().clone());
@@ -430,58 +453,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// What is on disk, or what a new replica has.
-fn recover(config: &ReplicaConfig, snapshots: &Path, dir: &Path) -> Result<(Store, Recovered, Segments), OpenError> {
-    let (store, header) = match checkpoints::newest(snapshots)? {
-        Some(checkpoint) => checkpoint,
-        None if config.alone => return Err(OpenError::NothingLeft(config.dir.clone())),
-        // Who joins is given the state by the leader.
-        None if config.joins => (Store::new(&config.cluster), Header::default()),
-        None => first_state(config, dir, snapshots)?,
-    };
-    let mut recovered = Recovered {
-        members: header.members.unwrap_or_default(),
-        checkpoint_index: header.index,
-        checkpoint_term: header.term,
-        ..Recovered::default()
-    };
-    let mut gap = None;
-    let log = Segments::open(dir, |batch| {
-        let next = recovered
-            .entries
-            .last()
-            .map_or(recovered.checkpoint_index, |entry| entry.index)
-            + 1;
-        if batch.entries.first().is_some_and(|entry| entry.index > next) {
-            gap.get_or_insert(next);
-        }
-        recovered.absorb(batch);
-    })?;
-    match gap {
-        Some(missing) => Err(OpenError::Gap {
-            path: dir.to_owned(),
-            missing,
-        }),
-        None => Ok((store, recovered, log)),
-    }
-}
-
-/// What a group begins with.
-fn first_state(config: &ReplicaConfig, log: &Path, snapshots: &Path) -> Result<(Store, Header), OpenError> {
-    if log.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(OpenError::NoCheckpoint {
-            path: config.dir.clone(),
-        });
-    }
-    let members = ConfState {
-        voters: vec![config.member],
-        ..ConfState::default()
-    };
-    let (store, header) = genesis(&config.cluster, members);
-    checkpoints::write(snapshots, &header, &store).map_err(io_error(snapshots))?;
-    Ok((store, header))
 }
 
 /// Milliseconds of Unix time.

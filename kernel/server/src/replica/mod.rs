@@ -5,6 +5,8 @@ mod driver;
 mod group;
 mod lock;
 mod published;
+mod quota;
+mod recovery;
 mod segments;
 mod survivor;
 #[cfg(test)]
@@ -13,7 +15,7 @@ mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
-pub(crate) use checkpoints::write as write_checkpoint;
+pub(crate) use checkpoints::{ReadError, read as read_checkpoint, write as write_checkpoint};
 pub use driver::Post;
 
 use bytes::Bytes;
@@ -57,6 +59,8 @@ pub struct ReplicaConfig {
     pub joins: bool,
     /// It goes on alone with what it has: the other members are lost.
     pub alone: bool,
+    /// How large the state may become.
+    pub quota_bytes: u64,
 }
 
 /// Why a replica cannot be opened.
@@ -118,7 +122,12 @@ pub struct ReplicaStatus {
     pub applied: u64,
     pub voters: Vec<u64>,
     pub learners: Vec<u64>,
+    /// On disk: the log, and the newest checkpoint.
     pub log_bytes: u64,
+    pub checkpoint_bytes: u64,
+    /// About what objects and blobs take, and may take.
+    pub state_bytes: u64,
+    pub quota_bytes: u64,
     /// The last entry of the log here.
     pub last_index: u64,
     /// How far the members are; empty unless this one leads.

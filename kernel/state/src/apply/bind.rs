@@ -37,7 +37,7 @@ impl Draft<'_> {
             return Err(refused(why));
         }
         let spec = with_node(&pod, &binding.node).ok_or_else(|| refused("its spec is no object".to_owned()))?;
-        pod.fields.insert("spec".to_owned(), spec);
+        pod.fields.set("spec", spec);
         pod.metadata
             .annotations
             .insert(POLICY_ANNOTATION.to_owned(), binding.policy.clone());

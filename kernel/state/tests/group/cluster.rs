@@ -52,7 +52,12 @@ impl Member {
 
     fn open(id: u64, disk: Vec<Vec<u8>>, checkpoint: Option<Vec<u8>>) -> Self {
         let (store, recovered) = Self::recover(&disk, checkpoint.as_ref());
-        let replica = Replica::new(id, store, recovered, Settings::seeded(id)).unwrap();
+        let settings = Settings {
+            kept_bytes: 128 << 10,
+            held_bytes: 512 << 10,
+            ..Settings::seeded(id)
+        };
+        let replica = Replica::new(id, store, recovered, settings).unwrap();
         Member {
             replica,
             id,
@@ -247,7 +252,6 @@ impl Cluster {
         let member = self.members.get_mut(&id).unwrap();
         let header = member.replica.header();
         member.checkpoint = Some(encode_checkpoint(&header, member.replica.store()).flatten().collect());
-        member.replica.checkpointed(header.index);
     }
 
     pub fn assert_agreement(&self) {

@@ -16,7 +16,8 @@ impl World {
         let (settings, now) = (
             Settings {
                 seed: self.random.number(),
-                kept_entries: self.profile.kept_entries,
+                kept_bytes: self.profile.kept_bytes,
+                held_bytes: self.profile.held_bytes,
             },
             self.now,
         );

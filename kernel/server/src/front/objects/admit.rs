@@ -227,7 +227,7 @@ pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
             // Agents register nodes with their status; that of all else is made by those whose work it is.
             as_new(object);
             if let (Some(status), "nodes") = (status, &*key.resource) {
-                object.fields.insert("status".to_owned(), status);
+                object.fields.set("status", status);
             }
         }
         Operation::Replace(object) => {
@@ -304,7 +304,7 @@ mod tests {
         let secret = br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"b":"eA=="},"stringData":{"a":"hi"}}"#;
         let manifest = read(secret, "team").unwrap();
         assert_eq!(manifest.object.field_value("data"), json!({"a": "aGk=", "b": "eA=="}));
-        assert!(!manifest.object.fields.contains_key("stringData"));
+        assert!(!manifest.object.fields.contains("stringData"));
         assert_eq!(manifest.key, Key::new("secrets", "team", "s"));
     }
 

@@ -106,10 +106,7 @@ impl Front {
             false => Ok(manifest.object.clone()),
             true => {
                 let mut next = stored.clone();
-                match manifest.object.fields.get("status") {
-                    Some(status) => drop(next.fields.insert("status".to_owned(), status.clone())),
-                    None => drop(next.fields.remove("status")),
-                }
+                next.fields.take_from(&manifest.object.fields, "status");
                 Ok(next)
             }
         })

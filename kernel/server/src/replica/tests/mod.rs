@@ -3,6 +3,7 @@ mod committing;
 mod disk;
 mod following;
 mod killing;
+mod quota;
 
 use super::{ReplicaConfig, ReplicaHandle};
 use sampan_api::{Key, Object, Operation, Plan, Write, kinds};
@@ -15,6 +16,7 @@ fn config(dir: &Path) -> ReplicaConfig {
         member: 1,
         joins: false,
         alone: false,
+        quota_bytes: crate::QUOTA,
     }
 }
 
