@@ -19,7 +19,7 @@ pub mod token;
 pub use bootstrap::{BUILTIN, BuiltinPlugin};
 pub use error::StartError;
 pub use pki::{Authority, KeyPair};
-pub use server::{QUOTA, Server, ServerConfig};
+pub use server::{NODE_GRACE, QUOTA, Server, ServerConfig};
 
 /// The namespace of what the cluster runs for itself.
 pub const SYSTEM_NAMESPACE: &str = "sampan-system";

@@ -30,6 +30,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How many bytes the state may take where nobody says.
 pub const QUOTA: u64 = 8 << 30;
 
+/// The silence after which a node counts as lost where nobody says; Kubernetes' default was the same for long.
+pub const NODE_GRACE: Duration = Duration::from_secs(40);
+
 /// The server that a cluster begins with.
 pub(crate) const FIRST_MEMBER: u64 = 1;
 
@@ -76,7 +79,7 @@ impl ServerConfig {
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
             quota_bytes: QUOTA,
-            node_grace: Duration::from_secs(40),
+            node_grace: NODE_GRACE,
             event_ttl: Duration::from_secs(60 * 60),
         }
     }

@@ -1,5 +1,5 @@
 //! A cluster of one: the server and an agent in this process, which speak to each other as if they were not.
-use super::place;
+use super::{place, reach};
 use crate::{
     contexts::Access,
     doc::is_true,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub agent: bool,
     /// How many bytes the state may take.
     pub quota_bytes: u64,
+    /// The silence after which a node counts as lost.
+    pub node_grace: Duration,
     /// The other servers are lost: this one goes on alone with what it has.
     pub force_new_cluster: bool,
 }
@@ -73,6 +75,7 @@ impl Settings {
             rootless: !rustix::process::geteuid().is_root(),
             agent: true,
             quota_bytes: sampan_server::QUOTA,
+            node_grace: sampan_server::NODE_GRACE,
             force_new_cluster: false,
         }
     }
@@ -157,7 +160,12 @@ impl Cluster {
             ..settings.clone()
         };
         let mut config = cluster.agent_config(&settings, keys)?;
-        config.address = settings.advertise.parse().ok();
+        let address = match settings.advertise.parse() {
+            Ok(address) => address,
+            Err(_) => reach::way_to(enrolled.servers.first().map_or("", String::as_str)).await?,
+        };
+        config.address = Some(address);
+        config.listen = reach::node_listens(address).await;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
         cluster.until_ready().await?;
         Ok(cluster)
@@ -279,6 +287,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     config.enrolled = enrolled;
     config.alone = settings.force_new_cluster;
     config.quota_bytes = settings.quota_bytes;
+    config.node_grace = settings.node_grace;
     config.advertise.clone_from(&settings.advertise);
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config

@@ -1,5 +1,5 @@
 //! `join`: this machine becomes part of a cluster, and runs its part; the next `up` on the same data directory goes on with it.
-use super::{Settings, UpArgs, place, serve};
+use super::{Settings, UpArgs, place, reach, serve};
 use crate::cli::Global;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -117,11 +117,5 @@ async fn advertised(role: Role, settings: &Settings, server: &str) -> Result<Str
         }
         return Ok(settings.listen.to_string());
     }
-    let way = async {
-        let socket = tokio::net::UdpSocket::bind(("0.0.0.0", 0)).await?;
-        socket.connect(server).await?;
-        socket.local_addr()
-    };
-    let local = way.await.with_context(|| format!("there is no way to {server}"))?;
-    Ok(local.ip().to_string())
+    Ok(reach::way_to(server).await?.to_string())
 }

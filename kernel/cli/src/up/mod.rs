@@ -4,6 +4,7 @@ mod join;
 mod memory;
 mod notify;
 mod place;
+mod reach;
 
 pub use cluster::{Cluster, Settings};
 pub use join::{JoinArgs, join};
@@ -20,7 +21,7 @@ use clap::Args;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -81,6 +82,9 @@ pub struct UpArgs {
     /// How large the cluster's state may become, before nothing more can be added [default: 8Gi]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     quota: Option<u64>,
+    /// The silence after which a node counts as lost, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    node_monitor_grace_period: u64,
     /// Go on alone with what this server has, when a majority of the servers is lost for good
     #[arg(long)]
     force_new_cluster: bool,
@@ -196,6 +200,7 @@ impl UpArgs {
             rootless: self.rootless || !rustix::process::geteuid().is_root(),
             agent: !self.no_agent,
             quota_bytes: self.quota.unwrap_or(sampan_server::QUOTA),
+            node_grace: Duration::from_secs(self.node_monitor_grace_period),
             force_new_cluster: self.force_new_cluster,
             ..Settings::new(data)
         })

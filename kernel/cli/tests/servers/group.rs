@@ -21,6 +21,10 @@ use std::{
 pub const SERVERS: usize = 3;
 /// A further host, for who is no member.
 pub const STRANGER: usize = SERVERS;
+/// Hosts that may become nodes.
+pub const NODES: [usize; 2] = [SERVERS, SERVERS + 1];
+
+const HOSTS: usize = SERVERS + NODES.len();
 
 /// Nothing here should take so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,7 +64,7 @@ pub fn play(disk: Option<&str>, test: impl AsyncFnOnce(&mut Group) + Send) {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let played = std::thread::scope(|scope| {
         let play = || {
-            let network = Network::new(SERVERS + 1);
+            let network = Network::new(HOSTS);
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
@@ -81,11 +85,11 @@ impl Group {
         let mut group = Group {
             network,
             dir: tempfile::tempdir().unwrap(),
-            up: (0..=STRANGER).map(|_| None).collect(),
+            up: (0..HOSTS).map(|_| None).collect(),
             mounts: Vec::new(),
             access: Access::default(),
         };
-        for host in 0..=STRANGER {
+        for host in 0..HOSTS {
             group.prepare(host, disk.filter(|_| host < SERVERS));
         }
         group.start(0).await;
@@ -157,7 +161,7 @@ impl Group {
         self.said(host).get(length..).unwrap_or_default().to_owned()
     }
 
-    /// A command on a host, with that host's contexts.
+    /// A command on a host, with that host's contexts. The machine's cgroups stay in sight.
     fn command(&self, host: usize, args: &str) -> Command {
         let mut command = self.network.command(host, env!("CARGO_BIN_EXE_sampan"));
         command
@@ -190,7 +194,7 @@ impl Group {
     pub fn server_args(&self, host: usize) -> String {
         let data = self.data(host);
         format!(
-            "--no-agent --name s{host} --listen {} --data-dir {}",
+            "--no-agent --name s{host} --listen {} --data-dir {} --node-monitor-grace-period 3",
             address(host),
             data.display()
         )
@@ -219,9 +223,36 @@ impl Group {
         self.until_ready(host, &line).await;
     }
 
+    /// Another host becomes a node, named as a server would be.
+    pub async fn join_node(&mut self, host: usize, by: usize) {
+        let token = self.ok(by, "token create --role node --single-use --ttl 10m");
+        let data = self.data(host);
+        let line = format!(
+            "join {} --token {token} --name s{host} --data-dir {}",
+            address(by),
+            data.display()
+        );
+        self.until_ready(host, &line).await;
+    }
+
+    /// Starts all servers at once: alone none of them is ready.
+    pub async fn start_all(&mut self) {
+        let before: Vec<usize> = (0..SERVERS).map(|host| self.said(host).len()).collect();
+        for host in 0..SERVERS {
+            self.spawn(host, &format!("up {}", self.server_args(host)));
+        }
+        for (host, before) in before.into_iter().enumerate() {
+            self.said_ready(host, before).await;
+        }
+    }
+
     async fn until_ready(&mut self, host: usize, line: &str) {
         let before = self.said(host).len();
         self.spawn(host, line);
+        self.said_ready(host, before).await;
+    }
+
+    async fn said_ready(&mut self, host: usize, before: usize) {
         let began = Instant::now();
         while !self.said_since(host, before).contains("is ready on") {
             let ended = self.up[host].as_mut().unwrap().try_wait().unwrap();
@@ -338,7 +369,7 @@ impl Group {
 
     pub fn all_said(&self) -> String {
         let of = |host| format!("--- s{host}\n{}", self.said(host));
-        (0..=STRANGER).map(of).collect()
+        (0..HOSTS).map(of).collect()
     }
 }
 

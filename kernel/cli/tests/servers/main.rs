@@ -9,4 +9,9 @@ mod group;
 mod killing;
 mod load;
 mod network;
+mod nodes;
 mod strangers;
+#[path = "../whole/tools.rs"]
+mod tools;
+#[path = "../whole/traces.rs"]
+mod traces;

@@ -84,8 +84,9 @@ impl Network {
 
     /// A command on that host.
     pub fn command(&self, host: usize, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name(&host.to_string()), program]);
+        let mut command = Command::new("nsenter");
+        let namespace = format!("--net=/run/netns/{}", self.name(&host.to_string()));
+        command.args([&namespace, program]);
         command
     }
 

@@ -1,7 +1,8 @@
 //! Disks that run full below a whole cluster: the node's, and the server's.
 use crate::{
-    cluster::{Cluster, SLEEP, have, is_root},
+    cluster::{Cluster, SLEEP, is_root},
     registry::{Registry, TOOLS, run},
+    tools::have,
 };
 use std::{
     fs,

@@ -1,6 +1,9 @@
 //! `sampan up` killed at any moment, under load, again and again: what was acknowledged is there, what ran runs on, and
 //! what was under way comes to its end.
-use crate::cluster::{Cluster, SLEEP, have, is_root};
+use crate::{
+    cluster::{Cluster, SLEEP, is_root},
+    tools::have,
+};
 use serde_json::Value;
 use std::{
     process::Stdio,

@@ -12,3 +12,5 @@ mod rootless;
 #[path = "../verbs/stage.rs"]
 mod stage;
 mod toolchains;
+mod tools;
+mod traces;

@@ -1,5 +1,8 @@
 //! Manifests as they are found: several documents in a file, written by hand and on all sorts of machines.
-use crate::cluster::{Cluster, get, have, is_root};
+use crate::{
+    cluster::{Cluster, get, is_root},
+    tools::have,
+};
 use serde_json::{Value, json};
 
 const GUESTBOOK: &str = include_str!("../fixtures/guestbook.yaml");

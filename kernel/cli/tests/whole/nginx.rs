@@ -1,9 +1,10 @@
 //! The nginx Deployment of the Kubernetes tutorials, through its whole life, with an image that other tools made and
 //! pushed to a real registry.
 use crate::{
-    cluster::{Cluster, get, have, is_root},
+    cluster::{Cluster, get, is_root},
     registry::{Registry, TOOLS},
     stage::NGINX,
+    tools::have,
 };
 use std::collections::BTreeSet;
 

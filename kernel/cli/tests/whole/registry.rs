@@ -1,5 +1,5 @@
 //! Debian's registry on the loopback, and images that Debian's tools made of what Debian's packages installed.
-use crate::cluster::{busybox, find};
+use crate::tools::{busybox, find};
 use std::{
     fs,
     net::{TcpListener, TcpStream},

@@ -1,5 +1,5 @@
 //! Without root, for real: as the user `nobody`, who owns nothing but a home.
-use crate::{cluster::find, registry::run};
+use crate::{registry::run, tools::find};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -84,7 +84,7 @@ fn a_cluster_of_nobodys() {
     let code = up.wait().unwrap().code();
     ended.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
     assert_eq!(code, Some(0));
-    assert_eq!(crate::cluster::processes(dir.path()), Vec::<i32>::new());
+    assert_eq!(crate::traces::processes(dir.path()), Vec::<i32>::new());
 
     // What is somebody else's is said to be, with the way out.
     let done = sampan(dir.path(), &["up", "--data-dir", "/proc/1/sampan"])

@@ -1,7 +1,8 @@
 //! Components of other toolchains than Rust's: C by clang with Debian's wasi-libc, Python by componentize-py.
 use crate::{
-    cluster::{Cluster, find, have, is_root},
+    cluster::{Cluster, is_root},
     registry::run,
+    tools::{find, have},
 };
 use std::{fs, path::PathBuf};
 
