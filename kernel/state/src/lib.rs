@@ -27,6 +27,6 @@ pub use founding::{LEAP, genesis, refound, survive};
 pub use log::{Persisted, Recovered};
 pub use merge::merge_patch;
 pub use raft::eraftpb;
-pub use replica::{Outcome, Output, Progress, Replica, ReplicaError, Role};
+pub use replica::{Outcome, Output, Progress, Replica, ReplicaError, Role, give_state};
 pub use snapshot::{Event, EventKind, Snapshot};
 pub use store::{Applied, Committed, Store, digest_of};

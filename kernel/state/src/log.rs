@@ -4,7 +4,7 @@ use raft::{
     eraftpb::{ConfState, Entry, HardState, Snapshot, SnapshotMetadata},
     util::limit_size,
 };
-use std::{cell::Cell, collections::VecDeque};
+use std::collections::VecDeque;
 
 /// What one batch must have on disk before it is acted on.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -55,10 +55,8 @@ pub struct Log {
     entries: VecDeque<Entry>,
     /// What they take, about.
     bytes: usize,
-    /// A snapshot for a follower that is too far behind.
-    pub snapshot: Option<Snapshot>,
-    /// Raft asked for one.
-    pub snapshot_wanted: Cell<bool>,
+    /// The entry that the state machine has applied last.
+    pub applied: u64,
 }
 
 impl Log {
@@ -100,8 +98,7 @@ impl Log {
             members: recovered.members,
             before: (recovered.checkpoint_index, recovered.checkpoint_term),
             entries: recovered.entries.into(),
-            snapshot: None,
-            snapshot_wanted: Cell::new(false),
+            applied: recovered.checkpoint_index,
         })
     }
 
@@ -146,18 +143,12 @@ impl Log {
                 self.before = (entry.index, entry.term);
             }
         }
-        let before = self.before.0;
-        self.snapshot.take_if(|snapshot| snapshot.get_metadata().index < before);
-    }
-
-    /// Whether what follows an index is no longer here.
-    pub fn lacks(&self, index: u64) -> bool {
-        index < self.before.0
     }
 
     /// Begins anew from a snapshot.
     pub fn restore(&mut self, metadata: &SnapshotMetadata) {
         self.before = (metadata.index, metadata.term);
+        self.applied = metadata.index;
         self.members = metadata.get_conf_state().clone();
         self.entries.clear();
         self.bytes = 0;
@@ -216,19 +207,19 @@ impl Storage for Log {
         Ok(self.entries.back().map_or(self.before.0, |entry| entry.index))
     }
 
+    /// Says which state there is: who carries messages adds it.
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // One that no longer reaches to the entries kept would be sent for ever, and one that does not name the receiver is
-        // not taken.
-        let serves = |snapshot: &&Snapshot| {
-            let metadata = snapshot.get_metadata();
-            metadata.index >= request_index.max(self.before.0) && *metadata.get_conf_state() == self.members
-        };
-        match self.snapshot.as_ref().filter(serves) {
-            Some(snapshot) => Ok(snapshot.clone()),
-            None => {
-                self.snapshot_wanted.set(true);
-                Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
-            }
+        if self.applied < request_index {
+            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
+        let metadata = SnapshotMetadata {
+            conf_state: Some(self.members.clone()),
+            index: self.applied,
+            term: self.term(self.applied)?,
+        };
+        Ok(Snapshot {
+            metadata: Some(metadata),
+            ..Snapshot::default()
+        })
     }
 }

@@ -5,7 +5,7 @@ mod committed;
 pub(crate) use committed::apply_entry;
 
 use crate::{
-    checkpoint::{self, Header},
+    checkpoint::Header,
     command::Command,
     election::{ELECTION_TICKS, Settings, Timeouts},
     log::{Log, Persisted, Recovered},
@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
-    eraftpb::{ConfChangeV2, ConfState, Message, MessageType, Snapshot, SnapshotMetadata},
+    eraftpb::{ConfChangeV2, ConfState, Message, MessageType, SnapshotMetadata},
 };
 use sampan_api::ApiError;
 use std::collections::BTreeMap;
@@ -32,8 +32,6 @@ const MESSAGE_BYTES: u64 = 1 << 20;
 pub enum ReplicaError {
     #[error("raft: {0}")]
     Raft(#[from] raft::Error),
-    #[error("the state received from the leader cannot be read: {0}")]
-    Checkpoint(#[from] checkpoint::CheckpointError),
     #[error("the log does not fit together: {0}")]
     Log(String),
     #[error(transparent)]
@@ -55,8 +53,9 @@ pub struct Output {
     /// May be sent before anything is on disk.
     pub messages: Vec<Message>,
     pub persist: Option<Persisted>,
-    /// The state as received from the leader: a checkpoint to persist before the rest.
-    pub checkpoint: Option<Bytes>,
+    /// The state is the one that was handed to [`Replica::step_state`]: it must be the newest checkpoint before the rest is
+    /// persisted.
+    pub took_state: bool,
     /// For each [`Replica::read_index`] that was confirmed: its context, and the index to wait for. What is applied at that
     /// index or later shows all that was acknowledged, anywhere, before the read was asked for.
     pub reads: Vec<(Bytes, u64)>,
@@ -88,6 +87,8 @@ pub struct Replica {
     node: RawNode<Log>,
     store: Store,
     ready: Option<raft::Ready>,
+    /// A state that Raft will take next.
+    received: Option<(Header, Store)>,
     /// Bytes of entries to keep, and to keep at the most for who catches up.
     kept_bytes: usize,
     held_bytes: usize,
@@ -123,6 +124,7 @@ impl Replica {
             node,
             store,
             ready: None,
+            received: None,
             kept_bytes: settings.kept_bytes,
             held_bytes: settings.held_bytes,
             timeouts: Timeouts::new(settings.seed),
@@ -196,6 +198,28 @@ impl Replica {
         let stepped = self.node.step(message);
         self.timeouts.keep(&mut self.node);
         Ok(stepped?)
+    }
+
+    /// A state of another member that came with a message (`MsgSnapshot`); whether it is taken. Of several the last counts
+    /// that is newer than what this member has.
+    ///
+    /// # Errors
+    /// As [`Replica::step`], and if the message speaks of another state.
+    pub fn step_state(&mut self, message: Message, header: Header, store: Store) -> Result<bool, ReplicaError> {
+        let index = message.get_snapshot().get_metadata().index;
+        if index != header.index || header.cluster != self.store.cluster() {
+            return Err(ReplicaError::Log(format!(
+                "the message is of the state at {index} of this cluster, and the state is that of {} at {}",
+                header.cluster, header.index
+            )));
+        }
+        self.step(message)?;
+        let pending = self.node.raft.raft_log.unstable.snapshot.as_ref();
+        let taken = pending.is_some_and(|pending| pending.get_metadata().index == index);
+        if taken {
+            self.received = Some((header, store));
+        }
+        Ok(taken)
     }
 
     /// Proposes a command; `context` comes back with what came of it. A follower hands it to the leader in a message, which
@@ -276,19 +300,13 @@ impl Replica {
     /// Lets go of entries that are applied: they are on disk, and a follower that lacks them gets the state. Those that one
     /// who was heard lately still lacks are kept longer, or none would ever catch up while much is written.
     fn trim_log(&mut self) {
-        let log = self.node.store();
-        if log.bytes() <= self.kept_bytes && log.snapshot.is_none() {
+        let bytes = self.node.store().bytes();
+        if bytes <= self.kept_bytes {
             return;
         }
-        let behind = self.furthest_behind();
-        let held = behind.filter(|_| log.bytes() <= self.held_bytes);
+        let held = self.furthest_behind().filter(|_| bytes <= self.held_bytes);
         let index = self.store.applied().min(held.unwrap_or(u64::MAX));
-        let (kept_bytes, log) = (self.kept_bytes, self.node.mut_store());
-        log.trim(index, kept_bytes);
-        // What nobody needs any more may be as large as the state.
-        if !behind.is_some_and(|matched| log.lacks(matched)) {
-            log.snapshot = None;
-        }
+        self.node.mut_store().trim(index, self.kept_bytes);
     }
 
     /// What the slowest of the members that were heard lately has confirmed; none unless this one leads.
@@ -319,11 +337,14 @@ impl Replica {
             ..Output::default()
         };
         if !ready.snapshot().is_empty() {
-            let snapshot = ready.snapshot().clone();
-            let (store, _) = checkpoint::decode(&snapshot.data)?;
+            let metadata = ready.snapshot().get_metadata();
+            let received = self.received.take();
+            let (_, store) = received
+                .filter(|(header, _)| header.index == metadata.index)
+                .ok_or_else(|| ReplicaError::Log(format!("the state at {} did not come", metadata.index)))?;
             self.store = store;
-            self.node.mut_store().restore(snapshot.get_metadata());
-            output.checkpoint = Some(snapshot.data);
+            self.node.mut_store().restore(metadata);
+            output.took_state = true;
         }
         if let Some(hard_state) = ready.hs() {
             self.node.mut_store().set_hard_state(hard_state.clone());
@@ -364,6 +385,7 @@ impl Replica {
         committed.append(&mut light.take_committed_entries());
         self.apply_all(committed, &mut outcome)?;
         self.node.advance_apply();
+        self.node.mut_store().applied = self.store.applied();
         self.trim_log();
         self.step_down_if_removed();
         if *self.members() != members {
@@ -388,32 +410,13 @@ impl Replica {
             compacted: self.store.snapshot().compacted(),
         }
     }
+}
 
-    /// Whether a member is so far behind that it must be given the state as a whole: encode it with [`Replica::header`]
-    /// (that may take long, and be done elsewhere) and hand it to [`Replica::offer_state`]. Says so once.
-    pub fn wants_state(&mut self) -> bool {
-        self.node.store().snapshot_wanted.replace(false)
-    }
-
-    /// As [`Replica::wants_state`] and [`Replica::offer_state`], at once: for a small state, or who has the time.
-    pub fn offer_state_if_wanted(&mut self) {
-        if self.wants_state() {
-            let header = self.header();
-            let data: Vec<u8> = checkpoint::encode(&header, &self.store).flatten().collect();
-            self.offer_state(header, data.into());
-        }
-    }
-
-    /// The state as a checkpoint, for members that are far behind.
-    pub fn offer_state(&mut self, header: Header, data: Bytes) {
-        let metadata = SnapshotMetadata {
-            conf_state: header.members,
-            index: header.index,
-            term: header.term,
-        };
-        self.node.mut_store().snapshot = Some(Snapshot {
-            data,
-            metadata: Some(metadata),
-        });
-    }
+/// Makes a message that gives a state (`MsgSnapshot`) one of this state, which may be newer than the one it was made for.
+pub fn give_state(message: &mut Message, header: &Header) {
+    message.mut_snapshot().metadata = Some(SnapshotMetadata {
+        conf_state: header.members.clone(),
+        index: header.index,
+        term: header.term,
+    });
 }

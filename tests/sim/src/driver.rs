@@ -10,7 +10,11 @@ use crate::{
     fault::Fault,
 };
 use bytes::Bytes;
-use sampan_state::{Applied, Persisted, Replica, ReplicaError, Role, Snapshot, encode_checkpoint, eraftpb::Message};
+use sampan_state::{
+    Applied, Header, Persisted, Replica, ReplicaError, Role, Snapshot, decode_checkpoint, encode_checkpoint,
+    eraftpb::{Message, MessageType},
+    give_state,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a member takes in.
@@ -157,7 +161,6 @@ impl Driver {
 
     fn output(&mut self) -> Result<Vec<Effect>, ReplicaError> {
         let before = self.replica.store().applied();
-        self.replica.offer_state_if_wanted();
         let Some(output) = self.replica.output()? else {
             self.steps.push_back(Step::Publish);
             return Ok(Vec::new());
@@ -168,13 +171,14 @@ impl Driver {
                 .extend(waiters.into_iter().flatten().map(|waiter| (index, waiter)));
         }
         let mut effects = Vec::new();
-        self.steps.push_back(Step::Send(output.messages));
+        let messages = self.with_states(output.messages);
+        self.steps.push_back(Step::Send(messages));
         let early = self.fault == Fault::SendBeforePersist;
         if early {
             self.steps.push_back(Step::Persisted);
         }
-        if let Some(bytes) = output.checkpoint {
-            let header = self.replica.header();
+        if output.took_state {
+            let (header, bytes) = self.state();
             effects.push(Effect::Restored(header.index, header.term));
             debug_assert!(header.index >= before);
             self.steps.push_back(Step::Checkpoint(header.index, bytes));
@@ -190,6 +194,34 @@ impl Driver {
         Ok(effects)
     }
 
+    fn state(&self) -> (Header, Bytes) {
+        let header = self.replica.header();
+        let bytes: Vec<u8> = encode_checkpoint(&header, self.replica.store()).flatten().collect();
+        (header, bytes.into())
+    }
+
+    /// Messages, with the state in those that are to bring one.
+    fn with_states(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        let bring = messages
+            .iter_mut()
+            .filter(|message| message.msg_type() == MessageType::MsgSnapshot);
+        for message in bring {
+            let (header, bytes) = self.state();
+            give_state(message, &header);
+            message.mut_snapshot().data = bytes;
+        }
+        messages
+    }
+
+    /// A message of another member. One that makes no sense here is as if it had been lost.
+    fn hear(&mut self, message: Message) {
+        if message.msg_type() != MessageType::MsgSnapshot {
+            let _ = self.replica.step(message);
+        } else if let Ok((store, header)) = decode_checkpoint(&message.get_snapshot().data) {
+            let _ = self.replica.step_state(message, header, store);
+        }
+    }
+
     fn persisted(&mut self) -> Result<Vec<Effect>, ReplicaError> {
         let outcome = self.replica.persisted()?;
         // What else was to be done before this, where a fault turned the order around, comes after.
@@ -198,7 +230,8 @@ impl Driver {
             self.steps.push_back(Step::Append(record));
             self.steps.push_back(Step::Sync);
         }
-        self.steps.push_back(Step::Send(outcome.messages));
+        let messages = self.with_states(outcome.messages);
+        self.steps.push_back(Step::Send(messages));
         self.steps.push_back(Step::Applied(outcome.applied));
         self.steps.extend(late);
         self.steps.push_back(Step::Output);
@@ -241,9 +274,8 @@ impl Driver {
         }
         self.led = leads;
         if self.checkpoint.is_none() && disk.log_bytes() >= self.checkpointed_bytes + self.checkpoint_after {
-            let header = self.replica.header();
-            let bytes: Vec<u8> = encode_checkpoint(&header, self.replica.store()).flatten().collect();
-            self.checkpoint = Some((header.index, bytes.into()));
+            let (header, bytes) = self.state();
+            self.checkpoint = Some((header.index, bytes));
             effects.push(Effect::CheckpointBegun);
         }
         effects

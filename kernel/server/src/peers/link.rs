@@ -1,9 +1,13 @@
 //! One peer: a stream of messages to it, made again when it breaks.
 use super::{Peers, book::Peer};
+use futures::StreamExt;
 use prost::Message as _;
 use rand::Rng;
 use sampan_api::rpc::{PeerHeader, PeerMessages, StatePiece, peers_client::PeersClient};
-use sampan_state::eraftpb::{Message, MessageType};
+use sampan_state::{
+    encode_checkpoint,
+    eraftpb::{Message, MessageType},
+};
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -135,32 +139,53 @@ impl Link {
     }
 
     /// Sends the state beside the stream, so that heartbeats are not held up.
-    fn send_state(&self, peers: &Arc<Peers>, client: &mut PeersClient<Channel>, mut message: Message) {
-        let (peers, to, mut client) = (peers.clone(), self.to, client.clone());
+    fn send_state(&self, peers: &Arc<Peers>, client: &mut PeersClient<Channel>, message: Message) {
+        let (peers, to, client) = (peers.clone(), self.to, client.clone());
         tokio::spawn(async move {
-            let data = message
-                .snapshot
-                .as_mut()
-                .map(|snapshot| std::mem::take(&mut snapshot.data));
-            let data = data.unwrap_or_default();
-            let first = StatePiece {
-                header: Some(header(&peers, to)),
-                message: message.encode_to_vec().into(),
-                data: Default::default(),
-            };
-            let count = data.len().div_ceil(STATE_PIECE);
-            let rest = (0..count).map(move |n| StatePiece {
-                data: data.slice(n * STATE_PIECE..data.len().min((n + 1) * STATE_PIECE)),
-                ..StatePiece::default()
-            });
-            let sent = client
-                .state(futures::stream::iter(std::iter::once(first).chain(rest)))
-                .await;
+            let sent = stream_state(&peers, to, client, message).await;
             if let Err(status) = &sent {
                 tracing::info!(member = to, why = status.message(), "the state could not be sent");
             }
             peers.state_sent(to, sent.is_ok());
         });
+    }
+}
+
+/// Sends the state as it is now, encoded as it goes: it is nowhere whole but in the replicas.
+async fn stream_state(
+    peers: &Peers,
+    to: u64,
+    mut client: PeersClient<Channel>,
+    message: Message,
+) -> Result<(), Status> {
+    let replica = peers.replica.get().ok_or_else(|| Status::unavailable("closing"))?;
+    let (state, store) = replica.state().await?;
+    let first = StatePiece {
+        header: Some(header(peers, to)),
+        message: message.encode_to_vec().into(),
+        ..StatePiece::default()
+    };
+    let (sender, receiver) = mpsc::channel(UNDER_WAY);
+    let encode = move || {
+        let mut data = Vec::with_capacity(STATE_PIECE);
+        let mut records = encode_checkpoint(&state, &store);
+        while let Some(record) = records.next() {
+            data.extend_from_slice(&record);
+            if data.len() >= STATE_PIECE && sender.blocking_send(piece(&mut data)).is_err() {
+                return;
+            }
+        }
+        let _ = sender.blocking_send(piece(&mut data));
+    };
+    tokio::task::spawn_blocking(encode);
+    let pieces = futures::stream::once(async { first }).chain(ReceiverStream::new(receiver));
+    client.state(pieces).await.map(drop)
+}
+
+fn piece(data: &mut Vec<u8>) -> StatePiece {
+    StatePiece {
+        data: std::mem::replace(data, Vec::with_capacity(STATE_PIECE)).into(),
+        ..StatePiece::default()
     }
 }
 

@@ -13,13 +13,14 @@ use sampan_api::{
         peers_server,
     },
 };
-use sampan_state::eraftpb::Message;
+use sampan_state::eraftpb::{Message, MessageType};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Bytes of a state that is received at the most.
-const LARGEST_STATE: usize = 8 << 30;
+/// Pieces of a state that came and are not read yet.
+const UNDER_WAY: usize = 4;
 
 /// The service.
 pub struct PeersService {
@@ -116,20 +117,23 @@ impl peers_server::Peers for PeersService {
         let mut pieces = request.into_inner();
         let first = pieces.message().await?.unwrap_or_default();
         let from = self.check(&who, first.header.as_ref())?;
-        let mut message = message_of(&first.message, from, self.peers.own().member)?;
-        let mut data = first.data.to_vec();
-        while let Some(piece) = pieces.message().await? {
-            if data.len() + piece.data.len() > LARGEST_STATE {
-                let error = ApiError::new(Reason::TooLarge, format!("a state has at most {LARGEST_STATE} bytes"));
-                return Err(error.into());
+        let message = message_of(&first.message, from, self.peers.own().member)?;
+        if message.msg_type() != MessageType::MsgSnapshot {
+            return Err(ApiError::bad_request("the message brings no state").into());
+        }
+        let (sender, receiver) = mpsc::channel(UNDER_WAY);
+        let hand_on = async {
+            while let Some(piece) = pieces.message().await? {
+                // Who reads them says itself why it has stopped.
+                if sender.send(piece.data).await.is_err() {
+                    break;
+                }
             }
-            data.extend_from_slice(&piece.data);
-        }
-        match &mut message.snapshot {
-            Some(snapshot) => snapshot.data = data.into(),
-            None => return Err(ApiError::bad_request("the message carries no state").into()),
-        }
-        self.replica.step(vec![message]).await?;
+            drop(sender);
+            Ok::<_, Status>(())
+        };
+        let (handed_on, stepped) = tokio::join!(hand_on, self.replica.step_state(message, receiver));
+        handed_on.and(stepped.map_err(Status::from))?;
         Ok(Response::new(StateResponse {}))
     }
 

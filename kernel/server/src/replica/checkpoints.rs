@@ -1,16 +1,23 @@
 //! The state on disk: files named by the log index they include, written aside and renamed.
 use super::{OpenError, io_error};
+use bytes::Bytes;
 use sampan_state::{CheckpointError, Decoder, Header, Store, encode_checkpoint};
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     thread::{Builder, JoinHandle},
 };
 
 /// So many are kept: the newest, and the one before in case it is damaged.
 const KEPT: usize = 2;
+
+/// How the names of files end: checkpoints, and what becomes one when it is written or received.
+const CHECKPOINT: &str = "checkpoint";
+const WRITTEN: &str = "tmp";
+const RECEIVED: &str = "received";
 
 /// Bytes are read and written in pieces of this size.
 const PIECE: usize = 1 << 20;
@@ -41,7 +48,8 @@ pub struct Written {
 /// If it cannot be read; an older one is not taken silently, since the log may no longer reach back to it.
 pub fn newest(dir: &Path) -> Result<Option<(Store, Header, u64)>, OpenError> {
     std::fs::create_dir_all(dir).map_err(io_error(dir))?;
-    let Some(path) = all(dir).map_err(io_error(dir))?.pop() else {
+    clean(dir).map_err(io_error(dir))?;
+    let Some(path) = files(dir, CHECKPOINT).map_err(io_error(dir))?.pop() else {
         return Ok(None);
     };
     match read(&path) {
@@ -83,51 +91,107 @@ pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<Written> 
     write_pieces(dir, header.index, encode_checkpoint(header, store))
 }
 
-/// As [`write`], from the bytes as received from a leader.
-///
-/// # Errors
-/// As [`write`].
-pub fn write_received(dir: &Path, index: u64, bytes: &[u8]) -> io::Result<Written> {
-    write_pieces(dir, index, bytes.chunks(PIECE))
+/// A file that is not one of the checkpoints yet, and goes if it never becomes one.
+pub struct Aside {
+    path: PathBuf,
+    bytes: u64,
 }
 
-fn write_pieces<P: AsRef<[u8]>>(dir: &Path, index: u64, pieces: impl Iterator<Item = P>) -> io::Result<Written> {
-    let path = dir.join(format!("{index:016x}.checkpoint"));
-    let aside = dir.join(format!("{index:016x}.tmp"));
-    let mut bytes = 0;
-    let written: io::Result<()> = (|| {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)?;
-        let mut writer = BufWriter::with_capacity(PIECE, file);
-        let mut unsynced = 0;
-        for piece in pieces {
-            let piece = piece.as_ref();
-            writer.write_all(piece)?;
-            bytes += piece.len() as u64;
-            unsynced += piece.len();
-            if unsynced > SYNCED {
-                writer.get_ref().sync_data()?;
-                unsynced = 0;
-            }
-        }
-        writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .sync_all()?;
-        std::fs::rename(&aside, &path)?;
-        File::open(dir)?.sync_all()
-    })();
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(&aside);
-        return Err(error);
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
-    let mut kept = all(dir)?;
+}
+
+/// Reads a checkpoint that comes in pieces, and writes it aside meanwhile, so that it is on disk when it has been read.
+///
+/// # Errors
+/// If it is not whole, was changed, or there is no room; nothing is left of it then.
+pub fn receive(dir: &Path, pieces: impl Iterator<Item = Bytes>) -> Result<(Store, Header, Aside), ReadError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut aside = Aside {
+        path: dir.join(format!("{number:016x}.{RECEIVED}")),
+        bytes: 0,
+    };
+    let mut decoder = Decoder::default();
+    let pieces = pieces.map(|piece| {
+        decoder.push(&piece)?;
+        Ok::<_, ReadError>(piece)
+    });
+    aside.bytes = write_file(&aside.path, pieces)?;
+    let (store, header) = decoder.finish()?;
+    Ok((store, header, aside))
+}
+
+/// Makes what was received the newest checkpoint.
+///
+/// # Errors
+/// If the directory cannot be written; there is none of it then.
+pub fn adopt(dir: &Path, mut aside: Aside, index: u64) -> io::Result<Written> {
+    keep(dir, &aside.path, index)?;
+    // It is no longer aside.
+    aside.path.clear();
+    prune(dir, aside.bytes)
+}
+
+fn write_pieces(dir: &Path, index: u64, pieces: impl Iterator<Item = Vec<u8>>) -> io::Result<Written> {
+    let aside = dir.join(format!("{index:016x}.{WRITTEN}"));
+    let written = write_file(&aside, pieces.map(Ok::<_, io::Error>));
+    let written = written.and_then(|bytes| keep(dir, &aside, index).map(|()| bytes));
+    match written {
+        Ok(bytes) => prune(dir, bytes),
+        Err(error) => {
+            let _ = std::fs::remove_file(&aside);
+            Err(error)
+        }
+    }
+}
+
+/// Has a file on disk that is written anew; its size.
+fn write_file<P: AsRef<[u8]>, E: From<io::Error>>(
+    path: &Path,
+    pieces: impl Iterator<Item = Result<P, E>>,
+) -> Result<u64, E> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut writer = BufWriter::with_capacity(PIECE, file);
+    let (mut bytes, mut unsynced) = (0, 0);
+    for piece in pieces {
+        let piece = piece?;
+        let piece = piece.as_ref();
+        writer.write_all(piece)?;
+        bytes += piece.len() as u64;
+        unsynced += piece.len();
+        if unsynced > SYNCED {
+            writer.get_ref().sync_data()?;
+            unsynced = 0;
+        }
+    }
+    writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()?;
+    Ok(bytes)
+}
+
+/// Makes a file that is on disk the checkpoint of an index.
+fn keep(dir: &Path, aside: &Path, index: u64) -> io::Result<()> {
+    std::fs::rename(aside, dir.join(format!("{index:016x}.{CHECKPOINT}")))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Removes checkpoints that are no longer needed after one of so many bytes was written.
+fn prune(dir: &Path, bytes: u64) -> io::Result<Written> {
+    let mut kept = files(dir, CHECKPOINT)?;
     let old = kept.len().saturating_sub(KEPT);
-    kept.drain(..old).try_for_each(std::fs::remove_file)?;
+    for old in kept.drain(..old) {
+        match std::fs::remove_file(old) {
+            // Whoever wrote another at the same time removes the old ones, too.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     let number = |path: &PathBuf| u64::from_str_radix(path.file_stem()?.to_str()?, 16).ok();
     Ok(Written {
         oldest: kept.first().and_then(number).unwrap_or_default(),
@@ -135,15 +199,19 @@ fn write_pieces<P: AsRef<[u8]>>(dir: &Path, index: u64, pieces: impl Iterator<It
     })
 }
 
-/// All checkpoints, oldest first; leftovers of writing are removed.
-fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// Removes what was being written or received when the process before ended.
+fn clean(dir: &Path) -> io::Result<()> {
+    let left = files(dir, WRITTEN)?.into_iter().chain(files(dir, RECEIVED)?);
+    left.into_iter().try_for_each(std::fs::remove_file)
+}
+
+/// The files of a directory whose names end so, in the order of their names: checkpoints, oldest first.
+fn files(dir: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("checkpoint") => found.push(path),
-            Some("tmp") => std::fs::remove_file(&path)?,
-            _ => {}
+        if path.extension().is_some_and(|its| its == extension) {
+            found.push(path);
         }
     }
     found.sort();

@@ -1,8 +1,8 @@
 //! The thread that owns the replica: gathers what is asked into one entry, has it on disk with one sync, applies,
 //! answers, and publishes.
 use super::{
-    OpenError, Publisher, ReplicaConfig, ReplicaStatus, Results,
-    checkpoints::{self, Background},
+    CHECKPOINTS, OpenError, Publisher, ReplicaConfig, ReplicaStatus, Results,
+    checkpoints::{self, Aside, Background},
     io_error,
     lock::Lock,
     quota,
@@ -21,7 +21,6 @@ use sampan_state::{
 use std::{
     path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError},
-    thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
@@ -62,6 +61,8 @@ pub enum Request {
     },
     /// Messages of another member.
     Step(Vec<Message>),
+    /// A state that came with a message, and the file that it is in.
+    StepState(Box<(Message, Header, Store, Aside)>),
     /// A message to that member could not be sent.
     Unreachable(u64),
     /// The state went to that member, or could not.
@@ -107,8 +108,8 @@ pub struct Driver {
     pub(super) waiters: Waiters,
     /// Reads whose index is known: they wait until it is applied.
     reads: Vec<(u64, Waiter)>,
-    /// The state, while it is encoded for a member that is far behind.
-    pub(super) encoding: Option<JoinHandle<(Header, Bytes)>>,
+    /// The file of a state that came and that Raft takes next.
+    pub(super) received: Option<Aside>,
     /// The leader and the term, when it was looked last.
     led_by: (u64, u64),
     /// Bytes proposed and not yet in the log.
@@ -127,7 +128,7 @@ impl Driver {
     pub fn open(config: &ReplicaConfig, post: Post) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&config.dir).map_err(io_error(&config.dir))?;
         let lock = Lock::take(&config.dir)?;
-        let snapshots = config.dir.join("snap");
+        let snapshots = config.dir.join(CHECKPOINTS);
         let dir = config.dir.join("log");
         let OnDisk {
             store,
@@ -144,7 +145,7 @@ impl Driver {
             config: config.clone(),
             post,
             reads: Vec::new(),
-            encoding: None,
+            received: None,
             led_by: (0, 0),
             _lock: lock,
             replica,
@@ -226,7 +227,6 @@ impl Driver {
                 return;
             }
             self.checkpoint_if_due();
-            self.offer_state_if_wanted();
         }
     }
 
@@ -400,10 +400,10 @@ impl Driver {
 
     fn carry_out(&mut self, output: &mut Output) -> Result<Vec<(Bytes, sampan_state::Applied)>, String> {
         output.messages.drain(..).for_each(&self.post);
-        if let Some(bytes) = &output.checkpoint {
+        if output.took_state {
             let index = self.replica.store().applied();
-            let written =
-                checkpoints::write_received(&self.snapshots, index, bytes).map_err(|error| error.to_string())?;
+            let file = self.received.take().ok_or("the file of a state that came is missing")?;
+            let written = checkpoints::adopt(&self.snapshots, file, index).map_err(|error| error.to_string())?;
             (self.checkpoint_bytes, self.logged_before) = (written.bytes, self.log.bytes());
         }
         if let Some(record) = &output.persist {

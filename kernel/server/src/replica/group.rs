@@ -1,17 +1,14 @@
-//! The driver's part for the group: other members' messages, changes of members, and the state for who is far behind.
+//! The driver's part for the group: other members' messages, changes of members, and the state of who is far ahead.
 use super::{
     driver::{Driver, Request, clock},
     waiters::Waiter,
 };
 use sampan_api::ApiError;
 use sampan_state::{
-    Command, Role, encode_checkpoint,
+    Command, Role,
     eraftpb::{EntryType, Message, MessageType},
 };
-use std::{
-    thread::Builder,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// What an entry takes beside its data, about. Bytes.
 const ENTRY: usize = 64;
@@ -26,6 +23,14 @@ impl Driver {
             Request::Step(messages) => {
                 for message in messages {
                     self.step(message);
+                }
+            }
+            Request::StepState(came) => {
+                let (message, header, store, file) = *came;
+                match self.replica.step_state(message, header, store) {
+                    Ok(true) => self.received = Some(file),
+                    Ok(false) => {}
+                    Err(error) => tracing::debug!(%error, "the state of a member was of no use"),
                 }
             }
             Request::Unreachable(member) => self.replica.unreachable(member),
@@ -87,28 +92,6 @@ impl Driver {
             tracing::warn!(to = heir.member, "the disk is full: leadership goes to another member");
             self.handed_over = Some(Instant::now());
             self.replica.transfer_leader(heir.member);
-        }
-    }
-
-    /// Has the state encoded beside everything else, for a member that is too far behind for entries.
-    pub fn offer_state_if_wanted(&mut self) {
-        if let Some(thread) = self.encoding.take_if(|thread| thread.is_finished()) {
-            match thread.join() {
-                Ok((header, data)) => self.replica.offer_state(header, data),
-                Err(_) => tracing::error!("encoding the state panicked"),
-            }
-        }
-        if !self.replica.wants_state() || self.encoding.is_some() {
-            return;
-        }
-        let (header, store) = (self.replica.header(), self.replica.store().clone());
-        let encode = move || {
-            let data: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
-            (header, data.into())
-        };
-        match Builder::new().name("state".to_owned()).spawn(encode) {
-            Ok(thread) => self.encoding = Some(thread),
-            Err(error) => tracing::warn!(%error, "no state can be sent"),
         }
     }
 }

@@ -25,16 +25,20 @@ use sampan_api::{ApiError, Plan, Reason, Revision};
 use sampan_state::{
     Committed, Header, Progress, Snapshot, Store,
     eraftpb::{ConfChangeV2, Message},
+    give_state,
 };
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc as mpsc_async, oneshot, watch};
 
 /// The answers to a list of plans, one for each.
 pub type Results = Vec<Result<Committed, ApiError>>;
+
+/// The directory of checkpoints in a replica's.
+const CHECKPOINTS: &str = "snap";
 
 /// Requests that may wait for the driver; more have to wait to be let in.
 const WAITING: usize = 4096;
@@ -103,7 +107,7 @@ fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
 /// Whether there is a state in a replica's directory. Reads nothing of it, and changes nothing.
 pub fn holds_state(dir: &Path) -> bool {
     let checkpoint = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "checkpoint");
-    dir.join("snap")
+    dir.join(CHECKPOINTS)
         .read_dir()
         .is_ok_and(|entries| entries.flatten().any(checkpoint))
 }
@@ -139,6 +143,8 @@ pub struct ReplicaStatus {
 pub struct ReplicaHandle {
     requests: mpsc::SyncSender<Request>,
     published: Arc<Published>,
+    /// Where checkpoints are.
+    snapshots: Arc<Path>,
 }
 
 impl ReplicaHandle {
@@ -171,7 +177,11 @@ impl ReplicaHandle {
                 }
             })
             .map_err(io_error(&config.dir))?;
-        Ok(ReplicaHandle { requests, published })
+        Ok(ReplicaHandle {
+            requests,
+            published,
+            snapshots: config.dir.join(CHECKPOINTS).into(),
+        })
     }
 
     fn send(&self, request: Request) -> Result<(), ApiError> {
@@ -371,6 +381,26 @@ impl ReplicaHandle {
     /// `Unavailable` when the replica is closed.
     pub async fn step(&self, messages: Vec<Message>) -> Result<(), ApiError> {
         self.hand_in(Request::Step(messages)).await
+    }
+
+    /// Hands in a state that another member sends in pieces, and the message that it came with. It is read and on disk when
+    /// this returns; the replica takes it if it is newer than what it has.
+    ///
+    /// # Errors
+    /// If it does not come whole, or there is no room for it.
+    pub async fn step_state(
+        &self,
+        mut message: Message,
+        mut pieces: mpsc_async::Receiver<Bytes>,
+    ) -> Result<(), ApiError> {
+        let dir = self.snapshots.clone();
+        let read = move || checkpoints::receive(&dir, std::iter::from_fn(|| pieces.blocking_recv()));
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| closed())?;
+        let (store, header, file) =
+            read.map_err(|error| ApiError::unavailable(format!("the state could not be received: {error}")))?;
+        give_state(&mut message, &header);
+        self.hand_in(Request::StepState(Box::new((message, header, store, file))))
+            .await
     }
 
     /// A message to that member could not be sent. Never waits.

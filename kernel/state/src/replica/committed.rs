@@ -1,7 +1,6 @@
 //! What is committed is applied: commands to the state machine, changes of members to Raft.
 use super::{Outcome, Replica, ReplicaError};
 use crate::{
-    checkpoint,
     command::Command,
     store::{Applied, Store},
 };
@@ -80,8 +79,5 @@ pub(crate) fn apply_entry(store: &mut Store, entry: &Entry) -> Result<Applied, R
 }
 
 fn decode_error(error: prost::DecodeError) -> ReplicaError {
-    let message = format!("a change of members in the log is damaged: {error}");
-    ReplicaError::Checkpoint(checkpoint::CheckpointError::Damaged(
-        ApiError::internal(message).message,
-    ))
+    ReplicaError::Log(format!("a change of members in it is damaged: {error}"))
 }

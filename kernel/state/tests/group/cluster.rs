@@ -4,8 +4,8 @@ use prost::Message as _;
 use sampan_api::{Key, Object, Operation, Write, kinds};
 use sampan_state::{
     Command, Persisted, Recovered, Replica, ReplicaError, Role, Settings, Store, decode_checkpoint, encode_checkpoint,
-    eraftpb::{ConfChangeV2, ConfState, Message},
-    genesis, survive,
+    eraftpb::{ConfChangeV2, ConfState, Message, MessageType},
+    genesis, give_state, survive,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,20 +72,44 @@ impl Member {
         self.disk.extend(record.map(|record| record.encode_to_vec()));
     }
 
+    fn state(&self) -> Vec<u8> {
+        encode_checkpoint(&self.replica.header(), self.replica.store())
+            .flatten()
+            .collect()
+    }
+
+    /// The message, with the state in it if it is to bring one.
+    fn with_state(&self, mut message: Message) -> Message {
+        if message.msg_type() == MessageType::MsgSnapshot {
+            give_state(&mut message, &self.replica.header());
+            message.mut_snapshot().data = self.state().into();
+        }
+        message
+    }
+
+    fn hear(&mut self, message: Message) {
+        let _ = match message.msg_type() {
+            MessageType::MsgSnapshot => {
+                let (store, header) = decode_checkpoint(&message.get_snapshot().data).unwrap();
+                self.replica.step_state(message, header, store).map(drop)
+            }
+            _ => self.replica.step(message),
+        };
+    }
+
     /// Does all there is to do; the messages to send.
     fn work(&mut self) -> Vec<Message> {
         let mut messages = Vec::new();
-        self.replica.offer_state_if_wanted();
         while let Some(output) = self.replica.output().unwrap() {
-            messages.extend(output.messages);
-            if let Some(bytes) = output.checkpoint {
-                self.checkpoint = Some(bytes.to_vec());
+            messages.extend(output.messages.into_iter().map(|message| self.with_state(message)));
+            if output.took_state {
+                self.checkpoint = Some(self.state());
                 self.snapshots += 1;
             }
             self.persist(output.persist);
             let outcome = self.replica.persisted().unwrap();
             self.persist(outcome.persist);
-            messages.extend(outcome.messages);
+            messages.extend(outcome.messages.into_iter().map(|message| self.with_state(message)));
             for (context, applied) in outcome.applied {
                 if let Ok(context) = <[u8; 8]>::try_from(&context[..])
                     && applied.results.first().is_some_and(Result::is_ok)
@@ -146,7 +170,7 @@ impl Cluster {
                 let lost =
                     self.roll(10) < self.loss || self.cut.contains(&message.from) || self.cut.contains(&message.to);
                 if let Some(member) = self.members.get_mut(&message.to).filter(|_| !lost) {
-                    let _ = member.replica.step(message);
+                    member.hear(message);
                 }
             }
         }
@@ -250,8 +274,7 @@ impl Cluster {
     /// A checkpoint of a member, and its log let go of.
     pub fn checkpoint(&mut self, id: u64) {
         let member = self.members.get_mut(&id).unwrap();
-        let header = member.replica.header();
-        member.checkpoint = Some(encode_checkpoint(&header, member.replica.store()).flatten().collect());
+        member.checkpoint = Some(member.state());
     }
 
     pub fn assert_agreement(&self) {

@@ -21,8 +21,7 @@ impl Driver {
         let mut waiters = Vec::new();
         for input in std::mem::take(&mut self.inbox) {
             match input {
-                // One that makes no sense here is as if it had been lost.
-                Input::Message(message) => drop(self.replica.step(*message)),
+                Input::Message(message) => self.hear(*message),
                 Input::Tick => self.replica.tick(),
                 Input::SnapshotSent { .. } if self.fault == Fault::SilentSnapshots => {}
                 Input::SnapshotSent { to, arrived } => self.replica.state_sent(to, arrived),

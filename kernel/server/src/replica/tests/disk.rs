@@ -1,12 +1,18 @@
 //! A full disk, a damaged one, and checkpoints.
 use super::{close, config, create, has, open, put};
 use crate::replica::{OpenError, ReplicaHandle};
+use bytes::Bytes;
 use sampan_api::Reason;
+use sampan_state::{
+    encode_checkpoint,
+    eraftpb::{Message, MessageType},
+};
 use std::{
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc;
 
 const DIR: &str = "SAMPAN_TEST_FULL_DIR";
 
@@ -153,4 +159,34 @@ fn damage_is_refused_with_the_place_and_the_way_back() {
     let again = open(dir.path());
     assert_eq!(again.snapshot().len(), 20);
     close(&again);
+}
+
+#[tokio::test]
+async fn a_state_that_does_not_come_whole_leaves_nothing() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (replica, far) = (open(dir.path()), open(other.path()));
+    for at in 0..20 {
+        far.commit_one(create(&format!("n{at}"), 1000)).await.unwrap();
+    }
+    let (header, store) = far.state().await.unwrap();
+    let state: Vec<u8> = encode_checkpoint(&header, &store).flatten().collect();
+    let mut message = Message::default();
+    message.set_msg_type(MessageType::MsgSnapshot);
+    let mut changed = state.clone();
+    changed[state.len() / 2] ^= 1;
+    for (bad, why) in [(&state[..state.len() - 9], "cut short"), (&changed[..], "damaged")] {
+        let (sender, receiver) = mpsc::channel(1);
+        let pieces: Vec<Bytes> = bad.chunks(1000).map(Bytes::copy_from_slice).collect();
+        let send = async move {
+            for piece in pieces {
+                let _ = sender.send(piece).await;
+            }
+        };
+        let ((), stepped) = tokio::join!(send, replica.step_state(message.clone(), receiver));
+        let error = stepped.unwrap_err();
+        assert!(error.message.contains("could not be received: it is"), "{error}: {why}");
+        assert_eq!(files(&dir.path().join("snap"), ".received"), Vec::<PathBuf>::new());
+    }
+    replica.commit_one(create("after", 1)).await.unwrap();
+    tokio::join!(replica.shutdown(), far.shutdown());
 }
