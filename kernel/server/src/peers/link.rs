@@ -168,8 +168,7 @@ async fn stream_state(
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
     let encode = move || {
         let mut data = Vec::with_capacity(STATE_PIECE);
-        let mut records = encode_checkpoint(&state, &store);
-        while let Some(record) = records.next() {
+        for record in encode_checkpoint(&state, &store) {
             data.extend_from_slice(&record);
             if data.len() >= STATE_PIECE && sender.blocking_send(piece(&mut data)).is_err() {
                 return;
