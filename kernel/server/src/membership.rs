@@ -131,14 +131,12 @@ async fn carry_out(replica: &ReplicaHandle, step: &Step) {
 
 /// Waits until a Member object changes.
 async fn changed(replica: &ReplicaHandle, since: &Snapshot) {
-    let Ok(mut changes) = replica.watch(since.revision()) else {
+    let members = vec![crate::peers::RESOURCE.to_owned()];
+    let Ok(mut changes) = replica.watch_only(since.revision(), members) else {
         return;
     };
-    while let Some(batch) = changes.next().await {
-        let members = |event: &Arc<sampan_state::Event>| &*event.key.resource == crate::peers::RESOURCE;
-        if batch.events.iter().any(members) {
-            return;
-        }
+    if changes.next().await.is_some() {
+        return;
     }
     // Forgotten history, or the end: the state is looked at anew.
     tokio::time::sleep(PAUSE).await;

@@ -191,7 +191,7 @@ impl Decoder {
     /// # Errors
     /// If it is not whole, or was changed on the way.
     pub fn finish(self) -> Result<(Store, Header), CheckpointError> {
-        if !self.begun && !MAGIC.starts_with(&self.rest) {
+        if !self.begun && (self.rest.is_empty() || !MAGIC.starts_with(&self.rest)) {
             return Err(CheckpointError::NotACheckpoint);
         }
         let read = self.read.filter(|_| self.ended).ok_or(CheckpointError::CutShort)?;

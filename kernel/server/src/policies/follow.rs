@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 /// What a loop does with what it is told.
 pub trait Work {
+    /// The resources whose changes it is told of; `*` is all of them. When they are others, it starts over.
+    fn interest(&self) -> Vec<String>;
+
     /// The state as it is: what was known of it before may have gaps.
     fn start_over(&mut self, snapshot: &Snapshot);
 
@@ -70,7 +73,7 @@ impl Follower {
     fn start_over(&self, work: &mut impl Work) -> Option<Changes> {
         loop {
             let snapshot = self.replica.snapshot();
-            match self.replica.watch(snapshot.revision()) {
+            match self.replica.watch_only(snapshot.revision(), work.interest()) {
                 Ok(changes) => {
                     work.start_over(&snapshot);
                     return Some(changes);
@@ -91,6 +94,9 @@ impl Follower {
             // Read before the changes are: who leads has taken in all that was committed before its term.
             let term = *leadership.borrow_and_update();
             work.keep_ready(term);
+            if work.interest() != changes.resources() {
+                return true;
+            }
             let due = term.and_then(|_| work.due());
             // The runtime is left for the work: it blocks.
             match runtime.block_on(self.sleep(work, &mut changes, &mut leadership, due)) {
@@ -159,6 +165,10 @@ mod tests {
     }
 
     impl Work for Teller {
+        fn interest(&self) -> Vec<String> {
+            vec!["*".to_owned()]
+        }
+
         fn start_over(&mut self, _: &Snapshot) {
             self.told.send("start over".to_owned()).unwrap();
         }

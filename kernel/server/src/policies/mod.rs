@@ -162,12 +162,16 @@ impl Recruiter {
 }
 
 impl Work for Recruiter {
+    fn interest(&self) -> Vec<String> {
+        vec![RESOURCE.to_owned()]
+    }
+
     fn start_over(&mut self, _: &Snapshot) {
         self.stale = true;
     }
 
     fn take_in(&mut self, changes: &Batch) {
-        self.stale |= changes.events.iter().any(|event| &*event.key.resource == RESOURCE);
+        self.stale |= !changes.events.is_empty();
     }
 
     fn keep_ready(&mut self, term: Option<u64>) {

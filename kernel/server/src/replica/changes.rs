@@ -1,10 +1,13 @@
 //! Following the state: each change once, in order, from the history that snapshots carry. A slow reader holds up nobody.
-use super::published::Published;
+use super::{
+    listeners::{EVERY, Listener},
+    published::Published,
+};
 use sampan_api::Revision;
 use sampan_state::Event;
 use std::sync::Arc;
 
-/// Changes that belong together: all up to a revision.
+/// Changes that belong together: all that are of interest up to a revision.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub events: Vec<Arc<Event>>,
@@ -14,34 +17,59 @@ pub struct Batch {
 /// A reader of changes.
 pub struct Changes {
     published: Arc<Published>,
-    revision: tokio::sync::watch::Receiver<Revision>,
+    listener: Arc<Listener>,
+    resources: Vec<String>,
     after: Revision,
 }
 
 impl Changes {
-    pub(super) fn new(published: Arc<Published>, after: Revision) -> Self {
-        let revision = published.revision.clone();
+    pub(super) fn new(published: Arc<Published>, after: Revision, resources: Vec<String>) -> Self {
+        let listener = published.listen(after, &resources);
         Changes {
             published,
-            revision,
+            listener,
+            resources,
             after,
         }
+    }
+
+    /// The resources whose changes it reads.
+    pub fn resources(&self) -> &[String] {
+        &self.resources
     }
 
     /// The next changes; waits for some. `None` if the replica was closed, or the reader was so slow that what it missed
     /// is forgotten: to watch again says which. May be dropped while it waits, and nothing is lost.
     pub async fn next(&mut self) -> Option<Batch> {
         loop {
-            if *self.revision.borrow_and_update() > self.after {
+            // Before anything else is looked at: what is closed has nothing more to tell.
+            let closed = self.published.is_closed();
+            if let Some(first) = self.listener.take() {
                 let snapshot = self.published.snapshot.read().clone();
-                let events = snapshot.since(self.after).ok()?;
+                let mut events = snapshot.since(self.after.max(first - 1)).ok()?;
+                events.retain(|event| self.is_of_interest(event));
                 self.after = snapshot.revision();
-                return Some(Batch {
-                    events,
-                    revision: self.after,
-                });
+                if !events.is_empty() {
+                    return Some(Batch {
+                        events,
+                        revision: self.after,
+                    });
+                }
+            } else if closed {
+                return None;
+            } else {
+                self.listener.woken().await;
             }
-            self.revision.changed().await.ok()?;
         }
+    }
+
+    /// The revision up to which nothing of interest is still to be read; none while there may be.
+    pub fn read_up_to(&self) -> Option<Revision> {
+        self.published.seen_by(&self.listener)
+    }
+
+    fn is_of_interest(&self, event: &Event) -> bool {
+        let wanted = |resource: &String| resource == EVERY || **resource == *event.key.resource;
+        self.resources.iter().any(wanted)
     }
 }

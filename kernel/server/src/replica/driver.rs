@@ -218,9 +218,10 @@ impl Driver {
                 next_tick = Instant::now() + TICK;
             }
             let answers = self.drain();
-            publisher.publish(self.snapshot(), self.status(), self.leads());
-            // Who asked sees what it did in the next snapshot it takes.
+            let woken = publisher.publish(self.snapshot(), self.status(), self.leads());
+            // Who asked sees what it did in the next snapshot it takes, and is answered before others are woken.
             answers.into_iter().for_each(|answer| answer());
+            woken.into_iter().for_each(|listener| listener.wake());
             if let Some(reply) = ended {
                 drop((self, publisher));
                 let _ = reply.send(());

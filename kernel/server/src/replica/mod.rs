@@ -3,6 +3,7 @@ mod changes;
 mod checkpoints;
 mod driver;
 mod group;
+mod listeners;
 mod lock;
 mod published;
 mod quota;
@@ -275,7 +276,7 @@ impl ReplicaHandle {
             let answer = tokio::time::timeout(ATTEMPT, self.send_and_wait(&make)).await;
             match answer {
                 Ok(Err(error)) if error.reason == Reason::Unavailable && Instant::now() < until => {
-                    if self.published.revision.has_changed().is_err() {
+                    if self.published.is_closed() {
                         return Err(error);
                     }
                 }
@@ -447,11 +448,19 @@ impl ReplicaHandle {
     /// # Errors
     /// `Expired` if some of it is forgotten, `Unavailable` if the replica is closed.
     pub fn watch(&self, after: Revision) -> Result<Changes, ApiError> {
-        if self.published.revision.has_changed().is_err() {
+        self.watch_only(after, vec![listeners::EVERY.to_owned()])
+    }
+
+    /// What happens to these resources after a revision; of others it is not even woken.
+    ///
+    /// # Errors
+    /// As [`ReplicaHandle::watch`].
+    pub fn watch_only(&self, after: Revision, resources: Vec<String>) -> Result<Changes, ApiError> {
+        if self.published.is_closed() {
             return Err(closed());
         }
         self.snapshot().since(after)?;
-        Ok(Changes::new(self.published.clone(), after))
+        Ok(Changes::new(self.published.clone(), after, resources))
     }
 
     /// Ends the thread after what was asked before is done; everything after is answered `Unavailable`.

@@ -1,55 +1,101 @@
 //! What the driver lets everybody else see, and wait for.
-use super::ReplicaStatus;
-use parking_lot::RwLock;
+use super::{
+    ReplicaStatus,
+    listeners::{Listener, Listeners},
+};
+use parking_lot::{Mutex, RwLock};
 use sampan_api::Revision;
 use sampan_state::Snapshot;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use tokio::sync::watch;
 
 /// What the driver publishes after each batch.
 pub struct Published {
     pub snapshot: RwLock<Snapshot>,
     pub status: RwLock<ReplicaStatus>,
-    pub revision: watch::Receiver<Revision>,
     pub leadership: watch::Receiver<Option<u64>>,
+    /// Held while the snapshot is changed, so that it and what listeners were told fit together.
+    listeners: Mutex<Listeners>,
+    closed: AtomicBool,
 }
 
-/// The driver's end of what can be waited for.
+impl Published {
+    /// Whether there will be nothing more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// One who listens to changes of resources after a revision.
+    pub fn listen(&self, after: Revision, resources: &[String]) -> Arc<Listener> {
+        let mut listeners = self.listeners.lock();
+        let missed = after < self.snapshot.read().revision();
+        let listener = Listener::since(missed.then_some(after + 1));
+        listeners.add(resources, &listener);
+        listener
+    }
+
+    /// The revision up to which a listener has seen all that concerns it, if it has.
+    pub fn seen_by(&self, listener: &Listener) -> Option<Revision> {
+        let _listeners = self.listeners.lock();
+        listener.has_seen_all().then(|| self.snapshot.read().revision())
+    }
+}
+
+/// The driver's end of what can be waited for. Dropping it says that there will be nothing more.
 pub struct Publisher {
     pub published: Arc<Published>,
-    revision: watch::Sender<Revision>,
     leadership: watch::Sender<Option<u64>>,
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.published.closed.store(true, Ordering::Release);
+        self.published
+            .listeners
+            .lock()
+            .all()
+            .for_each(|listener| listener.wake());
+    }
 }
 
 impl Publisher {
     /// With what is so at the start.
     pub fn new(snapshot: Snapshot, status: ReplicaStatus, leads: Option<u64>) -> Self {
-        let (revision, revisions) = watch::channel(snapshot.revision());
         let (leadership, terms) = watch::channel(leads);
         let published = Published {
             snapshot: RwLock::new(snapshot),
             status: RwLock::new(status),
-            revision: revisions,
             leadership: terms,
+            listeners: Mutex::default(),
+            closed: AtomicBool::new(false),
         };
         Publisher {
             published: Arc::new(published),
-            revision,
             leadership,
         }
     }
 
-    /// Leadership last: who decides because of it sees all that came before.
-    pub fn publish(&self, snapshot: Snapshot, status: ReplicaStatus, leads: Option<u64>) {
-        fn changed<T: PartialEq>(known: &mut T, now: T) -> bool {
-            let newer = *known != now;
-            *known = now;
-            newer
-        }
-        let revision = snapshot.revision();
+    /// Shows all this; whom to wake because of it. Leadership last: who decides because of it sees all that came before.
+    #[must_use]
+    pub fn publish(&self, snapshot: Snapshot, status: ReplicaStatus, leads: Option<u64>) -> Vec<Arc<Listener>> {
+        let before = self.published.snapshot.read().revision();
+        let mut listeners = self.published.listeners.lock();
+        let woken = match snapshot.since(before) {
+            Ok(events) => listeners.note(&events),
+            // History was cut off meanwhile: everybody looks for himself.
+            Err(_) => listeners.note_gap(before + 1),
+        };
         *self.published.snapshot.write() = snapshot;
+        drop(listeners);
         *self.published.status.write() = status;
-        self.revision.send_if_modified(|known| changed(known, revision));
-        self.leadership.send_if_modified(|known| changed(known, leads));
+        self.leadership.send_if_modified(|known| {
+            let newer = *known != leads;
+            *known = leads;
+            newer
+        });
+        woken
     }
 }

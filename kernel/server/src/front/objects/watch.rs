@@ -37,7 +37,7 @@ impl Front {
             );
             return Err(ApiError::new(Reason::Expired, message));
         }
-        let changes = self.replica.watch(from)?;
+        let changes = self.replica.watch_only(from, vec![selection.resource.clone()])?;
         let (events, receiver) = mpsc::channel(AHEAD);
         let watcher = Watcher {
             selection,
@@ -82,6 +82,7 @@ impl Watcher {
                     return drop(self.events.try_send(Err(error.into())));
                 }
                 _ = bookmarks.tick() => {
+                    self.told = changes.read_up_to().map_or(self.told, |read| read.max(self.told));
                     if self.bookmark().await.is_err() {
                         return;
                     }

@@ -17,6 +17,14 @@ impl Interest {
         Interest { watches }
     }
 
+    /// The resources that matter, in order.
+    pub fn resources(&self) -> Vec<String> {
+        let mut resources: Vec<String> = self.watches.iter().map(|watch| watch.resource.clone()).collect();
+        resources.sort();
+        resources.dedup();
+        resources
+    }
+
     /// The keys a change is about.
     pub fn keys(&self, event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         let mut keys = Vec::new();

@@ -59,6 +59,11 @@ pub struct Controlling {
 }
 
 impl Work for Controlling {
+    fn interest(&self) -> Vec<String> {
+        let active = self.seats.active.as_ref();
+        active.map_or(Vec::new(), |seat| seat.instance.interest.resources())
+    }
+
     fn start_over(&mut self, _: &Snapshot) {
         self.complete_for = None;
     }

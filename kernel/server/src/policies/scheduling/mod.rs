@@ -41,6 +41,10 @@ pub struct Scheduling {
 }
 
 impl Work for Scheduling {
+    fn interest(&self) -> Vec<String> {
+        vec!["nodes".to_owned(), "pods".to_owned()]
+    }
+
     fn start_over(&mut self, snapshot: &Snapshot) {
         (self.mirror, self.queue) = Default::default();
         // They know what is no longer so.
