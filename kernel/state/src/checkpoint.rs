@@ -59,6 +59,8 @@ struct Answer {
 pub enum CheckpointError {
     #[error("it is no checkpoint of this version")]
     NotACheckpoint,
+    #[error("it was written by a newer build of sampan: install that, or a later one, on this machine")]
+    Newer,
     #[error("it is cut short")]
     CutShort,
     #[error("it is damaged: {0}")]
@@ -138,7 +140,7 @@ fn result_of(message: &rpc::PlanResult) -> Result<crate::Committed, sampan_api::
 /// # Errors
 /// If they are cut short, changed, or no checkpoint.
 pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(CheckpointError::NotACheckpoint)?;
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| unreadable(bytes))?;
     let (header, mut rest) = record(rest)?;
     let damaged = |error: prost::DecodeError| CheckpointError::Damaged(error.to_string());
     let header = Header::decode(header).map_err(damaged)?;
@@ -179,6 +181,14 @@ pub fn decode(bytes: &[u8]) -> Result<(Store, Header), CheckpointError> {
             }
             None => return Err(CheckpointError::Damaged("a record has no content".to_owned())),
         }
+    }
+}
+
+/// Why bytes do not begin as a checkpoint does.
+fn unreadable(bytes: &[u8]) -> CheckpointError {
+    match bytes.get(..MAGIC.len()) {
+        Some(magic) if magic.starts_with(b"SAMPCKP") && magic > &MAGIC[..] => CheckpointError::Newer,
+        _ => CheckpointError::NotACheckpoint,
     }
 }
 

@@ -7,6 +7,7 @@ use sampan_api::{
 use sampan_server::{
     Server, ServerConfig, StartError,
     enroll::{Enroll, Enrolled, enroll, enrolled},
+    features::Build,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -113,6 +114,8 @@ impl Group {
                 "server" => listen.to_string(),
                 _ => listen.ip().to_string(),
             },
+            standby: false,
+            build: Build::this(),
         }
     }
 

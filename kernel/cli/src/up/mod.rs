@@ -57,8 +57,8 @@ pub struct UpArgs {
     /// The cluster's name, and that of its context [default: sampan]
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The range of the pods' addresses
-    #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/24")]
+    /// The range of the pods' addresses [default: as it was given at the join, else 10.42.0.0/24]
+    #[arg(long, value_name = "CIDR", default_value = "", hide_default_value = true)]
     pod_cidr: String,
     /// A registry, HOST:PORT, that is spoken to without TLS
     #[arg(long, value_name = "REGISTRY", value_delimiter = ',')]

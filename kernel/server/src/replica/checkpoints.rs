@@ -1,6 +1,6 @@
 //! The state on disk: files named by the log index they include, written aside and renamed.
 use super::{OpenError, io_error};
-use sampan_state::{Header, Store, decode_checkpoint, encode_checkpoint};
+use sampan_state::{CheckpointError, Header, Store, decode_checkpoint, encode_checkpoint};
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
@@ -22,9 +22,13 @@ pub fn newest(dir: &Path) -> Result<Option<(Store, Header)>, OpenError> {
         return Ok(None);
     };
     let bytes = std::fs::read(&path).map_err(io_error(&path))?;
-    decode_checkpoint(&bytes)
-        .map(Some)
-        .map_err(|reason| OpenError::Checkpoint { path, reason })
+    decode_checkpoint(&bytes).map(Some).map_err(|reason| match reason {
+        CheckpointError::Newer => OpenError::Version {
+            path,
+            what: super::NEWER.to_owned(),
+        },
+        reason => OpenError::Checkpoint { path, reason },
+    })
 }
 
 /// Writes a checkpoint and removes those that are no longer needed; the index of the oldest that is kept. The log must

@@ -115,6 +115,8 @@ pub struct Driver {
     checkpointed_bytes: u64,
     /// When leadership was given away for want of room.
     pub(super) handed_over: Option<Instant>,
+    /// Why the last entries that the leader sent were not taken in.
+    pub(super) stuck: Option<String>,
     /// Why nothing can be committed any more.
     broken: Option<String>,
 }
@@ -147,6 +149,7 @@ impl Driver {
             last_now: 0,
             background: Background::default(),
             handed_over: None,
+            stuck: None,
             broken: None,
         };
         driver.drain();
@@ -174,6 +177,7 @@ impl Driver {
             progress: self.replica.progress(),
             last_index: self.replica.last_index(),
             log_bytes: self.log.bytes(),
+            stuck: self.stuck.clone().filter(|_| self.replica.role() != Role::Leader),
         }
     }
 

@@ -64,7 +64,8 @@ impl Driver {
         // Entries for which there is no room are as good as lost: the leader sends them again until there is.
         if message.msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
             let bytes = message.entries.iter().map(|entry| entry.data.len() + ENTRY).sum();
-            if self.prepare(bytes).is_err() {
+            self.stuck = self.prepare(bytes).err().map(|error| error.message);
+            if self.stuck.is_some() {
                 return;
             }
         }

@@ -40,10 +40,14 @@ const WAITING: usize = 4096;
 /// So long an answer is waited for in a group of many, in all and at a time.
 const PATIENCE: Duration = Duration::from_secs(15);
 const ATTEMPT: Duration = Duration::from_millis(1500);
+const ATTEMPT_STUCK: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of an idempotency key at the most: they are remembered.
 const LONGEST_KEY: usize = 256;
+
+/// What is said of a file that this build cannot know.
+const NEWER: &str = "it was written by a newer build of sampan: install that, or a later one, on this machine";
 
 /// How a replica is opened.
 #[derive(Clone, Debug)]
@@ -123,6 +127,8 @@ pub struct ReplicaStatus {
     pub last_index: u64,
     /// How far the members are; empty unless this one leads.
     pub progress: Vec<Progress>,
+    /// Why no entry can be taken in that the leader has sent, as for want of room.
+    pub stuck: Option<String>,
 }
 
 /// A way to the replica; copies are cheap and all lead to the same one.
@@ -253,7 +259,16 @@ impl ReplicaHandle {
         }
         let until = Instant::now() + PATIENCE;
         loop {
-            let answer = tokio::time::timeout(ATTEMPT, self.send_and_wait(&make)).await;
+            let attempt = match self.status().stuck {
+                Some(_) => ATTEMPT_STUCK,
+                None => ATTEMPT,
+            };
+            let answer = tokio::time::timeout(attempt, self.send_and_wait(&make)).await;
+            // What is read or written here shows here once it is applied: not before there is room.
+            if let (Err(_) | Ok(Err(_)), Some(why)) = (&answer, self.status().stuck) {
+                let what = format!("this server is behind the others and cannot catch up: {why}; ask another server");
+                return Err(ApiError::unavailable(what));
+            }
             match answer {
                 Ok(Err(error)) if error.reason == Reason::Unavailable && Instant::now() < until => {
                     if self.published.revision.has_changed().is_err() {
