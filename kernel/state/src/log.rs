@@ -102,7 +102,7 @@ impl Log {
     }
 
     /// All entries since the checkpoint, in order.
-    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 

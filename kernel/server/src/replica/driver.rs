@@ -7,6 +7,7 @@ use super::{
     lock::Lock,
     segments::{Segments, is_full},
     survivor,
+    timing::Timing,
     waiters::{Answer, Waiter, Waiters},
     weight::weight,
 };
@@ -111,7 +112,7 @@ pub struct Driver {
     led_by: (u64, u64),
     /// Bytes proposed and not yet in the log.
     proposed: u64,
-    pub(super) last_now: u64,
+    pub(super) timing: Timing,
     checkpointed_bytes: u64,
     /// When leadership was given away for want of room.
     pub(super) handed_over: Option<Instant>,
@@ -132,6 +133,7 @@ impl Driver {
             true => survivor::go_on_alone(config, &snapshots, store, recovered)?,
             false => (store, recovered),
         };
+        let timing = Timing::of(&store.snapshot());
         let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
@@ -146,7 +148,7 @@ impl Driver {
             snapshots,
             waiters: Waiters::new(config.member, clock() << 20),
             proposed: 0,
-            last_now: 0,
+            timing,
             background: Background::default(),
             handed_over: None,
             stuck: None,
@@ -177,6 +179,7 @@ impl Driver {
             progress: self.replica.progress(),
             last_index: self.replica.last_index(),
             log_bytes: self.log.bytes(),
+            ahead_ms: self.timing.ahead(),
             stuck: self.stuck.clone().filter(|_| self.replica.role() != Role::Leader),
         }
     }
@@ -294,9 +297,7 @@ impl Driver {
     }
 
     fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
-        // Time never goes back in the state, whatever the clock does.
-        self.last_now = self.last_now.max(clock());
-        command.now_ms = self.last_now;
+        command.now_ms = self.timing.now(&self.replica);
         let encoded = command.encode();
         // What a follower proposes goes into the leader's log first.
         let prepared = match self.replica.role() {

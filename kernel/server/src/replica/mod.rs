@@ -9,6 +9,7 @@ mod segments;
 mod survivor;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod waiters;
 mod weight;
 
@@ -127,6 +128,8 @@ pub struct ReplicaStatus {
     pub last_index: u64,
     /// How far the members are; empty unless this one leads.
     pub progress: Vec<Progress>,
+    /// By how much the state's time is ahead of this machine's clock: of a leader that follows one whose clock was ahead.
+    pub ahead_ms: u64,
     /// Why no entry can be taken in that the leader has sent, as for want of room.
     pub stuck: Option<String>,
 }
@@ -410,6 +413,11 @@ impl ReplicaHandle {
 
     pub fn status(&self) -> ReplicaStatus {
         self.published.status.read().clone()
+    }
+
+    /// The time, in milliseconds of Unix time, in which the state's own times are told.
+    pub fn now_millis(&self) -> u64 {
+        driver::clock() + self.published.status.read().ahead_ms
     }
 
     /// The term in which this member leads, while it does; the newest snapshot shows all that was committed before it.
