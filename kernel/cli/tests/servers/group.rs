@@ -22,6 +22,9 @@ pub const SERVERS: usize = 3;
 /// A further host, for who is no member.
 pub const STRANGER: usize = SERVERS;
 
+/// Debian's library that tells another time.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// Nothing here should take so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// So long one answer is waited for.
@@ -35,6 +38,12 @@ pub struct Group {
     pub network: Network,
     pub dir: tempfile::TempDir,
     up: Vec<Option<Child>>,
+    /// Where each host listens now.
+    addresses: Vec<String>,
+    /// The binary of each host.
+    binaries: Vec<PathBuf>,
+    /// By how much the clock of a host is wrong, as `faketime` has it.
+    clocks: Vec<Option<&'static str>>,
     mounts: Vec<PathBuf>,
     access: Access,
 }
@@ -47,7 +56,7 @@ pub struct Done {
     pub err: String,
 }
 
-/// Where a server listens.
+/// Where a server listens when it starts first.
 pub fn address(host: usize) -> String {
     format!("{}:7443", ip(host))
 }
@@ -82,6 +91,9 @@ impl Group {
             network,
             dir: tempfile::tempdir().unwrap(),
             up: (0..=STRANGER).map(|_| None).collect(),
+            addresses: (0..=STRANGER).map(address).collect(),
+            binaries: vec![env!("CARGO_BIN_EXE_sampan").into(); STRANGER + 1],
+            clocks: vec![None; STRANGER + 1],
             mounts: Vec::new(),
             access: Access::default(),
         };
@@ -159,7 +171,15 @@ impl Group {
 
     /// A command on a host, with that host's contexts.
     fn command(&self, host: usize, args: &str) -> Command {
-        let mut command = self.network.command(host, env!("CARGO_BIN_EXE_sampan"));
+        let mut command = self.network.command(host, &self.binaries[host]);
+        if let Some(offset) = self.clocks[host] {
+            // Of the clock that tells the time; the one that measures it goes on as it is.
+            command
+                .env("LD_PRELOAD", FAKETIME)
+                .env("FAKETIME", offset)
+                .env("DONT_FAKE_MONOTONIC", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command
             .args(args.split_whitespace())
             .env("SAMPAN_CONFIG", self.home(host).join("config"))
@@ -191,9 +211,25 @@ impl Group {
         let data = self.data(host);
         format!(
             "--no-agent --name s{host} --listen {} --data-dir {}",
-            address(host),
+            self.addresses[host],
             data.display()
         )
+    }
+
+    /// A host is reached elsewhere, and so is its server once it starts again.
+    pub fn move_to(&mut self, host: usize, ip: &str) {
+        self.network.readdress(host, ip);
+        self.addresses[host] = format!("{ip}:7443");
+    }
+
+    /// From its next start on a host has this binary.
+    pub fn install(&mut self, host: usize, binary: PathBuf) {
+        self.binaries[host] = binary;
+    }
+
+    /// From its next start on a host's clock is wrong by so much.
+    pub fn set_clock(&mut self, host: usize, offset: Option<&'static str>) {
+        self.clocks[host] = offset;
     }
 
     fn spawn(&mut self, host: usize, args: &str) {
@@ -215,8 +251,30 @@ impl Group {
     /// Another host becomes a server, by what it hears from `by`.
     pub async fn join(&mut self, host: usize, token: &str, by: usize) {
         let args = self.server_args(host);
-        let line = format!("join {} --token {token} --role server {args}", address(by));
+        let line = format!("join {} --token {token} --role server {args}", self.addresses[by]);
         self.until_ready(host, &line).await;
+    }
+
+    /// Another host becomes a node.
+    pub async fn join_as_node(&mut self, host: usize, token: &str, by: usize) {
+        let data = self.data(host);
+        let line = format!(
+            "join {} --token {token} --name n{host} --stop-pods --data-dir {}",
+            self.addresses[by],
+            data.display()
+        );
+        self.until_ready(host, &line).await;
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self, host: usize) {
+        kill_process(self.pid(host), Signal::TERM).unwrap();
+        let mut child = self.up[host].take().expect("it runs");
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "s{host} does not end: {}", self.said(host));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn until_ready(&mut self, host: usize, line: &str) {
@@ -254,7 +312,17 @@ impl Group {
     /// A session with one server, whichever it is, as an administrator.
     pub fn session(&self, host: usize) -> Session {
         let access = Access {
-            server: format!("https://{}", address(host)),
+            server: format!("https://{}", self.addresses[host]),
+            ..self.access.clone()
+        };
+        Session::open(&access, ANSWER).unwrap()
+    }
+
+    /// A session that knows all servers, this one first.
+    pub fn session_from(&self, first: usize) -> Session {
+        let all = (0..SERVERS).map(|number| format!("https://{}", self.addresses[(first + number) % SERVERS]));
+        let access = Access {
+            server: all.collect::<Vec<_>>().join(","),
             ..self.access.clone()
         };
         Session::open(&access, ANSWER).unwrap()

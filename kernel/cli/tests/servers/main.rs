@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 
 mod cells;
+mod clocks;
 mod cutting;
 mod disks;
 mod group;
 mod killing;
 mod load;
+mod moving;
 mod network;
+mod rolling;
 mod strangers;
