@@ -16,6 +16,8 @@ use std::{
 const HANDING_OVER: Duration = Duration::from_secs(2);
 /// Before it is asked again: the one that was asked may have been behind.
 const ATTEMPT: Duration = Duration::from_millis(500);
+/// So long calls are answered after no more are taken.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Gives leadership to the furthest of the others, so that writes do not wait for an election.
@@ -45,6 +47,13 @@ pub async fn hand_over(replica: &ReplicaHandle) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Takes no more calls, and answers those that were made: for that it must hear the other servers still.
+pub async fn answer_the_last(front: &Front) {
+    front.serving.cancel();
+    front.calls.close();
+    let _ = tokio::time::timeout(LAST_ANSWERS, front.calls.wait()).await;
 }
 
 /// Waits until this server has no part in its cluster any more, and from then on says nothing but that.

@@ -186,6 +186,7 @@ impl Server {
             peers,
             pages: Default::default(),
             serving: closing.child_token(),
+            calls: Default::default(),
             closing: closing.clone(),
             data: config.data.clone(),
             build: config.build.clone(),
@@ -251,6 +252,7 @@ impl Server {
             .set_service_status("", tonic_health::ServingStatus::NotServing)
             .await;
         farewell::hand_over(&front.replica).await;
+        farewell::answer_the_last(&front).await;
         front.closing.cancel();
         for task in tasks {
             let _ = task.await;

@@ -162,7 +162,13 @@ impl Cluster {
             ..settings.clone()
         };
         let mut config = cluster.agent_config(&settings, keys)?;
-        config.address = settings.advertise.parse().ok();
+        let mut local = None;
+        for server in &enrolled.servers {
+            local = local.or(place::way_to(server).await.ok());
+        }
+        // Servers are on other machines: they ask for logs, and bring images.
+        config.listen = SocketAddr::new(local.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
+        config.address = settings.advertise.parse().ok().or(local);
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
         cluster.until_ready().await?;
         Ok(cluster)

@@ -127,11 +127,6 @@ async fn advertised(role: Role, settings: &Settings, server: &str) -> Result<Str
         }
         return Ok(settings.listen.to_string());
     }
-    let way = async {
-        let socket = tokio::net::UdpSocket::bind(("0.0.0.0", 0)).await?;
-        socket.connect(server).await?;
-        socket.local_addr()
-    };
-    let local = way.await.with_context(|| format!("there is no way to {server}"))?;
-    Ok(local.ip().to_string())
+    let own = place::way_to(server).await;
+    Ok(own.with_context(|| format!("there is no way to {server}"))?.to_string())
 }

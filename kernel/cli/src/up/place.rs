@@ -2,7 +2,8 @@
 use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, DirBuilder, Permissions},
-    io::Write,
+    io::{self, Write},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -80,6 +81,16 @@ pub fn install_shim(data: &Path) -> Result<PathBuf> {
         .and_then(|directory| directory.sync_all())
         .with_context(what)?;
     Ok(path)
+}
+
+/// This machine's address on the way to a server. Nothing is sent.
+///
+/// # Errors
+/// If there is no way.
+pub async fn way_to(server: &str) -> io::Result<IpAddr> {
+    let socket = tokio::net::UdpSocket::bind(("0.0.0.0", 0)).await?;
+    socket.connect(server).await?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// What this host calls itself.

@@ -73,7 +73,7 @@ pub async fn serve(
         peers: front.peers.clone(),
         replica: front.replica.clone(),
         liveness: front.liveness.clone(),
-        serving: serving.clone(),
+        closing: front.closing.clone(),
     };
     let router = Server::builder()
         .tls_config(tls)?
@@ -82,7 +82,9 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
         .concurrency_limit_per_connection(MAX_CALLS)
-        .layer(GateLayer)
+        .layer(GateLayer {
+            calls: front.calls.clone(),
+        })
         .add_service(health_service)
         .add_optional_service(reflection)
         .add_service(ObjectsServer::new(Objects(front.clone())).max_decoding_message_size(MAX_REQUEST))

@@ -35,7 +35,7 @@ use pages::Pages;
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
 use std::{path::PathBuf, sync::Arc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
 /// What the services work with.
@@ -51,7 +51,9 @@ pub struct Front {
     pub peers: Arc<Peers>,
     /// Ends what would otherwise last for ever, watches and heartbeats, and all that clients are answered.
     pub serving: CancellationToken,
-    /// The server ends.
+    /// Calls that are being answered.
+    pub calls: TaskTracker,
+    /// The server ends: servers do not hear each other any more.
     pub closing: CancellationToken,
     /// What this program is.
     pub build: Build,

@@ -110,6 +110,7 @@ fn merged(own: u64, here: &StatusResponse, answers: &[(u64, Result<StatusRespons
         .unwrap_or(here)
         .clone();
     all.server.clone_from(&here.server);
+    all.members.sort_by(|one, other| one.name.cmp(&other.name));
     for member in &mut all.members {
         match said(member.id) {
             Err(why) => member.away.clone_from(why),

@@ -29,7 +29,7 @@ pub struct PeersService {
     pub peers: Arc<Peers>,
     pub replica: ReplicaHandle,
     pub liveness: Arc<NodeLiveness>,
-    pub serving: CancellationToken,
+    pub closing: CancellationToken,
 }
 
 impl PeersService {
@@ -125,7 +125,7 @@ impl peers_server::Peers for PeersService {
         let who = caller(&request)?;
         let mut pieces = request.into_inner();
         let mut from = None;
-        while let Some(piece) = self.serving.run_until_cancelled(pieces.message()).await {
+        while let Some(piece) = self.closing.run_until_cancelled(pieces.message()).await {
             let Some(piece) = piece? else { break };
             let from = match from {
                 Some(from) => from,
