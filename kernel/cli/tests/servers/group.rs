@@ -255,6 +255,16 @@ impl Group {
         self.until_ready(host, &line).await;
     }
 
+    /// As [`Group::join`], to stay a learner.
+    pub async fn join_as_standby(&mut self, host: usize, token: &str, by: usize) {
+        let args = self.server_args(host);
+        let line = format!(
+            "join {} --token {token} --role server --learner {args}",
+            self.addresses[by]
+        );
+        self.until_ready(host, &line).await;
+    }
+
     /// Another host becomes a node.
     pub async fn join_as_node(&mut self, host: usize, token: &str, by: usize) {
         let data = self.data(host);

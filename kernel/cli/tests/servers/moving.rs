@@ -1,6 +1,6 @@
 //! Servers that come back at another address, and what an operator sees of the group meanwhile.
 use crate::{
-    group::{Group, PATIENCE, play},
+    group::{Group, PATIENCE, STRANGER, play},
     killing::HELD_UP,
     load::Load,
 };
@@ -41,6 +41,37 @@ fn a_server_that_moved_is_found_where_it_is() {
             println!("s{moving} was found at {address} after {:?}", began.elapsed());
         }
         load.end(group).await;
+    });
+}
+
+#[test]
+fn a_standby_does_not_vote_until_it_is_promoted() {
+    play(None, async |group| {
+        let token = group.ok(0, "token create --role server --single-use");
+        group.join_as_standby(STRANGER, &token, 0).await;
+        let began = Instant::now();
+        let role = async |group: &Group, wanted: &str, standby: bool| {
+            loop {
+                let member = named(&members(group, 1), "s3");
+                if member["role"] == wanted && member["standby"] == standby && member["lag"] == 0 {
+                    return;
+                }
+                assert!(began.elapsed() < PATIENCE, "it is not a {wanted}: {member}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        role(group, "learner", true).await;
+        println!("{}", group.ok(1, "member list"));
+        let refused = group.run(1, "member lead s3");
+        assert!(refused.err.contains("`sampan member promote s3`"), "{refused:?}");
+        // It is what it is after a restart, too.
+        group.stop(STRANGER).await;
+        group.start(STRANGER).await;
+        role(group, "learner", true).await;
+        println!("{}", group.ok(1, "member promote s3"));
+        role(group, "voter", false).await;
+        let refused = group.run(1, "member promote s3");
+        assert!(refused.err.contains("is no standby"), "{refused:?}");
     });
 }
 

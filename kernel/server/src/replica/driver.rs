@@ -336,7 +336,7 @@ impl Driver {
             Err(error) if is_full(&error) => {
                 self.hand_over();
                 let dir = self.config.dir.display();
-                let what = format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile");
+                let what = format!("the log in {dir} cannot grow ({error}): free space there");
                 Err(ApiError::unavailable(what))
             }
             Err(error) => {
