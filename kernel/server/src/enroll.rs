@@ -47,6 +47,11 @@ pub struct Enrolled {
     pub servers: Vec<String>,
     /// The range of the pods' addresses there; empty where none was given.
     pub pod_cidr: String,
+    /// Where a server listens, and where others reach this machine, as it was told at the join.
+    #[serde(default)]
+    pub listen: String,
+    #[serde(default)]
+    pub advertise: String,
 }
 
 /// Why a machine could not join.
@@ -83,7 +88,9 @@ pub struct Enroll {
     pub token: Token,
     pub role: Role,
     pub name: String,
-    /// Where this one will listen, for a server; the node's address, for a node.
+    /// Where a server will listen; kept for its next start.
+    pub listen: String,
+    /// Where others will reach a server; the node's address, for a node.
     pub advertise: String,
     /// A server that stays a learner until it is promoted.
     pub standby: bool,
@@ -173,6 +180,8 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
             .collect(),
         servers: welcome.servers.clone(),
         pod_cidr: welcome.pod_cidr.clone(),
+        listen: ask.listen.clone(),
+        advertise: ask.advertise.clone(),
     };
     match ask.role {
         Role::Node => {

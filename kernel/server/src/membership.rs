@@ -95,16 +95,17 @@ pub async fn keep(replica: ReplicaHandle, peers: Arc<crate::peers::Peers>, closi
             Some(_) if !wanted.is_empty() => next_step(peers.own().member, &wanted, &replica.status()),
             _ => None,
         };
-        if let Some(term) = term {
-            raise(&replica, &state, term).await;
-        }
+        let risen = match term {
+            Some(term) => raise(&replica, &state, term).await,
+            None => true,
+        };
         if let Some(step) = &step {
             carry_out(&replica, step).await;
         }
         let pause = async {
             match step {
-                Some(_) => tokio::time::sleep(PAUSE).await,
-                None => changed(&replica, &state).await,
+                None if risen => changed(&replica, &state).await,
+                _ => tokio::time::sleep(PAUSE).await,
             }
         };
         tokio::select! {
@@ -115,24 +116,25 @@ pub async fn keep(replica: ReplicaHandle, peers: Arc<crate::peers::Peers>, closi
     }
 }
 
-/// Raises the level of features, if all members have reached a higher one.
-async fn raise(replica: &ReplicaHandle, state: &Snapshot, term: u64) {
+/// Raises the level of features, if all members have reached a higher one; whether it is as high as it can be.
+async fn raise(replica: &ReplicaHandle, state: &Snapshot, term: u64) -> bool {
     let raised = match features::raise(state) {
-        Ok(None) => return,
+        Ok(None) => return true,
         Ok(Some(plan)) => replica.commit_in(term, vec![plan]).await.and_then(|mut results| {
             let result = results.pop();
             result.unwrap_or_else(|| Err(ApiError::unavailable("nothing is known of it")))
         }),
         Err(error) => Err(error),
     };
-    match raised {
+    match &raised {
         Ok(_) => tracing::info!(
             level = features::in_force(&replica.snapshot()),
             "features of a new level are in force"
         ),
-        // It is looked at again once a member changes, which is what was in the way.
+        // Somebody came before: it is looked at again.
         Err(error) => tracing::debug!(%error, "the level of features was not raised"),
     }
+    raised.is_ok()
 }
 
 async fn carry_out(replica: &ReplicaHandle, step: &Step) {

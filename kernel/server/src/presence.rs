@@ -3,13 +3,13 @@
 use crate::{
     features::Build,
     membership::changed,
-    peers::{Own, Peer, Peers, member},
+    peers::{Own, Peer, Peers, is_better, member},
     replica::ReplicaHandle,
 };
 use sampan_api::{Operation, Plan, Write};
 use sampan_state::Snapshot;
 use serde_json::json;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Before it is tried again.
@@ -54,31 +54,4 @@ fn news(state: &Snapshot, own: &Own, build: &Build) -> Option<Plan> {
         first.expect = object.metadata.resource_version;
     }
     (!writes.is_empty()).then_some(Plan { writes })
-}
-
-/// Whether others should look there instead: not at their own loopback, if there is another way.
-fn is_better(new: &str, known: &str) -> bool {
-    let is_loopback = |address: &str| {
-        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-        host == "localhost"
-            || host
-                .trim_matches(['[', ']'])
-                .parse()
-                .is_ok_and(|ip: IpAddr| ip.is_loopback())
-    };
-    !is_loopback(new) || is_loopback(known)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_sent_to_its_own_loopback() {
-        assert!(is_better("10.0.0.2:1", "10.0.0.1:1"));
-        assert!(is_better("10.0.0.2:1", "127.0.0.1:1"));
-        assert!(is_better("127.0.0.1:2", "127.0.0.1:1"));
-        assert!(!is_better("127.0.0.1:7443", "10.0.0.1:7443"));
-        assert!(!is_better("[::1]:7443", "[fd00::1]:7443"));
-    }
 }

@@ -128,6 +128,7 @@ impl Group {
             token: token.parse().expect("a token"),
             role: role.parse().expect("a role"),
             name: name.to_owned(),
+            listen: listen.to_string(),
             advertise: match role {
                 "server" => listen.to_string(),
                 _ => listen.ip().to_string(),

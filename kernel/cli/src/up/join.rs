@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
   sudo sampan join 10.0.0.1:7443 --token T --role server --learner --listen 10.0.0.4:7443   # does not vote
   sudo sampan join 10.0.0.1:7443 --token T    # as a node
   sudo sampan join 10.0.0.1:7443 --token-file /run/secrets/token
-  sudo sampan up                              # later: goes on with what it has joined";
+  sudo sampan up                              # later: goes on with what it has joined, where it was";
 
 /// What this machine becomes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -107,6 +107,10 @@ pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
         token,
         role,
         name: settings.name.clone(),
+        listen: match role {
+            Role::Server => settings.listen.to_string(),
+            Role::Node => String::new(),
+        },
         advertise: settings.advertise.clone(),
         standby: args.learner,
         build: Build::this(),

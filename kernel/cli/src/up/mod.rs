@@ -17,15 +17,16 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use clap::Args;
+use sampan_server::enroll::enrolled;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Instant,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the server listens where nobody says.
-pub const LISTEN: &str = "127.0.0.1:7443";
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
 /// What is said before a server goes on alone.
 const ALONE: &str = "--force-new-cluster: this server becomes the only one of the cluster, with what it has. What only the \
@@ -45,10 +46,10 @@ pub struct UpArgs {
     /// Where everything is kept [default: /var/lib/sampan as root, else ~/.local/share/sampan]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the server listens
-    #[arg(long, value_name = "ADDRESS", default_value = LISTEN)]
-    listen: SocketAddr,
-    /// Where other machines reach the server [default: as it listens]
+    /// Where the server listens [default: as at the join, else 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where other machines reach the server [default: as at the join, else as it listens]
     #[arg(long, value_name = "HOST:PORT", default_value = "")]
     advertise: String,
     /// The machine's name, as node and as server [default: the host's]
@@ -171,9 +172,17 @@ impl UpArgs {
         let kept = sampan_server::backup::names(&data)?;
         let name = self.name.or(kept.name).unwrap_or_else(place::host_name);
         let cluster_name = self.cluster_name.or(kept.cluster_name);
+        // Who has joined goes on where it was, unless it is told another place.
+        let joined = enrolled(&data)?.filter(|_| self.listen.is_none() && self.advertise.is_empty());
+        let (listen, advertise) = joined
+            .map(|joined| (joined.listen, joined.advertise))
+            .unwrap_or_default();
         Ok(Settings {
-            listen: self.listen,
-            advertise: self.advertise,
+            listen: self.listen.or(listen.parse().ok()).unwrap_or(LISTEN),
+            advertise: match self.advertise.is_empty() {
+                true => advertise,
+                false => self.advertise,
+            },
             name: place::node_name(&name)?,
             cluster_name: place::node_name(cluster_name.as_deref().unwrap_or("sampan"))?,
             pod_cidr: self.pod_cidr,

@@ -11,5 +11,6 @@ mod killing;
 mod load;
 mod moving;
 mod network;
+mod observing;
 mod rolling;
 mod strangers;

@@ -3,10 +3,13 @@ use parking_lot::RwLock;
 use sampan_api::{Key, Object, Selection};
 use sampan_state::Snapshot;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The resource of Member objects.
 pub const RESOURCE: &str = "members.sampan.dev";
+
+/// Bytes of an address at the most: a name of a host, and a port.
+const LONGEST_ADDRESS: usize = 300;
 
 /// Another server, or this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +87,8 @@ impl Book {
     pub fn moved(&self, member: u64, address: &str) {
         if let Some(peer) = self.peers.write().get_mut(&member)
             && peer.address != address
+            && address.len() <= LONGEST_ADDRESS
+            && is_better(address, &peer.address)
         {
             tracing::info!(
                 peer = peer.name,
@@ -93,5 +98,32 @@ impl Book {
             );
             address.clone_into(&mut peer.address);
         }
+    }
+}
+
+/// Whether others should look there instead: not at their own loopback, if there is another way.
+pub fn is_better(new: &str, known: &str) -> bool {
+    let is_loopback = |address: &str| {
+        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+        host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|ip: IpAddr| ip.is_loopback())
+    };
+    !is_loopback(new) || is_loopback(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_its_own_loopback() {
+        assert!(is_better("10.0.0.2:1", "10.0.0.1:1"));
+        assert!(is_better("10.0.0.2:1", "127.0.0.1:1"));
+        assert!(is_better("127.0.0.1:2", "127.0.0.1:1"));
+        assert!(!is_better("127.0.0.1:7443", "10.0.0.1:7443"));
+        assert!(!is_better("[::1]:7443", "[fd00::1]:7443"));
     }
 }

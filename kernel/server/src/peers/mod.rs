@@ -5,7 +5,7 @@ mod book;
 mod link;
 mod service;
 
-pub use book::{Book, Peer, RESOURCE, member, members};
+pub use book::{Book, Peer, RESOURCE, is_better, member, members};
 pub use service::PeersService;
 
 use crate::{pki::KeyPair, replica::ReplicaHandle};
