@@ -244,6 +244,12 @@ impl Group {
         self.until_ready(host, &format!("up {}", self.server_args(host))).await;
     }
 
+    /// As [`Group::start`], without being told where it listens: it goes on where it joined.
+    pub async fn start_as_it_was(&mut self, host: usize) {
+        let line = format!("up --no-agent --data-dir {}", self.data(host).display());
+        self.until_ready(host, &line).await;
+    }
+
     /// Another host becomes a server, by what it hears from `by`.
     pub async fn join(&mut self, host: usize, token: &str, by: usize) {
         let args = self.server_args(host);

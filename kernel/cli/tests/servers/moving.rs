@@ -66,7 +66,7 @@ fn a_standby_does_not_vote_until_it_is_promoted() {
         assert!(refused.err.contains("`sampan member promote s3`"), "{refused:?}");
         // It is what it is after a restart, too.
         group.stop(STRANGER).await;
-        group.start(STRANGER).await;
+        group.start_as_it_was(STRANGER).await;
         role(group, "learner", true).await;
         println!("{}", group.ok(1, "member promote s3"));
         role(group, "voter", false).await;

@@ -34,7 +34,7 @@ impl Group {
     pub fn session_of(&self, other: usize, host: usize) -> Session {
         let contexts = Contexts::load(&self.home(other).join("config")).unwrap();
         let access = Access {
-            server: format!("https://{}", address(host)),
+            server: format!("https://{}", self.addresses[host]),
             ca_pem: self.access.ca_pem.clone(),
             ..contexts.access(None).unwrap()
         };

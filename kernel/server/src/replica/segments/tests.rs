@@ -69,12 +69,12 @@ fn damage_in_the_middle_refuses() {
 fn what_a_newer_build_wrote_is_left_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = filled(dir.path(), 2);
-    let mut bytes = fs::read(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
     bytes[7] = b'2';
-    fs::write(&path, &bytes).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
     let refused = indexes(dir.path()).unwrap_err().to_string();
     assert!(refused.contains("written by a newer build"), "{refused}");
-    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
 #[test]
