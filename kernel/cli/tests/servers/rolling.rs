@@ -93,10 +93,57 @@ async fn run_pods(group: &mut Group) -> Shims {
     shims
 }
 
+/// Whether the machine has what these tests need; said loudly where not.
+fn have_busybox() -> bool {
+    let there = find("busybox").is_some();
+    if !there {
+        eprintln!("SKIPPED: needs busybox; `.ci/packages` installs it");
+    }
+    there
+}
+
+/// Ends the pods and the node, and sees that they end.
+async fn end_pods(group: &mut Group, by: usize, node: &Shims) {
+    let began = Instant::now();
+    group.ok(by, "delete deployment sleepers");
+    while !shims(&node.0).is_empty() {
+        assert!(began.elapsed() < PATIENCE, "the pods never end: {}", group.all_said());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    group.stop(STRANGER).await;
+}
+
+#[test]
+fn a_node_leaves_a_server_that_was_taken_out() {
+    if !have_busybox() {
+        return;
+    }
+    play(None, async |group| {
+        let node = run_pods(group).await;
+        // The first that it knows is the one that it speaks to.
+        group.remove(0, 0).await;
+        let began = Instant::now();
+        while !group.said(0).contains("server \"s0\" was taken out of the cluster") {
+            assert!(began.elapsed() < PATIENCE, "{}", group.all_said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        group.ok(1, "scale deployment/sleepers --replicas=3");
+        while shims(&node.0).len() < 3 {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the node hears no news: {}",
+                group.all_said()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("the node had gone elsewhere after {:?}", began.elapsed());
+        end_pods(group, 1, &node).await;
+    });
+}
+
 #[test]
 fn an_upgrade_loses_no_write_and_touches_no_pod() {
-    if find("busybox").is_none() {
-        eprintln!("SKIPPED: needs busybox; `.ci/packages` installs it");
+    if !have_busybox() {
         return;
     }
     play(None, async |group| {
@@ -128,12 +175,6 @@ fn an_upgrade_loses_no_write_and_touches_no_pod() {
         println!("the longest pause between two writes was {:?}", load.longest_pause());
         assert!(load.longest_pause() < HELD_UP);
         load.end(group).await;
-        let began = Instant::now();
-        group.ok(0, "delete deployment sleepers");
-        while !shims(&node.0).is_empty() {
-            assert!(began.elapsed() < PATIENCE, "the pods never end");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        group.stop(STRANGER).await;
+        end_pods(group, 0, &node).await;
     });
 }

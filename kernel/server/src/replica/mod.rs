@@ -269,7 +269,10 @@ impl ReplicaHandle {
             let answer = tokio::time::timeout(attempt, self.send_and_wait(&make)).await;
             // What is read or written here shows here once it is applied: not before there is room.
             if let (Err(_) | Ok(Err(_)), Some(why)) = (&answer, self.status().stuck) {
-                let what = format!("this server is behind the others and cannot catch up: {why}; ask another server");
+                let what = format!(
+                    "this server is behind the others and cannot catch up: {why}. Ask another server; a write that was sent \
+                     here may have been done"
+                );
                 return Err(ApiError::unavailable(what));
             }
             match answer {

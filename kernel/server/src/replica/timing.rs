@@ -2,7 +2,10 @@
 //! newest time that it finds, as fast as its clock goes.
 use super::driver::clock;
 use sampan_api::{Selection, time::Timestamp};
-use sampan_state::{Replica, Snapshot};
+use sampan_state::{Replica, Role, Snapshot};
+
+/// Clocks of machines that keep them true differ by less, in milliseconds.
+const NOTABLE: u64 = 5_000;
 
 /// What a member tells the time with, while it leads.
 #[derive(Default)]
@@ -34,6 +37,12 @@ impl Timing {
             self.term = replica.term();
             self.last = self.last.max(replica.last_time().unwrap_or(0));
             self.ahead = self.last.saturating_sub(clock());
+            if self.ahead > NOTABLE && replica.role() == Role::Leader {
+                tracing::warn!(
+                    ahead_ms = self.ahead,
+                    "the state's time is ahead of this machine's clock, and goes on so: the servers' clocks differ, or did"
+                );
+            }
         }
         self.last = self.last.max(clock() + self.ahead);
         self.last
