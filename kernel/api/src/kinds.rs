@@ -40,6 +40,7 @@ static KINDS: &[KindInfo] = kinds! {
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
     "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;
+    "sampan.dev/v1" "Cluster" "clusters.sampan.dev" "clusters" "cluster" [] false;
     "sampan.dev/v1" "Token" "tokens.sampan.dev" "tokens" "token" [] false;
 };
 

@@ -104,12 +104,12 @@ pub enum Command {
     Image(verbs::image::ImageArgs),
     /// Tokens with which machines join: create, list, revoke
     Token(verbs::token::TokenArgs),
-    /// The servers that keep the state: list, remove, hand leadership over
+    /// The servers that keep the state: list, promote, remove, hand leadership over
     Member(verbs::member::MemberArgs),
     /// Backups: save the cluster's state, look into it, begin a new cluster with it
     Snapshot(verbs::snapshot::SnapshotArgs),
     /// Show how the cluster is
-    Status(verbs::about::StatusArgs),
+    Status(verbs::status::StatusArgs),
     /// Contexts: which cluster is spoken to
     Config(verbs::config::ConfigArgs),
     /// Print the versions of client and server
@@ -219,7 +219,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Patch(args) => done(verbs::patch::run(args, &global.session()?).await),
         Command::Plugin(args) => done(verbs::plugin::run(args, &global.session()?).await),
         Command::Image(args) => done(verbs::image::run(args, global).await),
-        Command::Status(args) => done(verbs::about::status(&args, &global.session()?).await),
+        Command::Status(args) => done(verbs::status::run(&args, &global.session()?).await),
         Command::Wasm(args) => Ok(verbs::wasm::run(&args)),
     }
 }

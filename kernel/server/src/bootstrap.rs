@@ -1,7 +1,8 @@
 //! What every cluster has from its first moment: namespaces and the built-in plugins.
 use crate::{
-    ServerConfig,
+    ServerConfig, features,
     front::namespace,
+    new_object,
     peers::{self, Own, members},
     replica::ReplicaHandle,
 };
@@ -47,11 +48,18 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         }
     }
     if members(&state).is_empty() {
-        let kind = kinds::of_resource(peers::RESOURCE).ok_or_else(|| ApiError::internal("members are no kind"))?;
-        let member =
-            Object::new(kind, "", &config.name).with_field("spec", &json!({"id": own.member, "address": own.address}));
+        let mut spec = json!({"id": own.member, "address": own.address});
+        if !config.pod_cidr.is_empty() {
+            spec["podCIDR"] = config.pod_cidr.clone().into();
+        }
+        let member = new_object(peers::RESOURCE, &config.name)?
+            .with_field("spec", &spec)
+            .with_field("status", &config.build.status());
         let key = Key::new(peers::RESOURCE, "", &config.name);
         plans.push(Plan::from(Write::new(key, Operation::Create(member))));
+    }
+    if state.get(&features::key()).is_none() && members(&state).is_empty() {
+        plans.push(Plan::from(features::first(&config.build)?));
     }
     for (builtin, digest) in config.builtin_plugins.iter().zip(digests) {
         let key = Key::new(plugin::RESOURCE, "", builtin.name);

@@ -1,6 +1,7 @@
 //! How a machine joins a cluster: it trusts the authority that its token names and no other, asks to be let in, and keeps
 //! what it is given. What is kept is complete or not there, so a join that was cut short is simply made again.
 use crate::{
+    features::Build,
     peers::Peer,
     pki::{self, KeyPair, fingerprint, private_dir, read_small, write_private},
     token::{Role, Token},
@@ -44,8 +45,13 @@ pub struct Enrolled {
     pub peers: Vec<Peer>,
     /// Where the control plane can be reached, `HOST:PORT`.
     pub servers: Vec<String>,
-    /// The range of a node's pods.
+    /// The range of the pods' addresses there; empty where none was given.
     pub pod_cidr: String,
+    /// Where a server listens, and where others reach this machine, as it was told at the join.
+    #[serde(default)]
+    pub listen: String,
+    #[serde(default)]
+    pub advertise: String,
 }
 
 /// Why a machine could not join.
@@ -82,8 +88,14 @@ pub struct Enroll {
     pub token: Token,
     pub role: Role,
     pub name: String,
-    /// Where this one will listen, for a server; the node's address, for a node.
+    /// Where a server will listen; kept for its next start.
+    pub listen: String,
+    /// Where others will reach a server; the node's address, for a node.
     pub advertise: String,
+    /// A server that stays a learner until it is promoted.
+    pub standby: bool,
+    /// What this program is.
+    pub build: Build,
 }
 
 /// What this machine is, if it has joined a cluster.
@@ -163,10 +175,13 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
                 id: member.id,
                 name: member.name.clone(),
                 address: member.address.clone(),
+                standby: member.standby,
             })
             .collect(),
         servers: welcome.servers.clone(),
         pod_cidr: welcome.pod_cidr.clone(),
+        listen: ask.listen.clone(),
+        advertise: ask.advertise.clone(),
     };
     match ask.role {
         Role::Node => {
@@ -212,7 +227,9 @@ async fn call(ask: &Enroll, ca_pem: &str, csr_pem: String) -> Result<JoinRespons
         name: ask.name.clone(),
         csr_pem,
         address: ask.advertise.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: ask.build.version.clone(),
+        level: ask.build.level,
+        standby: ask.standby,
     };
     let answer = MembershipClient::new(channel).join(request).await;
     answer

@@ -21,6 +21,8 @@ pub enum StartError {
     Engine(String),
     #[error("the cluster's first objects cannot be written: {0}")]
     Bootstrap(ApiError),
+    #[error("{0}")]
+    TooOld(String),
     #[error("the certificates cannot be used: {0}")]
     Tls(#[from] tonic::transport::Error),
 }

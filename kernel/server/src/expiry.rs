@@ -1,8 +1,5 @@
 //! Events are stories for people, and are forgotten after a while.
-use crate::{
-    clock::now_millis,
-    replica::{ReplicaHandle, leads},
-};
+use crate::replica::{ReplicaHandle, leads};
 use sampan_api::{Object, Operation, Plan, Selection, Write, plan::Deletion, time::Timestamp};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +23,14 @@ pub async fn forget_events(replica: ReplicaHandle, keep: Duration, closing: Canc
 
 async fn forget(replica: &ReplicaHandle, term: u64, keep: Duration) -> Result<(), sampan_api::ApiError> {
     let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-    let before = now_millis().saturating_sub(keep);
+    let now = replica.now_millis();
+    let before = now.saturating_sub(keep);
     let old: Vec<Plan> = {
         let state = replica.snapshot();
         let selection = Selection::of("events");
-        let old = state.list(&selection).filter(|(_, event)| last_told(event) < before);
+        let old = state
+            .list(&selection)
+            .filter(|(_, event)| last_told(event, now) < before);
         old.map(|(key, event)| {
             let deletion = Deletion {
                 final_: true,
@@ -49,9 +49,9 @@ async fn forget(replica: &ReplicaHandle, term: u64, keep: Duration) -> Result<()
 }
 
 /// When something was last added to it, in milliseconds of Unix time.
-fn last_told(event: &Object) -> u64 {
+fn last_told(event: &Object, now: u64) -> u64 {
     let made = event.metadata.creation_timestamp.map_or(0, Timestamp::as_millis);
     let last = event.field::<Option<Timestamp>>("lastTimestamp").ok().flatten();
     // A clock that is ahead must not make an event last for ever.
-    last.map_or(made, |last| last.as_millis().clamp(made, now_millis().max(made)))
+    last.map_or(made, |last| last.as_millis().clamp(made, now.max(made)))
 }

@@ -3,9 +3,11 @@
 //! A server that joins becomes a learner and, once it has caught up, a voter; one whose object is gone is taken out, the
 //! leader itself only after another has taken over. Each step is decided on what is, so any server can go on with it.
 use crate::{
+    features,
     peers::{Peer, members},
     replica::{ReplicaHandle, ReplicaStatus},
 };
+use sampan_api::ApiError;
 use sampan_state::{
     Snapshot,
     eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2},
@@ -46,7 +48,8 @@ pub fn next_step(own: u64, wanted: &[Peer], status: &ReplicaStatus) -> Option<St
         return Some(Step::Learn(new.id));
     }
     let progress = |id: u64| status.progress.iter().find(|progress| progress.member == id);
-    for learner in &status.learners {
+    let rising = |id: &&u64| wanted.iter().any(|peer| peer.id == **id && !peer.standby);
+    for learner in status.learners.iter().filter(rising) {
         let caught_up = progress(*learner)
             .is_some_and(|progress| progress.active && progress.matched + CAUGHT_UP >= status.last_index);
         if caught_up {
@@ -61,7 +64,7 @@ pub fn next_step(own: u64, wanted: &[Peer], status: &ReplicaStatus) -> Option<St
         let heir = others.max_by_key(|progress| progress.matched);
         return Some(heir.map_or(Step::Wait, |heir| Step::HandOver(heir.member)));
     }
-    (!status.learners.is_empty()).then_some(Step::Wait)
+    status.learners.iter().any(|id| rising(&id)).then_some(Step::Wait)
 }
 
 fn change(kind: ConfChangeType, member: u64) -> ConfChangeV2 {
@@ -86,18 +89,23 @@ pub async fn keep(replica: ReplicaHandle, peers: Arc<crate::peers::Peers>, closi
             peers.book().replace(wanted.clone());
             known = Some(wanted.clone());
         }
-        let step = match *leading.borrow_and_update() {
+        let term = *leading.borrow_and_update();
+        let step = match term {
             // A group that names nobody is one of an older version, or not begun: nobody is taken out of it.
             Some(_) if !wanted.is_empty() => next_step(peers.own().member, &wanted, &replica.status()),
             _ => None,
+        };
+        let risen = match term {
+            Some(term) => raise(&replica, &state, term).await,
+            None => true,
         };
         if let Some(step) = &step {
             carry_out(&replica, step).await;
         }
         let pause = async {
             match step {
-                Some(_) => tokio::time::sleep(PAUSE).await,
-                None => changed(&replica, &state).await,
+                None if risen => changed(&replica, &state).await,
+                _ => tokio::time::sleep(PAUSE).await,
             }
         };
         tokio::select! {
@@ -106,6 +114,27 @@ pub async fn keep(replica: ReplicaHandle, peers: Arc<crate::peers::Peers>, closi
             () = pause => {}
         }
     }
+}
+
+/// Raises the level of features, if all members have reached a higher one; whether it is as high as it can be.
+async fn raise(replica: &ReplicaHandle, state: &Snapshot, term: u64) -> bool {
+    let raised = match features::raise(state) {
+        Ok(None) => return true,
+        Ok(Some(plan)) => replica.commit_in(term, vec![plan]).await.and_then(|mut results| {
+            let result = results.pop();
+            result.unwrap_or_else(|| Err(ApiError::unavailable("nothing is known of it")))
+        }),
+        Err(error) => Err(error),
+    };
+    match &raised {
+        Ok(_) => tracing::info!(
+            level = features::in_force(&replica.snapshot()),
+            "features of a new level are in force"
+        ),
+        // Somebody came before: it is looked at again.
+        Err(error) => tracing::debug!(%error, "the level of features was not raised"),
+    }
+    raised.is_ok()
 }
 
 async fn carry_out(replica: &ReplicaHandle, step: &Step) {
@@ -130,7 +159,7 @@ async fn carry_out(replica: &ReplicaHandle, step: &Step) {
 }
 
 /// Waits until a Member object changes.
-async fn changed(replica: &ReplicaHandle, since: &Snapshot) {
+pub async fn changed(replica: &ReplicaHandle, since: &Snapshot) {
     let members = vec![crate::peers::RESOURCE.to_owned()];
     let Ok(mut changes) = replica.watch_only(since.revision(), members) else {
         return;
@@ -152,6 +181,7 @@ mod tests {
             id: *id,
             name: format!("s{id}"),
             address: String::new(),
+            standby: false,
         };
         ids.iter().map(peer).collect()
     }
@@ -181,6 +211,16 @@ mod tests {
             Some(Step::Promote(2))
         );
         assert_eq!(next_step(1, &wanted, &status(&[1, 2], &[], &[])), None);
+    }
+
+    #[test]
+    fn a_standby_stays_a_learner_until_it_is_none() {
+        let mut wanted = peers(&[1, 2]);
+        wanted[1].standby = true;
+        let caught_up = status(&[1], &[2], &[(2, 1000)]);
+        assert_eq!(next_step(1, &wanted, &caught_up), None);
+        wanted[1].standby = false;
+        assert_eq!(next_step(1, &wanted, &caught_up), Some(Step::Promote(2)));
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! The control plane as a whole: what starts after what, and how it ends.
 use crate::{
-    BuiltinPlugin, StartError, backup,
+    BuiltinPlugin, StartError,
+    address::{advertised, bind, duplicate, listen_error},
+    backup,
     bootstrap::bootstrap,
     enroll::Enrolled,
     error::cannot_write,
     expiry,
+    farewell::{self, stand_down_when_lost},
+    features::Build,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
     membership,
     peers::{Book, Credentials, Own, Peers, members},
     pki::{Authority, KeyPair, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
+    presence,
     replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
+    standing,
 };
+use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
 use std::{
     collections::BTreeSet,
@@ -21,11 +28,11 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Connections that have not ended by then are broken off.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How many bytes the state may take where nobody says.
 pub const QUOTA: u64 = 8 << 30;
@@ -52,6 +59,8 @@ pub struct ServerConfig {
     pub enrolled: Option<Enrolled>,
     /// It goes on alone with what it has on disk: the other servers are lost.
     pub alone: bool,
+    /// The range of the addresses of pods on this machine; empty: none run here.
+    pub pod_cidr: String,
     /// Further names and addresses that clients call it by.
     pub names: Vec<String>,
     pub cluster_name: String,
@@ -62,6 +71,8 @@ pub struct ServerConfig {
     pub node_grace: Duration,
     /// How long events are kept.
     pub event_ttl: Duration,
+    /// What this program is.
+    pub build: Build,
 }
 
 impl ServerConfig {
@@ -75,12 +86,14 @@ impl ServerConfig {
             advertise: String::new(),
             enrolled: None,
             alone: false,
+            pod_cidr: String::new(),
             names: Vec::new(),
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
             quota_bytes: QUOTA,
             node_grace: NODE_GRACE,
             event_ttl: Duration::from_secs(60 * 60),
+            build: Build::this(),
         }
     }
 }
@@ -110,6 +123,7 @@ impl Server {
             }
             .into(),
         })?;
+        standing::check(&config.data, &config.build)?;
         if config.alone && !holds_state(&config.data) {
             return Err(OpenError::NothingLeft(config.data).into());
         }
@@ -151,6 +165,8 @@ impl Server {
         replica: ReplicaHandle,
         post: &OnceLock<Arc<Peers>>,
     ) -> Result<Self, StartError> {
+        let refused = |error: ApiError| StartError::TooOld(error.message);
+        config.build.check(&replica.snapshot()).map_err(refused)?;
         let (listener, address) = bind(config.listen).await?;
         let authority = Arc::new(Authority::open(&config.data, &config.cluster_name)?);
         let (peers, identity) = meet(&config, cluster, &authority, address, &replica)?;
@@ -179,11 +195,16 @@ impl Server {
             authority,
             peers,
             pages: Default::default(),
+            serving: closing.child_token(),
+            calls: Default::default(),
             closing: closing.clone(),
+            data: config.data.clone(),
+            build: config.build.clone(),
             replica: replica.clone(),
             policies,
             engine,
         });
+        let again = duplicate(&listener).map_err(listen_error(address))?;
         let listening = match serve(front.clone(), listener, &identity, front.authority.ca_pem()).await {
             Ok(listening) => listening,
             Err(error) => {
@@ -193,6 +214,13 @@ impl Server {
             }
         };
         tasks.extend(watch_over(&front, config.event_ttl));
+        tasks.push(tokio::spawn(presence::say(
+            replica.clone(),
+            front.peers.clone(),
+            config.build.clone(),
+            closing.clone(),
+        )));
+        tasks.push(tokio::spawn(stand_down_when_lost(front.clone(), again, identity)));
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");
         Ok(Server {
             address,
@@ -221,7 +249,7 @@ impl Server {
         &self.front.replica
     }
 
-    /// Says good-bye to clients, stops the policies, and closes the log after what it was asked to write.
+    /// Hands leadership over, says good-bye to clients, stops the policies, and closes the log after what it was asked to write.
     pub async fn shutdown(self) {
         let Server {
             front,
@@ -233,6 +261,8 @@ impl Server {
             .health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
             .await;
+        farewell::hand_over(&front.replica).await;
+        farewell::answer_the_last(&front).await;
         front.closing.cancel();
         for task in tasks {
             let _ = task.await;
@@ -259,6 +289,7 @@ fn meet(
     let identity = authority.issue_server(&config.name, &names(config, address, &advertised))?;
     let own = Own {
         cluster,
+        name: config.name.clone(),
         member: replica.status().member,
         address: advertised,
     };
@@ -322,35 +353,6 @@ fn cluster_id(dir: &Path, name: &str) -> Result<String, StartError> {
             Ok(id)
         }
     }
-}
-
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::AddressInUse(listen),
-        _ => StartError::Listen {
-            address: listen,
-            source,
-        },
-    };
-    let listener = TcpListener::bind(listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-/// Where other machines reach this one: as it was told, or as it listens; where it listens on all addresses, by the one
-/// that leads out.
-fn advertised(config: &ServerConfig, address: SocketAddr) -> String {
-    if !config.advertise.is_empty() {
-        return config.advertise.clone();
-    }
-    if !address.ip().is_unspecified() {
-        return address.to_string();
-    }
-    // Connecting sends nothing over UDP; it only finds the way. The address is one for documentation (RFC 5737).
-    let out = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
-    let ip = out.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), |local| local.ip());
-    SocketAddr::new(ip, address.port()).to_string()
 }
 
 /// All that clients may call the server by.

@@ -132,7 +132,11 @@ impl Token {
         let expires: Timestamp = serde_json::from_value(spec["expirationTimestamp"].clone())
             .map_err(|error| ApiError::internal(format!("token {}: {error}", self.id)))?;
         if expires.as_millis() <= now_ms {
-            return Err(refused(format!("token {} has expired at {expires}", self.id)));
+            let now = Timestamp::from_millis(now_ms);
+            return Err(refused(format!(
+                "token {} has expired at {expires}, and this server's clock says {now}",
+                self.id
+            )));
         }
         let wanted = spec["role"].as_str().unwrap_or_default();
         if wanted != role.as_str() {

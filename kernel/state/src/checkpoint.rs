@@ -70,6 +70,8 @@ struct Answer {
 pub enum CheckpointError {
     #[error("it is no checkpoint of this version")]
     NotACheckpoint,
+    #[error("it was written by a newer build of sampan: install that, or a later one, on this machine")]
+    Newer,
     #[error("it is cut short")]
     CutShort,
     #[error("it is damaged: {0}")]
@@ -214,6 +216,9 @@ impl Decoder {
             let Some(magic) = bytes.first_chunk::<8>() else {
                 return Ok(None);
             };
+            if magic.starts_with(b"SAMPCKP") && magic > MAGIC {
+                return Err(CheckpointError::Newer);
+            }
             if magic != MAGIC {
                 return Err(CheckpointError::NotACheckpoint);
             }

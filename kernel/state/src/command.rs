@@ -40,6 +40,13 @@ struct Wire {
     idempotency_key: String,
 }
 
+/// Of [`Wire`], the time alone.
+#[derive(Clone, PartialEq, Message)]
+struct Time {
+    #[prost(uint64, tag = "2")]
+    now_ms: u64,
+}
+
 impl Command {
     /// Its bytes in the log.
     pub fn encode(&self) -> Bytes {
@@ -66,6 +73,11 @@ impl Command {
         }
         .encode(&mut bytes);
         bytes.into()
+    }
+
+    /// The time that an encoded command carries; the rest of it is not read.
+    pub(crate) fn time_of(encoded: &[u8]) -> Option<u64> {
+        Time::decode(encoded).ok().map(|time| time.now_ms)
     }
 
     /// Reads what [`Command::encode`] wrote.

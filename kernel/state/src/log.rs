@@ -103,7 +103,7 @@ impl Log {
     }
 
     /// All entries since the checkpoint, in order.
-    pub fn all(&self) -> impl Iterator<Item = &Entry> {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 

@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
-    eraftpb::{ConfChangeV2, ConfState, Message, MessageType, SnapshotMetadata},
+    eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType, SnapshotMetadata},
 };
 use sampan_api::ApiError;
 use std::collections::BTreeMap;
@@ -171,6 +171,13 @@ impl Replica {
     /// The last entry of the log.
     pub fn last_index(&self) -> u64 {
         self.node.raft.raft_log.last_index()
+    }
+
+    /// The time of the newest command in the log. Members' clocks differ: who begins to lead goes on from there.
+    pub fn last_time(&self) -> Option<u64> {
+        let commands = |entry: &&Entry| entry.entry_type() == EntryType::EntryNormal && !entry.data.is_empty();
+        let newest = self.node.store().all().rev().find(commands)?;
+        Command::time_of(&newest.data)
     }
 
     pub fn members(&self) -> &ConfState {

@@ -7,10 +7,11 @@ use sampan_api::{
 use sampan_server::{
     Server, ServerConfig, StartError,
     enroll::{Enroll, Enrolled, enroll, enrolled},
+    features::Build,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -24,12 +25,16 @@ struct Machine {
     dir: PathBuf,
     /// The same at each start, as members know it.
     listen: SocketAddr,
+    /// What its program is.
+    build: Build,
     server: Option<Server>,
 }
 
 /// Servers `s0`, `s1`, …
 pub struct Group {
     machines: Vec<Machine>,
+    /// That of machines to come.
+    build: Build,
     home: tempfile::TempDir,
     admin: (String, String, String),
 }
@@ -43,10 +48,16 @@ fn free_port() -> SocketAddr {
 impl Group {
     /// A group of so many voters.
     pub async fn of(count: usize) -> Self {
+        Self::of_build(count, Build::this()).await
+    }
+
+    /// A group of so many voters, all with this build.
+    pub async fn of_build(count: usize, build: Build) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut group = Group {
             machines: Vec::new(),
+            build,
             home,
             admin: Default::default(),
         };
@@ -73,6 +84,7 @@ impl Group {
         self.machines.push(Machine {
             dir: self.home.path().join(format!("s{number}")),
             listen: free_port(),
+            build: self.build.clone(),
             server: None,
         });
         number
@@ -90,14 +102,21 @@ impl Group {
         config.name = format!("s{number}");
         config.enrolled = enrolled;
         config.alone = alone;
+        config.build = machine.build.clone();
         Server::start(config).await
     }
 
     /// Another machine becomes one of the group.
     pub async fn join(&mut self) {
+        self.join_as(false).await;
+    }
+
+    /// As [`Group::join`]; a standby does not vote until it is promoted.
+    pub async fn join_as(&mut self, standby: bool) {
         let token = self.token("server", true).await;
         let number = self.machine();
-        let ask = self.ask(&token, "server", &format!("s{number}"), self.machines[number].listen);
+        let mut ask = self.ask(&token, "server", &format!("s{number}"), self.machines[number].listen);
+        ask.standby = standby;
         let dir = self.machines[number].dir.clone();
         let enrolled = enroll(&ask, &dir, &dir.join("server")).await.expect("it is let in");
         self.start(number, Some(enrolled), false).await;
@@ -109,17 +128,29 @@ impl Group {
             token: token.parse().expect("a token"),
             role: role.parse().expect("a role"),
             name: name.to_owned(),
+            listen: listen.to_string(),
             advertise: match role {
                 "server" => listen.to_string(),
                 _ => listen.ip().to_string(),
             },
+            standby: false,
+            build: self.build.clone(),
         }
     }
 
     /// Why a machine is not let in.
     pub async fn refusal(&self, token: &str, role: &str, name: &str) -> String {
+        self.refusal_of(self.ask(token, role, name, free_port())).await
+    }
+
+    /// As [`Group::refusal`], of who would be a standby, or has another build.
+    pub async fn refusal_as(&self, token: &str, standby: bool, build: Build) -> String {
+        let ask = self.ask(token, "server", "x", free_port());
+        self.refusal_of(Enroll { standby, build, ..ask }).await
+    }
+
+    async fn refusal_of(&self, ask: Enroll) -> String {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let ask = self.ask(token, role, name, free_port());
         let answer = enroll(&ask, dir.path(), &dir.path().join("server")).await;
         let kept = std::fs::read_dir(dir.path()).expect("a directory").count();
         assert_eq!(kept, 0, "nothing is kept of a join that was refused");
@@ -164,6 +195,33 @@ impl Group {
         self.start(number, enrolled, false).await;
     }
 
+    /// Ends it and starts it again with another build.
+    ///
+    /// # Errors
+    /// Why that does not start.
+    pub async fn change_build(&mut self, number: usize, build: Build) -> Result<(), String> {
+        self.kill(number).await;
+        self.machines[number].build = build;
+        let enrolled = enrolled(&self.machines[number].dir).expect("readable");
+        let started = self.try_start(number, enrolled, false).await;
+        self.machines[number].server = Some(started.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    /// Where a machine keeps what it has.
+    pub fn dir(&self, number: usize) -> &Path {
+        &self.machines[number].dir
+    }
+
+    /// A node joins through a server; the range of its pods.
+    pub async fn join_node(&self, by: usize, token: &str, name: &str) -> String {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut ask = self.ask(token, "node", name, self.machines[by].listen);
+        ask.address = self.machines[by].listen.to_string();
+        let enrolled = enroll(&ask, dir.path(), &dir.path().join("server")).await;
+        enrolled.expect("it is let in").pod_cidr
+    }
+
     /// Starts it again, to go on without the others.
     ///
     /// # Errors
@@ -190,14 +248,19 @@ impl Group {
         }
     }
 
-    async fn membership(&self, number: usize) -> MembershipClient<Channel> {
+    /// A connection to a machine, as an administrator, whoever listens there.
+    pub fn channel(&self, number: usize) -> Channel {
         let (ca, cert, key) = &self.admin;
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca))
             .identity(Identity::from_pem(cert, key));
-        let endpoint = Endpoint::from_shared(format!("https://{}", self.server(number).local_addr()));
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.machines[number].listen));
         let endpoint = endpoint.and_then(|endpoint| endpoint.tls_config(tls));
-        MembershipClient::new(endpoint.expect("an endpoint").connect().await.expect("a connection"))
+        endpoint.expect("an endpoint").connect_lazy()
+    }
+
+    pub fn membership(&self, number: usize) -> MembershipClient<Channel> {
+        MembershipClient::new(self.channel(number))
     }
 
     /// A token, as an administrator gets one.
@@ -209,11 +272,7 @@ impl Group {
             description: String::new(),
         };
         let running = self.machines.iter().position(|machine| machine.server.is_some());
-        let answer = self
-            .membership(running.expect("a server"))
-            .await
-            .create_token(request)
-            .await;
+        let answer = self.membership(running.expect("a server")).create_token(request).await;
         answer.expect("a token").into_inner().token
     }
 
@@ -232,11 +291,7 @@ impl Group {
     /// Why it is refused.
     pub async fn remove(&self, asked: usize, number: usize) -> Result<(), String> {
         let name = format!("s{number}");
-        let answer = self
-            .membership(asked)
-            .await
-            .remove_member(RemoveMemberRequest { name })
-            .await;
+        let answer = self.membership(asked).remove_member(RemoveMemberRequest { name }).await;
         answer.map(drop).map_err(|status| status.message().to_owned())
     }
 }

@@ -21,7 +21,7 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Where the server is to listen
-    #[arg(long, value_name = "ADDRESS", default_value = crate::up::LISTEN)]
+    #[arg(long, value_name = "ADDRESS", default_value_t = crate::up::LISTEN)]
     listen: SocketAddr,
     /// How to print it
     #[arg(short = 'o', long, value_enum)]

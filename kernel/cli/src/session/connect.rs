@@ -20,6 +20,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// # Errors
 /// If the address or the certificates cannot be read.
 pub fn channel(access: &Access) -> Result<Channel> {
+    channel_to(access, &Servers::parse(&access.server))
+}
+
+/// As [`channel`], to the next of these servers.
+///
+/// # Errors
+/// As [`channel`].
+pub fn channel_to(access: &Access, servers: &Servers) -> Result<Channel> {
     // Someone may have installed it already; any is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut tls = ClientTlsConfig::new()
@@ -46,7 +54,7 @@ pub fn channel(access: &Access) -> Result<Channel> {
         .initial_connection_window_size(8 << 20)
         .tls_config(tls)
         .with_context(|| format!("the certificates of context \"{}\" cannot be read", access.context))?;
-    Ok(endpoint.connect_with_connector_lazy(Servers::parse(server)))
+    Ok(endpoint.connect_with_connector_lazy(servers.clone()))
 }
 
 /// The error of a call: the server's own, or why it could not be asked.

@@ -16,8 +16,13 @@ use sampan_api::{
         write_response::Outcome,
     },
 };
+use sampan_node::servers::Servers;
 use serde_json::Value;
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 use tonic::{Response, Status, transport::Channel};
 
 /// What one answer may take: a page of the largest objects. Bytes.
@@ -32,7 +37,10 @@ const RETRIES: u32 = 4;
 /// An open session with a cluster.
 #[derive(Clone)]
 pub struct Session {
-    channel: Channel,
+    access: Access,
+    servers: Servers,
+    /// The connection to one of them.
+    channel: Arc<RwLock<Channel>>,
     /// `https://127.0.0.1:7443`
     pub server: String,
     /// The namespace of objects that name none.
@@ -63,8 +71,11 @@ impl Session {
     /// # Errors
     /// If the address or the certificates cannot be read.
     pub fn open(access: &Access, timeout: Duration) -> Result<Self> {
+        let servers = Servers::parse(&access.server);
         Ok(Session {
-            channel: channel(access)?,
+            channel: Arc::new(RwLock::new(connect::channel_to(access, &servers)?)),
+            access: access.clone(),
+            servers,
             server: access.server.clone(),
             namespace: access.namespace.clone(),
             namespace_given: false,
@@ -81,24 +92,38 @@ impl Session {
         }
     }
 
+    fn channel(&self) -> Channel {
+        self.channel.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes to another server, if there is one: this one does not answer, or says that it cannot.
+    fn turn(&self) {
+        if self.servers.all().len() < 2 {
+            return;
+        }
+        if let Ok(channel) = connect::channel_to(&self.access, &self.servers) {
+            *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
+        }
+    }
+
     pub fn objects(&self) -> ObjectsClient<Channel> {
-        ObjectsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        ObjectsClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn cluster(&self) -> ClusterClient<Channel> {
-        ClusterClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        ClusterClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn membership(&self) -> MembershipClient<Channel> {
-        MembershipClient::new(self.channel.clone())
+        MembershipClient::new(self.channel())
     }
 
     pub fn plugins(&self) -> PluginsClient<Channel> {
-        PluginsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        PluginsClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn runtime(&self) -> RuntimeClient<Channel> {
-        RuntimeClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+        RuntimeClient::new(self.channel()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// An error of a call, in the user's words.
@@ -122,7 +147,7 @@ impl Session {
         }
     }
 
-    /// Makes a call that may be made twice, again if the server is not there for a moment.
+    /// Makes a call that may be made twice, again if the server is not there for a moment, at the next where there is one.
     ///
     /// # Errors
     /// As [`Session::once`].
@@ -135,6 +160,7 @@ impl Session {
             match self.once(call()).await {
                 Err(error) if failure::reason(&error) == Some(Reason::Unavailable) => {
                     tracing::debug!(%error, ?pause, "trying again");
+                    self.turn();
                     tokio::time::sleep(pause).await;
                     pause *= 3;
                 }

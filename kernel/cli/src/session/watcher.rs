@@ -83,6 +83,7 @@ impl Watcher {
             return Err(error);
         }
         tracing::debug!(%error, "the watch connects again");
+        self.session.turn();
         tokio::time::sleep(Duration::from_millis(100).saturating_mul(self.failures.min(20))).await;
         Ok(())
     }

@@ -27,6 +27,9 @@ use std::{
 /// A node that is not ready after this time is said to be late; it may still come.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The range of the pods' addresses on the machine that a cluster begins with.
+const FIRST_PODS: &str = "10.42.0.0/24";
+
 /// The scheduler that decides until someone activates another.
 const FIRST_SCHEDULER: &str = "spread";
 
@@ -40,7 +43,7 @@ pub struct Settings {
     /// The machine's, as node and as server.
     pub name: String,
     pub cluster_name: String,
-    /// `10.42.0.0/24`
+    /// `10.42.0.0/24`; empty: as it was given at the join, else that.
     pub pod_cidr: String,
     /// The cgroup below which pods have theirs.
     pub cgroup: String,
@@ -67,7 +70,7 @@ impl Settings {
             advertise: String::new(),
             name: "local".to_owned(),
             cluster_name: "sampan".to_owned(),
-            pod_cidr: "10.42.0.0/24".to_owned(),
+            pod_cidr: String::new(),
             cgroup: "sampan".to_owned(),
             insecure_registries: Vec::new(),
             registry_ca: Vec::new(),
@@ -97,7 +100,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Whatever keeps it from running: a directory that another has, a port in use, a log that is damaged.
-    pub async fn start(settings: Settings) -> Result<Self> {
+    pub async fn start(mut settings: Settings) -> Result<Self> {
         // Someone may have installed it already; any is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         place::prepare(&settings.data)?;
@@ -110,6 +113,11 @@ impl Cluster {
                 bail!("this machine is a node and keeps no state: --force-new-cluster is for a server that is left");
             }
             return Self::start_node(&settings, enrolled).await;
+        }
+        if settings.pod_cidr.is_empty() {
+            let given = enrolled.as_ref().map(|enrolled| enrolled.pod_cidr.as_str());
+            let given = given.filter(|given| !given.is_empty());
+            given.unwrap_or(FIRST_PODS).clone_into(&mut settings.pod_cidr);
         }
         let server = Server::start(server_config(&settings, enrolled))
             .await
@@ -160,12 +168,13 @@ impl Cluster {
             ..settings.clone()
         };
         let mut config = cluster.agent_config(&settings, keys)?;
-        let address = match settings.advertise.parse() {
-            Ok(address) => address,
-            Err(_) => reach::way_to(enrolled.servers.first().map_or("", String::as_str)).await?,
-        };
-        config.address = Some(address);
-        config.listen = reach::node_listens(address).await;
+        let mut local = None;
+        for server in &enrolled.servers {
+            local = local.or(reach::way_to(server).await.ok());
+        }
+        config.address = settings.advertise.parse().ok().or(local);
+        // Servers are on other machines: they ask for logs, and bring images.
+        config.listen = reach::node_listens(config.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).await;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
         cluster.until_ready().await?;
         Ok(cluster)
@@ -289,6 +298,9 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     config.quota_bytes = settings.quota_bytes;
     config.node_grace = settings.node_grace;
     config.advertise.clone_from(&settings.advertise);
+    if settings.agent && !settings.rootless {
+        config.pod_cidr.clone_from(&settings.pod_cidr);
+    }
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config
 }

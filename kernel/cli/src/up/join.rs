@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sampan_server::{
     enroll::{Enroll, enroll, enrolled},
+    features::Build,
     token::{Role, Token},
 };
 use std::path::PathBuf;
@@ -12,9 +13,10 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "Examples:
   sampan token create --role server           # on a server; prints the token
   sudo sampan join 10.0.0.1:7443 --token T --role server --listen 10.0.0.2:7443
+  sudo sampan join 10.0.0.1:7443 --token T --role server --learner --listen 10.0.0.4:7443   # does not vote
   sudo sampan join 10.0.0.1:7443 --token T    # as a node
   sudo sampan join 10.0.0.1:7443 --token-file /run/secrets/token
-  sudo sampan up                              # later: goes on with what it has joined";
+  sudo sampan up                              # later: goes on with what it has joined, where it was";
 
 /// What this machine becomes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -40,6 +42,9 @@ pub struct JoinArgs {
     /// What this machine becomes
     #[arg(long, value_enum, default_value = "node")]
     role: As,
+    /// With --role server: receive everything and do not vote, until `sampan member promote`
+    #[arg(long)]
+    learner: bool,
     #[command(flatten)]
     up: UpArgs,
 }
@@ -67,6 +72,9 @@ pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
         bail!(
             "--force-new-cluster is for `sampan up` on a server that is left: who joins a cluster has nothing to go on with"
         );
+    }
+    if args.learner && matches!(args.role, As::Node) {
+        bail!("--learner is for servers: say --role server, too");
     }
     let (role, address) = match args.role {
         As::Server => (Role::Server, args.address),
@@ -99,7 +107,13 @@ pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
         token,
         role,
         name: settings.name.clone(),
+        listen: match role {
+            Role::Server => settings.listen.to_string(),
+            Role::Node => String::new(),
+        },
         advertise: settings.advertise.clone(),
+        standby: args.learner,
+        build: Build::this(),
     };
     let joined = enroll(&ask, &settings.data, &settings.data.join("server")).await?;
     println!(

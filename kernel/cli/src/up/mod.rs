@@ -18,15 +18,16 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use clap::Args;
+use sampan_server::enroll::enrolled;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the server listens where nobody says.
-pub const LISTEN: &str = "127.0.0.1:7443";
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
 
 /// Below this the built-in policies alone would fill the state. Bytes.
 const LEAST_QUOTA: u64 = 64 << 20;
@@ -49,10 +50,10 @@ pub struct UpArgs {
     /// Where everything is kept [default: /var/lib/sampan as root, else ~/.local/share/sampan]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the server listens
-    #[arg(long, value_name = "ADDRESS", default_value = LISTEN)]
-    listen: SocketAddr,
-    /// Where other machines reach the server [default: as it listens]
+    /// Where the server listens [default: as at the join, else 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where other machines reach the server [default: as at the join, else as it listens]
     #[arg(long, value_name = "HOST:PORT", default_value = "")]
     advertise: String,
     /// The machine's name, as node and as server [default: the host's]
@@ -61,8 +62,8 @@ pub struct UpArgs {
     /// The cluster's name, and that of its context [default: sampan]
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The range of the pods' addresses
-    #[arg(long, value_name = "CIDR", default_value = "10.42.0.0/24")]
+    /// The range of the pods' addresses [default: as it was given at the join, else 10.42.0.0/24]
+    #[arg(long, value_name = "CIDR", default_value = "", hide_default_value = true)]
     pod_cidr: String,
     /// A registry, HOST:PORT, that is spoken to without TLS
     #[arg(long, value_name = "REGISTRY", value_delimiter = ',')]
@@ -188,9 +189,17 @@ impl UpArgs {
         let kept = sampan_server::backup::names(&data)?;
         let name = self.name.or(kept.name).unwrap_or_else(place::host_name);
         let cluster_name = self.cluster_name.or(kept.cluster_name);
+        // Who has joined goes on where it was, unless it is told another place.
+        let joined = enrolled(&data)?.filter(|_| self.listen.is_none() && self.advertise.is_empty());
+        let (listen, advertise) = joined
+            .map(|joined| (joined.listen, joined.advertise))
+            .unwrap_or_default();
         Ok(Settings {
-            listen: self.listen,
-            advertise: self.advertise,
+            listen: self.listen.or(listen.parse().ok()).unwrap_or(LISTEN),
+            advertise: match self.advertise.is_empty() {
+                true => advertise,
+                false => self.advertise,
+            },
             name: place::node_name(&name)?,
             cluster_name: place::node_name(cluster_name.as_deref().unwrap_or("sampan"))?,
             pod_cidr: self.pod_cidr,

@@ -1,11 +1,7 @@
-//! What is asked about the cluster and the client themselves: `status`, `version`, `api-resources`, `completion`.
+//! What is asked about the client and what it knows: `version`, `api-resources`, `completion`.
 use crate::{
     cli::{self, Global},
-    doc::is_true,
-    print::{Format, Table, format, tabs, yaml},
-    progress::size,
-    session::Session,
-    targets::{self, Scope},
+    print::{Format, Table, format, yaml},
 };
 use anyhow::{Result, bail};
 use clap::Args;
@@ -15,14 +11,6 @@ use serde_json::{Value, json};
 
 /// The version of this binary.
 pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sampan status -o json")]
-pub struct StatusArgs {
-    /// yaml, json, jsonpath=…
-    #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
-    output: Option<Format>,
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  sampan version --client")]
@@ -71,49 +59,6 @@ pub fn print(output: Option<&Format>, value: &Value, text: impl FnOnce() -> Stri
         Some(_) => bail!("this is printed as yaml, json or jsonpath=… only"),
     }
     Ok(())
-}
-
-pub async fn status(args: &StatusArgs, session: &Session) -> Result<()> {
-    let found = session
-        .again(|| async { session.cluster().status(rpc::StatusRequest::default()).await })
-        .await?;
-    let nodes = session
-        .list(&Scope::default().selection(targets::kind("nodes")?, session))
-        .await?
-        .objects;
-    let ready = nodes.iter().filter(|node| is_true(&node.value, "Ready")).count();
-    let members: Vec<Value> = found
-        .members
-        .iter()
-        .map(|m| json!({"id": m.id, "name": m.name, "role": m.role, "address": m.address, "lag": m.lag, "active": m.active}))
-        .collect();
-    let value = json!({"cluster": found.cluster_name, "server": session.server, "version": found.version,
-        "revision": found.revision, "compactedRevision": found.compacted_revision, "objects": found.objects,
-        "logBytes": found.log_bytes, "raft": {"term": found.raft_term, "index": found.raft_index, "leader": found.leader},
-        "members": members, "nodes": {"ready": ready, "all": nodes.len()}});
-    print(args.output.as_ref(), &value, || {
-        let members = found
-            .members
-            .iter()
-            .map(|m| format!("{} ({})", m.name, m.role))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let text = format!(
-            "Cluster:\t{}\nServer:\t{}\nVersion:\t{}\nMembers:\t{members}\nNodes:\t{ready} of {} ready\n\
-             Revision:\t{} (watchable from {})\nObjects:\t{}\nLog:\t{}, term {}, index {}\n",
-            found.cluster_name,
-            session.server,
-            found.version,
-            nodes.len(),
-            found.revision,
-            found.compacted_revision,
-            found.objects,
-            size(found.log_bytes),
-            found.raft_term,
-            found.raft_index,
-        );
-        tabs::align(&text, 2)
-    })
 }
 
 pub async fn version(args: &VersionArgs, global: &Global) -> Result<()> {

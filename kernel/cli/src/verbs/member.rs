@@ -1,11 +1,16 @@
 //! `member`: the servers that keep the state together.
-use crate::{print::Table, session::Session};
+use crate::{
+    print::Format,
+    session::Session,
+    verbs::{about, status},
+};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use sampan_api::rpc;
 
 const EXAMPLES: &str = "Examples:
-  sampan member list
+  sampan member list -o wide       # with disks and versions
+  sampan member promote s4         # one that joined with --learner
   sampan member remove s3          # hands leadership over first, should it lead
   sampan member lead s2            # hand leadership to s2";
 
@@ -19,8 +24,18 @@ pub struct MemberArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the servers: who leads, and how far the others are
-    #[command(after_help = "Example:\n  sampan member list")]
-    List,
+    #[command(after_help = "Examples:\n  sampan member list\n  sampan member list -o wide")]
+    List {
+        /// wide, yaml, json, jsonpath=…
+        #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
+        output: Option<Format>,
+    },
+    /// Let a standby vote once it has caught up
+    #[command(after_help = "Example:\n  sampan member promote s4")]
+    Promote {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Take a server out of the group; refused if the rest would be no majority
     #[command(after_help = "Example:\n  sampan member remove s3")]
     Remove {
@@ -38,7 +53,15 @@ enum What {
 
 pub async fn run(args: MemberArgs, session: &Session) -> Result<()> {
     match args.what {
-        What::List => list(session).await,
+        What::List { output } => list(output.as_ref(), session).await,
+        What::Promote { name } => {
+            let request = || rpc::PromoteMemberRequest { name: name.clone() };
+            session
+                .again(|| async { session.membership().promote_member(request()).await })
+                .await?;
+            println!("member \"{name}\" votes once it has caught up");
+            Ok(())
+        }
         What::Remove { name } => {
             let request = || rpc::RemoveMemberRequest { name: name.clone() };
             session
@@ -58,21 +81,10 @@ pub async fn run(args: MemberArgs, session: &Session) -> Result<()> {
     }
 }
 
-async fn list(session: &Session) -> Result<()> {
-    let found = session
-        .again(|| async { session.cluster().status(rpc::StatusRequest::default()).await })
-        .await?;
-    let mut table = Table::new(["NAME", "ROLE", "ADDRESS", "LAG", "STATE", "ID"]);
-    for member in found.members {
-        table.row([
-            member.name,
-            member.role,
-            member.address,
-            member.lag.map_or_else(|| "-".to_owned(), |lag| lag.to_string()),
-            if member.active { "active" } else { "away" }.to_owned(),
-            format!("{:x}", member.id),
-        ]);
-    }
-    print!("{}", table.to_text(true));
-    Ok(())
+async fn list(output: Option<&Format>, session: &Session) -> Result<()> {
+    let members = status::ask(session).await?.members;
+    let wide = output == Some(&Format::Wide);
+    let value = members.iter().map(status::to_json).collect::<Vec<_>>().into();
+    let output = output.filter(|output| !output.is_table());
+    about::print(output, &value, || status::table(&members, wide))
 }

@@ -20,6 +20,7 @@ pub mod plugin;
 pub mod rollout;
 pub mod scale;
 pub mod snapshot;
+pub mod status;
 pub mod token;
 pub mod wait;
 pub mod wasm;

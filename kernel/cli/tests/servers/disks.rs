@@ -53,6 +53,43 @@ async fn write_much(group: &Group, prefix: &str) {
     println!("{prefix}: 12 large writes took {:?}", began.elapsed());
 }
 
+/// Who reads at a server that cannot keep up is told so at once, and reads at the next.
+async fn reads_elsewhere(group: &Group, full: usize) {
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        if let Err(error) = crate::load::read(&group.session(full).patient(PATIENCE), "no-such").await {
+            let (said, took) = (format!("{error:#}"), asked.elapsed());
+            println!("the full follower, after {took:?}: {said}");
+            assert!(
+                said.contains("cannot catch up") && said.contains("free space there"),
+                "{said}"
+            );
+            // Much less than the quarter of a minute after which it would be said that nobody leads.
+            assert!(took < Duration::from_secs(10), "{took:?}");
+            break;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "s{full} answers reads though its disk is full"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let list = group.ok((full + 1) % 3, "member list");
+    assert!(list.contains("no room"), "{list}");
+    let selection = sampan_api::rpc::Selection {
+        resource: "namespaces".to_owned(),
+        ..Default::default()
+    };
+    let found = group
+        .session_from(full)
+        .patient(PATIENCE)
+        .list(&selection)
+        .await
+        .unwrap();
+    assert!(!found.objects.is_empty());
+}
+
 #[test]
 fn one_servers_full_disk_holds_up_nobody() {
     play(Some("40m"), async |group| {
@@ -65,6 +102,9 @@ fn one_servers_full_disk_holds_up_nobody() {
             write_much(group, &format!("full-{what}")).await;
             let held = load.resumed(Instant::now()).await;
             assert!(held < HELD_UP);
+            if !leads {
+                reads_elsewhere(group, full).await;
+            }
             fs::remove_file(filler(group, full)).unwrap();
             let freed = Instant::now();
             group.settled().await;

@@ -4,11 +4,7 @@ use rustix::{
     mount::UnmountFlags,
     process::{Pid, Signal, kill_process},
 };
-use sampan_api::rpc;
-use sampan_cli::{
-    contexts::{Access, Contexts},
-    session::Session,
-};
+use sampan_cli::contexts::{Access, Contexts};
 use std::{
     fs::{self, OpenOptions},
     path::{Path, PathBuf},
@@ -24,7 +20,10 @@ pub const STRANGER: usize = SERVERS;
 /// Hosts that may become nodes.
 pub const NODES: [usize; 2] = [SERVERS, SERVERS + 1];
 
-const HOSTS: usize = SERVERS + NODES.len();
+pub const HOSTS: usize = SERVERS + NODES.len();
+
+/// Debian's library that tells another time.
+pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// Nothing here should take so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,8 +38,14 @@ pub struct Group {
     pub network: Network,
     pub dir: tempfile::TempDir,
     up: Vec<Option<Child>>,
+    /// Where each host listens now.
+    pub addresses: Vec<String>,
+    /// The binary of each host.
+    binaries: Vec<PathBuf>,
+    /// By how much the clock of a host is wrong, as `faketime` has it.
+    clocks: Vec<Option<&'static str>>,
     mounts: Vec<PathBuf>,
-    access: Access,
+    pub access: Access,
 }
 
 /// What a command did.
@@ -51,7 +56,7 @@ pub struct Done {
     pub err: String,
 }
 
-/// Where a server listens.
+/// Where a server listens when it starts first.
 pub fn address(host: usize) -> String {
     format!("{}:7443", ip(host))
 }
@@ -86,6 +91,9 @@ impl Group {
             network,
             dir: tempfile::tempdir().unwrap(),
             up: (0..HOSTS).map(|_| None).collect(),
+            addresses: (0..HOSTS).map(address).collect(),
+            binaries: vec![env!("CARGO_BIN_EXE_sampan").into(); HOSTS],
+            clocks: vec![None; HOSTS],
             mounts: Vec::new(),
             access: Access::default(),
         };
@@ -142,7 +150,7 @@ impl Group {
     }
 
     /// What a host has of its own.
-    fn home(&self, host: usize) -> PathBuf {
+    pub fn home(&self, host: usize) -> PathBuf {
         self.dir.path().join(format!("s{host}"))
     }
 
@@ -163,7 +171,15 @@ impl Group {
 
     /// A command on a host, with that host's contexts. The machine's cgroups stay in sight.
     fn command(&self, host: usize, args: &str) -> Command {
-        let mut command = self.network.command(host, env!("CARGO_BIN_EXE_sampan"));
+        let mut command = self.network.command(host, &self.binaries[host]);
+        if let Some(offset) = self.clocks[host] {
+            // Of the clock that tells the time; the one that measures it goes on as it is.
+            command
+                .env("LD_PRELOAD", FAKETIME)
+                .env("FAKETIME", offset)
+                .env("DONT_FAKE_MONOTONIC", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command
             .args(args.split_whitespace())
             .env("SAMPAN_CONFIG", self.home(host).join("config"))
@@ -195,9 +211,25 @@ impl Group {
         let data = self.data(host);
         format!(
             "--no-agent --name s{host} --listen {} --data-dir {} --node-monitor-grace-period 3",
-            address(host),
+            self.addresses[host],
             data.display()
         )
+    }
+
+    /// A host is reached elsewhere, and so is its server once it starts again.
+    pub fn move_to(&mut self, host: usize, ip: &str) {
+        self.network.readdress(host, ip);
+        self.addresses[host] = format!("{ip}:7443");
+    }
+
+    /// From its next start on a host has this binary.
+    pub fn install(&mut self, host: usize, binary: PathBuf) {
+        self.binaries[host] = binary;
+    }
+
+    /// From its next start on a host's clock is wrong by so much.
+    pub fn set_clock(&mut self, host: usize, offset: Option<&'static str>) {
+        self.clocks[host] = offset;
     }
 
     fn spawn(&mut self, host: usize, args: &str) {
@@ -216,20 +248,35 @@ impl Group {
         self.until_ready(host, &format!("up {}", self.server_args(host))).await;
     }
 
-    /// Another host becomes a server, by what it hears from `by`.
-    pub async fn join(&mut self, host: usize, token: &str, by: usize) {
-        let args = self.server_args(host);
-        let line = format!("join {} --token {token} --role server {args}", address(by));
+    /// As [`Group::start`], without being told where it listens: it goes on where it joined.
+    pub async fn start_as_it_was(&mut self, host: usize) {
+        let line = format!("up --no-agent --data-dir {}", self.data(host).display());
         self.until_ready(host, &line).await;
     }
 
-    /// Another host becomes a node, named as a server would be.
-    pub async fn join_node(&mut self, host: usize, by: usize) {
-        let token = self.ok(by, "token create --role node --single-use --ttl 10m");
+    /// Another host becomes a server, by what it hears from `by`.
+    pub async fn join(&mut self, host: usize, token: &str, by: usize) {
+        let args = self.server_args(host);
+        let line = format!("join {} --token {token} --role server {args}", self.addresses[by]);
+        self.until_ready(host, &line).await;
+    }
+
+    /// As [`Group::join`], to stay a learner.
+    pub async fn join_as_standby(&mut self, host: usize, token: &str, by: usize) {
+        let args = self.server_args(host);
+        let line = format!(
+            "join {} --token {token} --role server --learner {args}",
+            self.addresses[by]
+        );
+        self.until_ready(host, &line).await;
+    }
+
+    /// Another host becomes a node.
+    pub async fn join_as_node(&mut self, host: usize, token: &str, by: usize) {
         let data = self.data(host);
         let line = format!(
-            "join {} --token {token} --name s{host} --data-dir {}",
-            address(by),
+            "join {} --token {token} --name n{host} --stop-pods --data-dir {}",
+            self.addresses[by],
             data.display()
         );
         self.until_ready(host, &line).await;
@@ -243,6 +290,17 @@ impl Group {
         }
         for (host, before) in before.into_iter().enumerate() {
             self.said_ready(host, before).await;
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self, host: usize) {
+        kill_process(self.pid(host), Signal::TERM).unwrap();
+        let mut child = self.up[host].take().expect("it runs");
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "s{host} does not end: {}", self.said(host));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -280,96 +338,6 @@ impl Group {
 
     pub fn go_on(&self, host: usize) {
         kill_process(self.pid(host), Signal::CONT).unwrap();
-    }
-
-    /// A session with one server, whichever it is, as an administrator.
-    pub fn session(&self, host: usize) -> Session {
-        let access = Access {
-            server: format!("https://{}", address(host)),
-            ..self.access.clone()
-        };
-        Session::open(&access, ANSWER).unwrap()
-    }
-
-    /// As [`Group::session`], of somebody who trusts this group and shows what the cluster of another host made out.
-    pub fn session_of(&self, other: usize, host: usize) -> Session {
-        let contexts = Contexts::load(&self.home(other).join("config")).unwrap();
-        let access = Access {
-            server: format!("https://{}", address(host)),
-            ca_pem: self.access.ca_pem.clone(),
-            ..contexts.access(None).unwrap()
-        };
-        Session::open(&access, ANSWER).unwrap()
-    }
-
-    /// What a server says of the group, without asking another.
-    pub async fn status(&self, host: usize) -> Option<rpc::StatusResponse> {
-        let session = self.session(host);
-        let asked = session.once(async { session.cluster().status(rpc::StatusRequest { here: true }).await });
-        asked.await.ok()
-    }
-
-    /// Who leads in the newest term, as these say; waits until one of them does.
-    pub async fn leader_of(&self, hosts: &[usize]) -> usize {
-        let began = Instant::now();
-        loop {
-            let mut newest = None;
-            for host in hosts {
-                let Some(status) = self.status(*host).await else {
-                    continue;
-                };
-                let own = format!("s{host}");
-                let leads = |member: &rpc::Member| member.role == "leader" && member.name == own;
-                if status.members.iter().any(leads) {
-                    newest = newest.max(Some((status.raft_term, *host)));
-                }
-            }
-            if let Some((_, host)) = newest {
-                return host;
-            }
-            assert!(began.elapsed() < PATIENCE, "nobody leads: {}", self.all_said());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    pub async fn leader(&self) -> usize {
-        self.leader_of(&[0, 1, 2]).await
-    }
-
-    /// Waits until all are voters, as the leader knows, and each answers a read, for which it must be as far as the leader.
-    pub async fn settled(&self) {
-        let began = Instant::now();
-        loop {
-            let leader = self.leader().await;
-            let members = self
-                .status(leader)
-                .await
-                .map(|status| status.members)
-                .unwrap_or_default();
-            let fine = |member: &rpc::Member| {
-                member.role != "learner" && member.active && member.lag.is_none_or(|lag| lag < 100)
-            };
-            if members.len() == SERVERS && members.iter().all(fine) && self.all_answer().await {
-                return;
-            }
-            let late = began.elapsed() > PATIENCE;
-            assert!(!late, "they never came together: {members:?}\n{}", self.all_said());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn all_answer(&self) -> bool {
-        for host in 0..SERVERS {
-            if crate::load::read(&self.session(host), "no-such").await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    pub fn all_said(&self) -> String {
-        let of = |host| format!("--- s{host}\n{}", self.said(host));
-        (0..HOSTS).map(of).collect()
     }
 }
 

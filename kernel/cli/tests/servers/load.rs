@@ -230,6 +230,21 @@ impl Load {
         }
     }
 
+    /// The longest time in which no write was answered.
+    pub fn longest_pause(&self) -> Duration {
+        let mut answered: Vec<Instant> = self
+            .noted
+            .writes
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, ended)| *ended)
+            .collect();
+        answered.sort_unstable();
+        let pauses = answered.windows(2).map(|pair| pair[1] - pair[0]);
+        pauses.max().unwrap_or_default()
+    }
+
     /// Ends the clients, and compares what they were told with what is on every server.
     pub async fn end(self, group: &Group) {
         self.noted.end.store(true, Ordering::Relaxed);

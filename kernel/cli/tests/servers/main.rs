@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 
 mod cells;
+mod clocks;
 mod cutting;
 mod disks;
 mod group;
 mod killing;
 mod load;
+mod moving;
 mod network;
 mod nodes;
+mod observing;
+mod rolling;
 mod strangers;
 #[path = "../whole/tools.rs"]
 mod tools;

@@ -4,6 +4,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     fs::File,
     os::fd::AsFd,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -82,12 +83,19 @@ impl Network {
         name
     }
 
-    /// A command on that host.
-    pub fn command(&self, host: usize, program: &str) -> Command {
+    /// A command on that host: it sees everything of the machine but its network.
+    pub fn command(&self, host: usize, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
-        let namespace = format!("--net=/run/netns/{}", self.name(&host.to_string()));
-        command.args([&namespace, program]);
+        let name = self.name(&host.to_string());
+        command.arg(format!("--net=/run/netns/{name}")).arg(program);
         command
+    }
+
+    /// Gives a host another address in the place of the one it has.
+    pub fn readdress(&self, host: usize, ip: &str) {
+        let name = self.name(&host.to_string());
+        run(&format!("-n {name} addr flush dev eth0"));
+        run(&format!("-n {name} addr add {ip}/24 dev eth0"));
     }
 
     /// Pulls the plug of a host: nothing goes in or out, for clients neither.

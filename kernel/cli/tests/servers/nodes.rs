@@ -44,7 +44,8 @@ impl Drop for Wipe {
 async fn with_nodes(group: &mut Group) -> Wipe {
     let wipe = Wipe(NODES.map(|host| group.data(host)).to_vec());
     for host in NODES {
-        group.join_node(host, 0).await;
+        let token = group.ok(0, "token create --role node --single-use --ttl 10m");
+        group.join_as_node(host, &token, 0).await;
     }
     let root = group.dir.path().join("busybox");
     busybox(&root);
@@ -62,7 +63,7 @@ fn pods(group: &Group, by: usize, host: Option<usize>) -> Vec<Value> {
     let list: Value = serde_json::from_str(&done.out).unwrap_or_default();
     let items = list["items"].as_array().cloned().unwrap_or_default().into_iter();
     let there = |pod: &Value| {
-        let here = host.is_none_or(|host| pod["spec"]["nodeName"] == format!("s{host}"));
+        let here = host.is_none_or(|host| pod["spec"]["nodeName"] == format!("n{host}"));
         here && pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["phase"] == "Running"
     };
     items.filter(there).collect()
@@ -84,7 +85,7 @@ async fn until(group: &Group, what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn is_ready(group: &Group, host: usize) -> bool {
-    let node = group.ok(0, &format!("get node s{host} -o json"));
+    let node = group.ok(0, &format!("get node n{host} -o json"));
     let node: Value = serde_json::from_str(&node).unwrap();
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
     let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -136,7 +137,7 @@ async fn ended(group: &Group) {
         let pairs = || {
             let links = group
                 .network
-                .command(host, "ip")
+                .command(host, "ip".as_ref())
                 .args(["-o", "link", "show", "type", "veth"])
                 .output();
             String::from_utf8_lossy(&links.unwrap().stdout).lines().count()
@@ -160,7 +161,7 @@ fn pods_run_on_while_every_server_is_away() {
         let _wipe = with_nodes(group).await;
         let processes = |group: &Group, all: &[Value]| {
             NODES.map(|host| {
-                let on = |pod: &&Value| pod["spec"]["nodeName"] == format!("s{host}");
+                let on = |pod: &&Value| pod["spec"]["nodeName"] == format!("n{host}");
                 let here: Vec<Value> = all.iter().filter(on).cloned().collect();
                 traces::of_pods(&group.data(host), &here)
             })

@@ -119,6 +119,28 @@ fn strangers_stay_outside_and_who_was_removed_disturbs_nobody() {
             before,
             "who was removed has raised the term"
         );
+        let began = Instant::now();
+        let out = format!("server \"s{removed}\" was taken out of the cluster");
+        while !group.said(removed).contains(&out) {
+            assert!(began.elapsed() < HELD_UP, "it never learns it: {}", group.said(removed));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Who asks it is told so, and who knows others asks them.
+        let said = format!(
+            "{:#}",
+            crate::load::read(&group.session(removed), "counter").await.unwrap_err()
+        );
+        println!("it says: {said}");
+        assert!(
+            said.contains(&out) && said.contains("join again with an empty --data-dir"),
+            "{said}"
+        );
+        let selection = sampan_api::rpc::Selection {
+            resource: "namespaces".to_owned(),
+            ..Default::default()
+        };
+        let found = group.session_from(removed).list(&selection).await.unwrap();
+        assert!(!found.objects.is_empty());
         group.kill(removed);
 
         // It is let in again as a new one.

@@ -1,5 +1,8 @@
 //! Who may do what: one small table.
-use crate::pki::{Identity, MASTERS};
+use crate::{
+    features,
+    pki::{Identity, MASTERS},
+};
 use sampan_api::{ApiError, Key, Object, Operation, Reason, Write};
 use sampan_state::Snapshot;
 use std::fmt;
@@ -86,6 +89,10 @@ const AGENTS: &[(&[Verb], &[&str], Which)] = &[
 /// # Errors
 /// `Forbidden`, naming who, what and which.
 pub fn check(who: &Identity, verb: Verb, key: &Key, state: &Snapshot) -> Result<(), ApiError> {
+    if &*key.resource == features::RESOURCE && !matches!(verb, Verb::Get | Verb::List | Verb::Watch) {
+        let message = format!("nobody may {verb} {}: the servers alone write it", key.resource);
+        return Err(ApiError::new(Reason::Forbidden, message));
+    }
     if who.is_in(MASTERS) {
         return Ok(());
     }
@@ -236,5 +243,9 @@ mod tests {
             groups: vec![MASTERS.to_owned()],
         };
         assert_eq!(check(&root, Verb::Delete, &key, &state), Ok(()));
+        let cluster = features::key();
+        let error = check(&root, Verb::UpdateStatus, &cluster, &state).unwrap_err();
+        assert!(error.message.contains("the servers alone write it"), "{error}");
+        assert_eq!(check(&root, Verb::Get, &cluster, &state), Ok(()));
     }
 }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+use tokio_util::task::TaskTracker;
 use tonic::{
     Status,
     body::Body,
@@ -31,13 +32,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Wraps the services.
-#[derive(Clone, Copy)]
-pub struct GateLayer;
+#[derive(Clone)]
+pub struct GateLayer {
+    /// Calls that are not answered yet, but for streams that last.
+    pub calls: TaskTracker,
+}
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner }
+        Gate {
+            inner,
+            calls: self.calls.clone(),
+        }
     }
 }
 
@@ -45,6 +52,7 @@ impl<S> Layer<S> for GateLayer {
 #[derive(Clone)]
 pub struct Gate<S> {
     inner: S,
+    calls: TaskTracker,
 }
 
 type Answer<E> = Pin<Box<dyn Future<Output = Result<http::Response<Body>, E>> + Send>>;
@@ -77,7 +85,8 @@ where
         // The service that was polled is the one that is ready.
         let next = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move {
+        let lasts = path.starts_with(LASTING);
+        let answer = async move {
             let started = Instant::now();
             let answer = tokio::time::timeout(patience(&path), ready.call(request)).await;
             record(&path, started);
@@ -91,7 +100,11 @@ where
                     Ok(Status::from(error).into_http())
                 }
             }
-        })
+        };
+        match lasts {
+            true => Box::pin(answer),
+            false => Box::pin(self.calls.track_future(answer)),
+        }
     }
 }
 

@@ -32,7 +32,21 @@ pub struct Listening {
     pub health: HealthReporter,
 }
 
-/// Serves on a listener until the front closes.
+/// What a server shows, and whom it trusts.
+pub fn tls(server: &KeyPair, ca_pem: &str) -> ServerTlsConfig {
+    ServerTlsConfig::new()
+        // With the authority after it: who joins knows the authority by its digest.
+        .identity(Identity::from_pem(
+            format!("{}{ca_pem}", server.cert_pem),
+            &server.key_pem,
+        ))
+        .client_ca_root(Certificate::from_pem(ca_pem))
+        // For the health service; the gate lets nobody else through.
+        .client_auth_optional(true)
+        .timeout(HANDSHAKE)
+}
+
+/// Serves on a listener until the front serves no more.
 ///
 /// # Errors
 /// If the certificates cannot be used.
@@ -44,16 +58,7 @@ pub async fn serve(
 ) -> Result<Listening, tonic::transport::Error> {
     // Whoever comes first installs it; there is no other in this house.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = ServerTlsConfig::new()
-        // With the authority after it: who joins knows the authority by its digest.
-        .identity(Identity::from_pem(
-            format!("{}{ca_pem}", server.cert_pem),
-            &server.key_pem,
-        ))
-        .client_ca_root(Certificate::from_pem(ca_pem))
-        // For the health service; the gate lets nobody else through.
-        .client_auth_optional(true)
-        .timeout(HANDSHAKE);
+    let tls = tls(server, ca_pem);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ObjectsServer<Objects>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -63,12 +68,12 @@ pub async fn serve(
     let reflection = reflection
         .inspect_err(|error| tracing::error!(%error, "there is no reflection"))
         .ok();
-    let closing = front.closing.clone();
+    let serving = front.serving.clone();
     let peers = PeersService {
         peers: front.peers.clone(),
         replica: front.replica.clone(),
         liveness: front.liveness.clone(),
-        closing: closing.clone(),
+        closing: front.closing.clone(),
     };
     let router = Server::builder()
         .tls_config(tls)?
@@ -77,7 +82,9 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
         .concurrency_limit_per_connection(MAX_CALLS)
-        .layer(GateLayer)
+        .layer(GateLayer {
+            calls: front.calls.clone(),
+        })
         .add_service(health_service)
         .add_optional_service(reflection)
         .add_service(ObjectsServer::new(Objects(front.clone())).max_decoding_message_size(MAX_REQUEST))
@@ -92,7 +99,7 @@ pub async fn serve(
         .with_keepalive(Some(KEEP_ALIVE));
     let task = tokio::spawn(async move {
         if let Err(error) = router
-            .serve_with_incoming_shutdown(incoming, closing.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming, serving.cancelled_owned())
             .await
         {
             tracing::error!(%error, "the listener failed");

@@ -132,7 +132,7 @@ impl NodeLiveness {
             nodes.iter().filter(|(key, _)| silent(key)).count() as f64,
         );
         let lost = nodes.iter().filter(|(key, _)| silent(key)).filter_map(|(key, node)| {
-            let status = unknown(node)?;
+            let status = unknown(node, Timestamp::from_millis(replica.now_millis()))?;
             tracing::warn!(node = &*key.name, silence = ?self.silence(&key.name), "a node is silent");
             let write = Write::new(key.clone(), Operation::MergeStatus(json!({ "status": status })));
             Some(Plan::from(write.expecting(node.metadata.resource_version)))
@@ -142,8 +142,7 @@ impl NodeLiveness {
 }
 
 /// The node's conditions as unknown; none if they are already.
-fn unknown(node: &Object) -> Option<Value> {
-    let now = Timestamp::from_millis(crate::clock::now_millis());
+fn unknown(node: &Object, now: Timestamp) -> Option<Value> {
     let mut conditions = match node.field_value("status")["conditions"].take() {
         Value::Array(conditions) => conditions,
         _ => Vec::new(),
@@ -178,13 +177,14 @@ mod tests {
             "status",
             &json!({"conditions": [{"type": "Ready", "status": "True"}, {"type": "Own", "status": "True"}]}),
         );
-        let status = unknown(&node).unwrap();
+        let now = Timestamp::from_millis(0);
+        let status = unknown(&node, now).unwrap();
         assert_eq!(status["conditions"][0]["reason"], "NodeStatusUnknown");
         assert_eq!(status["conditions"][1]["status"], "True");
         node.set_field("status", &status);
-        assert_eq!(unknown(&node), None);
+        assert_eq!(unknown(&node, now), None);
         assert_eq!(
-            unknown(&Object::default()).unwrap()["conditions"][0]["status"],
+            unknown(&Object::default(), now).unwrap()["conditions"][0]["status"],
             "Unknown"
         );
     }

@@ -1,7 +1,9 @@
 //! The front: who may ask, and the gRPC services that answer.
 mod access;
+mod closed;
 mod cluster;
 mod gate;
+mod joining;
 mod listener;
 mod liveness;
 mod membership;
@@ -13,13 +15,16 @@ mod plugins;
 mod reach;
 mod runtime;
 mod snapshot;
+mod status;
 
+pub use closed::say_no_more;
 pub use listener::{Listening, serve};
 pub use liveness::NodeLiveness;
 pub use objects::namespace;
 pub use reach::NodeClients;
 
 use crate::{
+    features::Build,
     peers::Peers,
     pki::Authority,
     policies::{Narrator, Policies},
@@ -29,8 +34,8 @@ pub(crate) use gate::caller;
 use pages::Pages;
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use std::{path::PathBuf, sync::Arc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
 /// What the services work with.
@@ -44,8 +49,16 @@ pub struct Front {
     pub nodes: NodeClients,
     pub authority: Arc<Authority>,
     pub peers: Arc<Peers>,
-    /// Ends what would otherwise last for ever: watches and heartbeats.
+    /// Ends what would otherwise last for ever, watches and heartbeats, and all that clients are answered.
+    pub serving: CancellationToken,
+    /// Calls that are being answered.
+    pub calls: TaskTracker,
+    /// The server ends: servers do not hear each other any more.
     pub closing: CancellationToken,
+    /// What this program is.
+    pub build: Build,
+    /// The server's directory.
+    pub data: PathBuf,
     pub pages: Pages,
 }
 

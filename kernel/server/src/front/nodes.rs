@@ -35,8 +35,8 @@ async fn listen(
     mut beats: Streaming<rpc::HeartbeatRequest>,
     answers: mpsc::Sender<Result<rpc::HeartbeatResponse, Status>>,
 ) {
-    let closing = front.closing.clone();
-    while let Some(Ok(Some(beat))) = closing.run_until_cancelled(beats.message()).await {
+    let serving = front.serving.clone();
+    while let Some(Ok(Some(beat))) = serving.run_until_cancelled(beats.message()).await {
         if who.node().is_some_and(|own| own != beat.node) {
             let _ = answers
                 .send(Err(not_that_node(&who, &format!("node \"{}\"", beat.node)).into()))

@@ -208,6 +208,16 @@ async fn client(peers: &Peers, peer: &Peer) -> Result<PeersClient<Channel>, Stat
         .max_decoding_message_size(1 << 20))
 }
 
+/// Says who this server is, and nothing else: whether a peer hears it at all.
+pub async fn greet(peers: &Peers, peer: &Peer) -> Result<(), Status> {
+    let greeting = PeerMessages {
+        header: Some(header(peers, peer.id)),
+        messages: Vec::new(),
+    };
+    let mut client = client(peers, peer).await?;
+    client.messages(futures::stream::iter([greeting])).await.map(drop)
+}
+
 /// Connects to a peer, which must show a certificate of its own name: no other can answer in its place.
 pub async fn connect(peers: &Peers, peer: &Peer) -> Result<Channel, Status> {
     let credentials = &peers.credentials;

@@ -5,23 +5,27 @@ mod book;
 mod link;
 mod service;
 
-pub use book::{Book, Peer, RESOURCE, members};
+pub use book::{Book, Peer, RESOURCE, is_better, member, members};
 pub use service::PeersService;
 
 use crate::{pki::KeyPair, replica::ReplicaHandle};
 use link::Link;
 use parking_lot::Mutex;
-use sampan_api::ApiError;
+use sampan_api::{ApiError, Reason};
 use sampan_state::eraftpb::Message;
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::mpsc};
 use tonic::transport::Channel;
 
 /// Messages that may wait for one peer; more are dropped.
 const WAITING: usize = 4096;
+
+/// Who does not answer in this time whether this server is a member does not say.
+const ASKING: Duration = Duration::from_secs(5);
 
 /// What a server shows to others, and whom it trusts.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub struct Credentials {
 pub struct Own {
     pub cluster: String,
     pub member: u64,
+    pub name: String,
     /// `HOST:PORT`
     pub address: String,
 }
@@ -46,6 +51,9 @@ pub struct Peers {
     book: Book,
     runtime: Handle,
     links: Mutex<HashMap<u64, mpsc::Sender<Message>>>,
+    /// When each member was heard last.
+    heard: Mutex<HashMap<u64, Instant>>,
+    began: Instant,
     replica: OnceLock<ReplicaHandle>,
 }
 
@@ -58,6 +66,8 @@ impl Peers {
             book,
             runtime: Handle::current(),
             links: Mutex::default(),
+            heard: Mutex::default(),
+            began: Instant::now(),
             replica: OnceLock::new(),
         })
     }
@@ -73,6 +83,28 @@ impl Peers {
 
     pub fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// A member was heard.
+    fn hear(&self, member: u64) {
+        self.heard.lock().insert(member, Instant::now());
+    }
+
+    /// How long nothing was heard of a member; at the most since this server began.
+    pub fn silence(&self, member: u64) -> Duration {
+        let heard = self.heard.lock().get(&member).copied();
+        heard.unwrap_or(self.began).elapsed()
+    }
+
+    /// Asks the other servers whether this one is a member; why not, if one of them says that it is none.
+    pub async fn refusal(self: &Arc<Self>) -> Option<String> {
+        let others = self.book.all().into_iter().filter(|peer| peer.id != self.own.member);
+        let asked = others.map(|peer| async move {
+            let answer = tokio::time::timeout(ASKING, link::greet(self, &peer)).await;
+            let error = ApiError::from(answer.ok()?.err()?);
+            (error.reason == Reason::Forbidden).then(|| format!("server \"{}\" says so", peer.name))
+        });
+        futures::future::join_all(asked).await.into_iter().flatten().next()
     }
 
     /// Sends a message to whom it is for, or drops it.

@@ -1,5 +1,8 @@
 //! What other servers say to this one.
-use super::{Peers, book::Peer};
+use super::{
+    Peers,
+    book::{Peer, members},
+};
 use crate::{
     front::{NodeLiveness, caller},
     pki::Identity,
@@ -35,7 +38,10 @@ impl PeersService {
     pub const LARGEST: usize = super::link::LARGEST;
 
     /// Whether somebody may speak as that member, to this one.
-    fn check(&self, who: &Identity, header: Option<&PeerHeader>) -> Result<u64, ApiError> {
+    ///
+    /// # Errors
+    /// `Forbidden` only for who is no member, and that for certain: it is to stop then.
+    async fn check(&self, who: &Identity, header: Option<&PeerHeader>) -> Result<u64, ApiError> {
         let name = server(who)?;
         let header = header.ok_or_else(|| ApiError::bad_request("the first piece does not say who speaks"))?;
         let own = self.peers.own();
@@ -54,23 +60,44 @@ impl PeersService {
             id: header.from,
             name: name.to_owned(),
             address: header.address.clone(),
+            standby: false,
         };
-        match self.peers.book().get(header.from) {
-            Some(known) if known.name == peer.name => Ok(header.from),
-            // Who has just joined knows nobody, and is spoken to first by the leader.
-            None if self.replica.snapshot().revision() == 0 => {
-                self.peers.book().learn(peer);
-                Ok(header.from)
-            }
-            Some(_) | None => {
-                let message = format!(
-                    "server \"{name}\" with the id {:x} is no member of this cluster: was it removed?",
-                    header.from
-                );
-                Err(ApiError::new(Reason::Forbidden, message))
-            }
+        if self.is_known(&peer) {
+            self.peers.book().moved(peer.id, &peer.address);
+            return Ok(peer.id);
         }
+        // Who has just joined knows nobody, and is spoken to first by the leader.
+        if self.replica.snapshot().revision() == 0 {
+            self.peers.book().learn(peer);
+            return Ok(header.from);
+        }
+        // What this server knows may be old. After this it is not.
+        self.replica.barrier().await?;
+        if members(&self.replica.snapshot())
+            .iter()
+            .any(|known| is_same(known, &peer))
+        {
+            self.peers.book().learn(peer);
+            return Ok(header.from);
+        }
+        let message = format!(
+            "server \"{name}\" with the id {:x} is no member of this cluster: was it removed?",
+            header.from
+        );
+        Err(ApiError::new(Reason::Forbidden, message))
     }
+
+    fn is_known(&self, peer: &Peer) -> bool {
+        self.peers
+            .book()
+            .get(peer.id)
+            .is_some_and(|known| is_same(&known, peer))
+    }
+}
+
+/// Whether both are one member, wherever it is.
+fn is_same(one: &Peer, other: &Peer) -> bool {
+    (one.id, &one.name) == (other.id, &other.name)
 }
 
 /// The server that makes a call.
@@ -103,8 +130,9 @@ impl peers_server::Peers for PeersService {
             let Some(piece) = piece? else { break };
             let from = match from {
                 Some(from) => from,
-                None => *from.insert(self.check(&who, piece.header.as_ref())?),
+                None => *from.insert(self.check(&who, piece.header.as_ref()).await?),
             };
+            self.peers.hear(from);
             let own = self.peers.own().member;
             let messages = piece.messages.iter().map(|bytes| message_of(bytes, from, own));
             self.replica.step(messages.collect::<Result<_, _>>()?).await?;
@@ -116,7 +144,7 @@ impl peers_server::Peers for PeersService {
         let who = caller(&request)?;
         let mut pieces = request.into_inner();
         let first = pieces.message().await?.unwrap_or_default();
-        let from = self.check(&who, first.header.as_ref())?;
+        let from = self.check(&who, first.header.as_ref()).await?;
         let message = message_of(&first.message, from, self.peers.own().member)?;
         if message.msg_type() != MessageType::MsgSnapshot {
             return Err(ApiError::bad_request("the message brings no state").into());

@@ -20,8 +20,8 @@ use std::{
 use x509_parser::{pem::parse_x509_pem, prelude::FromDer};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Clocks of a cluster differ; a certificate is good from a little before its issue.
-const SKEW: Duration = Duration::from_secs(60 * 60);
+/// Clocks of a cluster differ; a certificate is good from before its issue.
+const SKEW: Duration = DAY;
 const AUTHORITY_DAYS: u32 = 3650;
 const LEAF_DAYS: u32 = 365;
 /// No key or certificate of ours is larger.

@@ -1,7 +1,7 @@
 //! Events: what was done to an object and why, as Kubernetes' Event objects. Said, never waited for.
 //!
 //! One thread writes them all. While it waits for the disk the next ones gather, and share the next sync.
-use crate::{clock::now_millis, replica::ReplicaHandle};
+use crate::replica::ReplicaHandle;
 use sampan_api::{Key, Object, Operation, Plan, Write, kinds, time::Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -154,7 +154,7 @@ impl Writer {
         }
         let count = self.counts.entry(name).or_default();
         *count += 1;
-        let now = Timestamp::from_millis(now_millis());
+        let now = Timestamp::from_millis(self.replica.now_millis());
         let operation = match self.replica.snapshot().get(&key) {
             Some(_) => Operation::Merge(json!({"count": *count, "lastTimestamp": now})),
             None => Operation::Create(self.event(&key, story, &uid, now)),

@@ -55,6 +55,10 @@ pub fn newest(dir: &Path) -> Result<Option<(Store, Header, u64)>, OpenError> {
     match read(&path) {
         Ok(read) => Ok(Some(read)),
         Err(ReadError::Io(error)) => Err(io_error(&path)(error)),
+        Err(ReadError::Checkpoint(CheckpointError::Newer)) => Err(OpenError::Version {
+            path,
+            what: super::NEWER.to_owned(),
+        }),
         Err(ReadError::Checkpoint(reason)) => Err(OpenError::Checkpoint { path, reason }),
     }
 }

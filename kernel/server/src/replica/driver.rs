@@ -9,6 +9,7 @@ use super::{
     recovery::{OnDisk, recover},
     segments::{Segments, is_full},
     survivor,
+    timing::Timing,
     waiters::{Answer, Waiter, Waiters},
     weight::weight,
 };
@@ -114,12 +115,14 @@ pub struct Driver {
     led_by: (u64, u64),
     /// Bytes proposed and not yet in the log.
     proposed: u64,
-    pub(super) last_now: u64,
+    pub(super) timing: Timing,
     /// The size of the newest checkpoint, and that of the log when it was written.
     checkpoint_bytes: u64,
     logged_before: u64,
     /// When leadership was given away for want of room.
     pub(super) handed_over: Option<Instant>,
+    /// Why the last entries that the leader sent were not taken in.
+    pub(super) stuck: Option<String>,
     /// Why nothing can be committed any more.
     broken: Option<String>,
 }
@@ -140,6 +143,7 @@ impl Driver {
             true => survivor::go_on_alone(config, &snapshots, store, recovered)?,
             false => (store, recovered),
         };
+        let timing = Timing::of(&store.snapshot());
         let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
@@ -155,9 +159,10 @@ impl Driver {
             snapshots,
             waiters: Waiters::new(config.member, clock() << 20),
             proposed: 0,
-            last_now: 0,
+            timing,
             background: Background::default(),
             handed_over: None,
+            stuck: None,
             broken: None,
         };
         driver.drain();
@@ -188,6 +193,8 @@ impl Driver {
             checkpoint_bytes: self.checkpoint_bytes,
             state_bytes: self.replica.store().bytes(),
             quota_bytes: self.config.quota_bytes,
+            ahead_ms: self.timing.ahead(),
+            stuck: self.stuck.clone().filter(|_| self.replica.role() != Role::Leader),
         }
     }
 
@@ -311,9 +318,7 @@ impl Driver {
     }
 
     fn propose(&mut self, mut command: Command, waiters: Vec<Waiter>) {
-        // Time never goes back in the state, whatever the clock does.
-        self.last_now = self.last_now.max(clock());
-        command.now_ms = self.last_now;
+        command.now_ms = self.timing.now(&self.replica);
         let encoded = command.encode();
         // What a follower proposes goes into the leader's log first.
         let prepared = match self.replica.role() {
@@ -352,7 +357,7 @@ impl Driver {
             Err(error) if is_full(&error) => {
                 self.hand_over();
                 let dir = self.config.dir.display();
-                let what = format!("the log in {dir} cannot grow ({error}): free space there; reads go on meanwhile");
+                let what = format!("the log in {dir} cannot grow ({error}): free space there");
                 Err(ApiError::unavailable(what))
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! The driver's part for the group: other members' messages, changes of members, and the state of who is far ahead.
 use super::{
-    driver::{Driver, Request, clock},
+    driver::{Driver, Request},
     waiters::Waiter,
 };
 use sampan_api::ApiError;
@@ -53,11 +53,11 @@ impl Driver {
     fn step(&mut self, mut message: Message) {
         if message.msg_type() == MessageType::MsgPropose && self.replica.role() == Role::Leader {
             // Members' clocks differ: the leader's tells the time. And it is its log that must have room.
-            self.last_now = self.last_now.max(clock());
+            let now = self.timing.now(&self.replica);
             let mut bytes = 0;
             for entry in message.entries.iter_mut().filter(|entry| !entry.data.is_empty()) {
                 if entry.entry_type() == EntryType::EntryNormal {
-                    entry.data = Command::stamped(&entry.data, self.last_now);
+                    entry.data = Command::stamped(&entry.data, now);
                     bytes += entry.data.len();
                 }
             }
@@ -69,7 +69,8 @@ impl Driver {
         // Entries for which there is no room are as good as lost: the leader sends them again until there is.
         if message.msg_type() == MessageType::MsgAppend && !message.entries.is_empty() {
             let bytes = message.entries.iter().map(|entry| entry.data.len() + ENTRY).sum();
-            if self.prepare(bytes).is_err() {
+            self.stuck = self.prepare(bytes).err().map(|error| error.message);
+            if self.stuck.is_some() {
                 return;
             }
         }

@@ -12,6 +12,7 @@ mod segments;
 mod survivor;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod waiters;
 mod weight;
 
@@ -47,10 +48,14 @@ const WAITING: usize = 4096;
 /// So long an answer is waited for in a group of many, in all and at a time.
 const PATIENCE: Duration = Duration::from_secs(15);
 const ATTEMPT: Duration = Duration::from_millis(1500);
+const ATTEMPT_STUCK: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of an idempotency key at the most: they are remembered.
 const LONGEST_KEY: usize = 256;
+
+/// What is said of a file that this build cannot know.
+const NEWER: &str = "it was written by a newer build of sampan: install that, or a later one, on this machine";
 
 /// How a replica is opened.
 #[derive(Clone, Debug)]
@@ -137,6 +142,10 @@ pub struct ReplicaStatus {
     pub last_index: u64,
     /// How far the members are; empty unless this one leads.
     pub progress: Vec<Progress>,
+    /// By how much the state's time is ahead of this machine's clock: of a leader that follows one whose clock was ahead.
+    pub ahead_ms: u64,
+    /// Why no entry can be taken in that the leader has sent, as for want of room.
+    pub stuck: Option<String>,
 }
 
 /// A way to the replica; copies are cheap and all lead to the same one.
@@ -273,7 +282,19 @@ impl ReplicaHandle {
         }
         let until = Instant::now() + PATIENCE;
         loop {
-            let answer = tokio::time::timeout(ATTEMPT, self.send_and_wait(&make)).await;
+            let attempt = match self.status().stuck {
+                Some(_) => ATTEMPT_STUCK,
+                None => ATTEMPT,
+            };
+            let answer = tokio::time::timeout(attempt, self.send_and_wait(&make)).await;
+            // What is read or written here shows here once it is applied: not before there is room.
+            if let (Err(_) | Ok(Err(_)), Some(why)) = (&answer, self.status().stuck) {
+                let what = format!(
+                    "this server is behind the others and cannot catch up: {why}. Ask another server; a write that was sent \
+                     here may have been done"
+                );
+                return Err(ApiError::unavailable(what));
+            }
             match answer {
                 Ok(Err(error)) if error.reason == Reason::Unavailable && Instant::now() < until => {
                     if self.published.is_closed() {
@@ -435,6 +456,11 @@ impl ReplicaHandle {
 
     pub fn status(&self) -> ReplicaStatus {
         self.published.status.read().clone()
+    }
+
+    /// The time, in milliseconds of Unix time, in which the state's own times are told.
+    pub fn now_millis(&self) -> u64 {
+        driver::clock() + self.published.status.read().ahead_ms
     }
 
     /// The term in which this member leads, while it does; the newest snapshot shows all that was committed before it.

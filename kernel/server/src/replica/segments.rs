@@ -310,7 +310,14 @@ fn read(
         return create(dir, number).map(|(_, segment)| segment);
     }
     if !bytes.starts_with(MAGIC) {
-        let what = "it is no log of this version of sampan".to_owned();
+        let newer = bytes
+            .get(..MAGIC.len())
+            .is_some_and(|magic| magic.starts_with(b"SAMPLOG") && magic > &MAGIC[..]);
+        let what = match newer {
+            true => super::NEWER,
+            false => "it is no log of this version of sampan",
+        };
+        let what = what.to_owned();
         return Err(OpenError::Version { path, what });
     }
     let mut segment = Segment {

@@ -44,7 +44,7 @@ impl Front {
             events,
             told: from,
             replica: self.replica.clone(),
-            closing: self.closing.clone(),
+            serving: self.serving.clone(),
         };
         let first = (request.revision == 0).then_some(state);
         tokio::spawn(watcher.run(first, changes));
@@ -61,7 +61,7 @@ struct Watcher {
     /// The client has missed nothing up to here.
     told: Revision,
     replica: crate::replica::ReplicaHandle,
-    closing: CancellationToken,
+    serving: CancellationToken,
 }
 
 impl Watcher {
@@ -73,11 +73,11 @@ impl Watcher {
         }
         let mut bookmarks = tokio::time::interval_at(tokio::time::Instant::now() + BOOKMARK, BOOKMARK);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let closing = self.closing.clone();
+        let serving = self.serving.clone();
         loop {
             tokio::select! {
                 () = self.events.closed() => return,
-                () = closing.cancelled() => {
+                () = serving.cancelled() => {
                     let error = ApiError::unavailable("the control plane is shutting down");
                     return drop(self.events.try_send(Err(error.into())));
                 }

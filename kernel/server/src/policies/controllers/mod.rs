@@ -12,10 +12,7 @@ use super::{
     narrate::Narrator,
     seats::{Role, Seats},
 };
-use crate::{
-    clock::now_millis,
-    replica::{Batch, ReplicaHandle},
-};
+use crate::replica::{Batch, ReplicaHandle};
 use interest::Interest;
 use keys::Keys;
 use reader::Reader;
@@ -131,7 +128,7 @@ impl Controlling {
 
     /// Asks the policy about one key.
     fn reconcile(&mut self, key: &Key, reader: &Arc<Reader>) -> Option<ControllerPlan> {
-        let (now, keys) = (now_millis(), slice::from_ref(key));
+        let (now, keys) = (self.replica.now_millis(), slice::from_ref(key));
         let answer = self.seats.ask(Role::Active, Instance::make, |seat| {
             let answer = seat.instance.plugin.reconcile(keys, reader.clone(), now);
             seat.member.record(seat.instance.plugin.figures());

@@ -66,6 +66,18 @@ fn damage_in_the_middle_refuses() {
 }
 
 #[test]
+fn what_a_newer_build_wrote_is_left_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = filled(dir.path(), 2);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[7] = b'2';
+    std::fs::write(&path, &bytes).unwrap();
+    let refused = indexes(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("written by a newer build"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
 fn segments_roll_and_old_ones_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Segments::open(dir.path(), |_| {}).unwrap();

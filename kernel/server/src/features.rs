@@ -1,0 +1,192 @@
+//! Which features may be used: only what every server of the cluster understands.
+//!
+//! A build has a *level*: which commands in the log, and what in checkpoints and objects, it understands. The level *in
+//! force* is part of the state, in the one Cluster object. The leader raises it when the builds of all members have reached a
+//! higher one, and nobody lowers it: from then on there may be things in the state that a build of a lower level would get
+//! wrong. Such a build is not let in, does not start on that state, and stops serving should it meet it.
+//!
+//! To add a feature that older servers would get wrong: raise [`LEVEL`] by one, add a [`Feature`] of that level that says what
+//! an older server would do, and ask [`enabled`] before it is first used. [`Feature::Standbys`] is an example.
+use crate::{
+    new_object,
+    peers::{self, Peer},
+};
+use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Selection, Write};
+use sampan_state::Snapshot;
+use serde_json::json;
+
+/// The resource of the Cluster object.
+pub const RESOURCE: &str = "clusters.sampan.dev";
+
+/// The name of the only one.
+const NAME: &str = "cluster";
+
+/// The level of this build.
+pub const LEVEL: u32 = 2;
+
+/// That of builds that knew of none, and of a state that says none.
+const FIRST: u32 = 1;
+
+/// What a build is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    pub version: String,
+    pub level: u32,
+}
+
+impl Build {
+    /// This one.
+    pub fn this() -> Self {
+        Build {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            level: LEVEL,
+        }
+    }
+
+    /// What a Member object says of its server's.
+    pub fn of(member: &Object) -> Self {
+        let status = member.field_value("status");
+        let level = status["level"].as_u64().and_then(|level| u32::try_from(level).ok());
+        Build {
+            version: status["version"].as_str().unwrap_or_default().to_owned(),
+            level: level.unwrap_or(FIRST).max(FIRST),
+        }
+    }
+
+    /// The status of a Member object that says so.
+    pub fn status(&self) -> serde_json::Value {
+        json!({"version": self.version, "level": self.level})
+    }
+
+    /// Whether it may be part of a cluster with this state.
+    ///
+    /// # Errors
+    /// `Invalid`, with both levels and what to do.
+    pub fn check(&self, state: &Snapshot) -> Result<(), ApiError> {
+        let in_force = in_force(state);
+        if self.level >= in_force {
+            return Ok(());
+        }
+        Err(ApiError::new(Reason::Invalid, self.too_old(in_force)))
+    }
+
+    /// Why it may not.
+    pub fn too_old(&self, in_force: u32) -> String {
+        format!(
+            "the build {} understands features up to level {}, and level {in_force} is in force in this cluster: install a \
+             newer sampan on this machine, as the other servers have it (`sampan member list -o wide`)",
+            self.version, self.level
+        )
+    }
+}
+
+/// What older servers would get wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Members that stay learners until they are promoted. A leader of level 1 makes every learner a voter.
+    Standbys,
+}
+
+impl Feature {
+    /// From which level on it may be used.
+    pub fn level(self) -> u32 {
+        match self {
+            Feature::Standbys => 2,
+        }
+    }
+}
+
+pub fn key() -> Key {
+    Key::new(RESOURCE, "", NAME)
+}
+
+/// The level in force.
+pub fn in_force(state: &Snapshot) -> u32 {
+    let said = state.get(&key()).and_then(|cluster| {
+        let level = cluster.field_value("status")["level"].as_u64()?;
+        u32::try_from(level).ok()
+    });
+    said.unwrap_or(FIRST)
+}
+
+/// Whether a feature may be used.
+pub fn enabled(state: &Snapshot, feature: Feature) -> bool {
+    in_force(state) >= feature.level()
+}
+
+/// # Errors
+/// `Conflict`, and what to do, if a feature may not be used yet.
+pub fn require(state: &Snapshot, feature: Feature) -> Result<(), ApiError> {
+    if enabled(state, feature) {
+        return Ok(());
+    }
+    let message = format!(
+        "that needs the features of level {}, and level {} is in force: upgrade all servers first (`sampan status` says \
+         which are behind)",
+        feature.level(),
+        in_force(state)
+    );
+    Err(ApiError::new(Reason::Conflict, message))
+}
+
+/// The Cluster object that a new cluster begins with.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn first(build: &Build) -> Result<Write, ApiError> {
+    let object = new_object(RESOURCE, NAME)?.with_field("status", &json!({"level": build.level}));
+    Ok(Write::new(key(), Operation::Create(object)))
+}
+
+/// A plan that raises the level to what all members have, if that is higher. It stands only if they are all as they were:
+/// who joins writes to the Cluster object, and who comes with another build to its Member object.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn raise(state: &Snapshot) -> Result<Option<Plan>, ApiError> {
+    let found: Vec<_> = state
+        .list(&Selection::of(peers::RESOURCE))
+        .filter(|(_, object)| Peer::of(object).is_some())
+        .collect();
+    let lowest = found.iter().map(|(_, object)| Build::of(object).level).min();
+    let Some(level) = lowest.filter(|level| *level > in_force(state)) else {
+        return Ok(None);
+    };
+    let as_it_was = |(key, object): &(Key, std::sync::Arc<Object>)| {
+        let nothing = Operation::MergeStatus(json!({"status": {}}));
+        Write::new(key.clone(), nothing).expecting(object.metadata.resource_version)
+    };
+    let mut writes: Vec<Write> = found.iter().map(as_it_was).collect();
+    writes.push(written(state, &json!({"level": level}))?);
+    Ok(Some(Plan { writes }))
+}
+
+/// A write to the Cluster object that no other may come before: what is decided with it is decided on this state.
+///
+/// # Errors
+/// None that a user could cause.
+fn written(state: &Snapshot, status: &serde_json::Value) -> Result<Write, ApiError> {
+    match state.get(&key()) {
+        Some(cluster) => {
+            let write = Write::new(key(), Operation::MergeStatus(json!({"status": status})));
+            Ok(write.expecting(cluster.metadata.resource_version))
+        }
+        None => {
+            let object = new_object(RESOURCE, NAME)?.with_field("status", status);
+            Ok(Write::new(key(), Operation::Create(object)))
+        }
+    }
+}
+
+/// The write with which a machine is let in: of two that were decided on the same state one stands, so that no range of
+/// addresses is given twice, and the level is not raised past a build that comes in.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn let_in(state: &Snapshot) -> Result<Write, ApiError> {
+    let before = state
+        .get(&key())
+        .map(|cluster| cluster.field_value("status")["joined"].take());
+    let joined = before.and_then(|count| count.as_u64()).unwrap_or(0);
+    written(state, &json!({"joined": joined + 1}))
+}

@@ -1,0 +1,207 @@
+//! What an operator does with a group: upgrade it, take servers out, keep standbys, let many machines in at once.
+#![allow(clippy::expect_used)] // A panic is the test failing.
+use cluster::{PATIENCE, group::Group};
+use sampan_api::rpc::{PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient};
+use sampan_server::features::{self, Build, Feature};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+fn build(level: u32) -> Build {
+    Build {
+        version: format!("0.{level}.0"),
+        level,
+    }
+}
+
+/// Whether each server takes a feature to be in force.
+fn open(group: &Group) -> BTreeSet<bool> {
+    let enabled = |server: &sampan_server::Server| features::enabled(&server.replica().snapshot(), Feature::Standbys);
+    group.servers().map(enabled).collect()
+}
+
+/// All files below a directory, but caches.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.display().to_string(), fs::read(&path).expect("a file"))),
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feature_waits_for_the_last_server_and_then_keeps_old_builds_out() {
+    let mut group = Group::of_build(3, build(1)).await;
+    let token = group.token("server", true).await;
+    for number in 0..3 {
+        assert_eq!(open(&group), BTreeSet::from([false]), "before s{number}");
+        let closed = group.refusal_as(&token, true, build(2)).await;
+        assert!(closed.contains("level 2, and level 1 is in force"), "{closed}");
+        group.change_build(number, build(2)).await.expect("it starts");
+        // Everybody has heard of it, so whoever would raise the level too early had its chance.
+        group
+            .until("the upgrade is known", |group| {
+                let name = sampan_api::Key::new("members.sampan.dev", "", &format!("s{number}"));
+                let level = |server: &sampan_server::Server| {
+                    let state = server.replica().snapshot();
+                    state.get(&name).is_some_and(|member| Build::of(&member).level == 2)
+                };
+                group.servers().all(level)
+            })
+            .await;
+    }
+    group
+        .until("the feature is in force", |group| open(group) == BTreeSet::from([true]))
+        .await;
+    let status = ClusterClient::new(group.channel(0))
+        .status(StatusRequest::default())
+        .await;
+    let status = status.expect("a status").into_inner();
+    assert_eq!(status.level, 2);
+    assert!(
+        status
+            .members
+            .iter()
+            .all(|member| (member.level, &*member.version) == (2, "0.2.0"))
+    );
+
+    // Who is older stays outside, before anything is written.
+    let revision = group.server(0).replica().snapshot().revision();
+    let refused = group.refusal_as(&token, false, build(1)).await;
+    assert!(
+        refused.contains("features up to level 1, and level 2 is in force"),
+        "{refused}"
+    );
+    assert_eq!(group.server(0).replica().snapshot().revision(), revision);
+
+    // Who goes back to what it was does not start, and changes nothing. (It is noted within a moment what is in force.)
+    let noted = group.dir(2).join("server/level");
+    let until = Instant::now() + PATIENCE;
+    while fs::read_to_string(&noted).unwrap_or_default() != "2" {
+        assert!(Instant::now() < until, "the level is never noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    group.kill(2).await;
+    let before = files(&group.dir(2).join("server"));
+    let refused = group.change_build(2, build(1)).await.expect_err("it is too old");
+    assert!(refused.contains("install a newer sampan"), "{refused}");
+    assert_eq!(files(&group.dir(2).join("server")), before);
+    // Without the note it finds the state itself.
+    fs::remove_file(&noted).expect("it is removed");
+    let refused = group.change_build(2, build(1)).await.expect_err("it is too old");
+    assert!(refused.contains("install a newer sampan"), "{refused}");
+    group.change_build(2, build(2)).await.expect("it starts");
+    group.end().await;
+}
+
+/// Waits until a server says to everybody that it was taken out, and nothing else.
+async fn until_out(group: &Group, number: usize) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let asked = ClusterClient::new(group.channel(number))
+            .status(StatusRequest { here: true })
+            .await;
+        if let Err(status) = asked
+            && status.message().contains("was taken out of the cluster")
+        {
+            assert_eq!(status.code(), tonic::Code::Unavailable);
+            return status.message().to_owned();
+        }
+        assert!(Instant::now() < until, "s{number} never says that it is out");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_taken_out_serves_no_more() {
+    let mut group = Group::of(3).await;
+    let leader = group.leader();
+    let follower = (leader + 1) % 3;
+    group.remove(leader, follower).await.expect("removed");
+    let why = until_out(&group, follower).await;
+    assert!(why.starts_with(&format!("server \"s{follower}\"")), "{why}");
+    assert!(why.contains("join again with an empty --data-dir"), "{why}");
+    let request = HealthCheckRequest::default();
+    let health = HealthClient::new(group.channel(follower)).check(request.clone()).await;
+    assert_eq!(
+        health.expect("healthy or not").into_inner().status(),
+        ServingStatus::NotServing
+    );
+    // So it is after a restart, though it may not have applied its own removal.
+    group.kill(follower).await;
+    group.revive(follower).await;
+    until_out(&group, follower).await;
+    // One that was away when it was taken out, and cannot know it.
+    let (other, last) = ((leader + 2) % 3, leader);
+    let health = HealthClient::new(group.channel(last)).check(request).await;
+    assert_eq!(health.expect("healthy").into_inner().status(), ServingStatus::Serving);
+    group.join().await;
+    let three = |group: &Group| group.server(last).replica().status().voters.len() == 3;
+    group.until("the new one votes", three).await;
+    group.kill(other).await;
+    let until = Instant::now() + PATIENCE;
+    // A leader that has just begun to ask anew who is there may refuse for a moment.
+    while let Err(why) = group.remove(last, other).await {
+        assert!(why.contains("no majority") && Instant::now() < until, "{why}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    group.revive(other).await;
+    until_out(&group, other).await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_receives_everything_and_votes_once_it_is_promoted() {
+    let mut group = Group::of(1).await;
+    group.join_as(true).await;
+    let id = group.id(1);
+    let caught_up = |group: &Group| {
+        let status = group.server(0).replica().status();
+        let progress = status.progress.iter().find(|progress| progress.member == id);
+        progress.is_some_and(|progress| progress.matched == status.last_index)
+    };
+    group.until("the standby has everything", caught_up).await;
+    // A learner that may rise does within two looks of a tenth of a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let status = group.server(0).replica().status();
+    assert_eq!((status.voters, status.learners), (vec![1], vec![id]));
+    group.server(1).replica().barrier().await.expect("it answers reads");
+
+    let promote = async |name: &str| {
+        let name = name.to_owned();
+        group.membership(0).promote_member(PromoteMemberRequest { name }).await
+    };
+    promote("s1").await.expect("it is promoted");
+    group
+        .until("it votes", |group| {
+            group.server(0).replica().status().voters.contains(&id)
+        })
+        .await;
+    let again = promote("s1").await.expect_err("it is none any more");
+    assert!(again.message().contains("is no standby"), "{again}");
+    let nobody = promote("s7").await.expect_err("nobody has that name");
+    assert!(nobody.message().contains("the members are s0, s1"), "{nobody}");
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_come_at_once_through_several_servers_have_ranges_of_their_own() {
+    const NODES: usize = 24;
+    let group = Group::of(3).await;
+    let token = group.token("node", false).await;
+    let names: Vec<String> = (0..NODES).map(|number| format!("n{number}")).collect();
+    let joins = names.iter().enumerate();
+    let joins = joins.map(|(number, name)| group.join_node(number % 3, &token, name));
+    let ranges = futures::future::join_all(joins).await;
+    let different: BTreeSet<&String> = ranges.iter().collect();
+    assert_eq!(different.len(), NODES, "{ranges:?}");
+    group.end().await;
+}
