@@ -2,6 +2,7 @@
 //! plugins.
 pub mod backup;
 mod bootstrap;
+mod certificate;
 mod clock;
 pub mod enroll;
 mod error;
@@ -19,6 +20,7 @@ pub mod token;
 pub use bootstrap::{BUILTIN, BuiltinPlugin};
 pub use error::StartError;
 pub use pki::{Authority, KeyPair};
+pub use sampan_tls::Lifetimes;
 pub use server::{Server, ServerConfig};
 
 /// The namespace of what the cluster runs for itself.

@@ -2,17 +2,19 @@
 use crate::{
     BuiltinPlugin, StartError, backup,
     bootstrap::bootstrap,
+    certificate::OwnCertificate,
     enroll::Enrolled,
     error::cannot_write,
     expiry,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
     membership,
-    peers::{Book, Credentials, Own, Peers, members},
-    pki::{Authority, KeyPair, PkiError, private_dir, read_small, write_private},
+    peers::{Book, Own, Peers, members},
+    pki::{Authority, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
     replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
 };
 use sampan_sandbox::PluginEngine;
+use sampan_tls::{Credentials, Lifetimes};
 use std::{
     collections::BTreeSet,
     io,
@@ -54,6 +56,8 @@ pub struct ServerConfig {
     pub node_grace: Duration,
     /// How long events are kept.
     pub event_ttl: Duration,
+    /// How long the certificates live that it issues, its own among them.
+    pub lifetimes: Lifetimes,
 }
 
 impl ServerConfig {
@@ -72,6 +76,7 @@ impl ServerConfig {
             builtin_plugins: Vec::new(),
             node_grace: Duration::from_secs(40),
             event_ttl: Duration::from_secs(60 * 60),
+            lifetimes: Lifetimes::default(),
         }
     }
 }
@@ -142,15 +147,17 @@ impl Server {
         post: &OnceLock<Arc<Peers>>,
     ) -> Result<Self, StartError> {
         let (listener, address) = bind(config.listen).await?;
-        let authority = Arc::new(Authority::open(&config.data, &config.cluster_name)?);
-        let (peers, identity) = meet(&config, cluster, &authority, address, &replica)?;
+        let authority = Authority::open(&config.data, &config.cluster_name)?.with_lifetimes(config.lifetimes);
+        let authority = Arc::new(authority);
+        let advertised = advertised(&config, address);
+        let certificate = OwnCertificate::issue(&authority, &config.name, names(&config, address, &advertised))?;
+        let credentials = certificate.credentials().clone();
+        let peers = meet(&config, cluster, advertised, credentials.clone(), &replica);
         let _ = post.set(peers.clone());
         let closing = CancellationToken::new();
-        let mut tasks = vec![tokio::spawn(membership::keep(
-            replica.clone(),
-            peers.clone(),
-            closing.clone(),
-        ))];
+        let members = membership::keep(replica.clone(), peers.clone(), closing.clone());
+        let renewer = certificate.renewer().clone();
+        let mut tasks = vec![tokio::spawn(members), tokio::spawn(certificate.keep(closing.clone()))];
         // A group of many has a leader only when others are there, too: what it begins with is then written by who leads.
         if (config.enrolled.is_none() || config.alone) && replica.status().voters.len() == 1 {
             bootstrap(&replica, &config, peers.own())
@@ -165,8 +172,10 @@ impl Server {
             cluster_name: config.cluster_name.clone(),
             narrator,
             liveness: Arc::new(NodeLiveness::new(config.node_grace)),
-            nodes: NodeClients::new(authority.ca_pem(), identity.clone()),
+            nodes: NodeClients::new(credentials.clone()),
             authority,
+            credentials,
+            renewer,
             peers,
             pages: Default::default(),
             closing: closing.clone(),
@@ -174,7 +183,7 @@ impl Server {
             policies,
             engine,
         });
-        let listening = match serve(front.clone(), listener, &identity, front.authority.ca_pem()).await {
+        let listening = match serve(front.clone(), listener).await {
             Ok(listening) => listening,
             Err(error) => {
                 closing.cancel();
@@ -237,16 +246,14 @@ impl Server {
     }
 }
 
-/// The way to the other servers, and what this one shows them and everybody else.
+/// The way to the other servers.
 fn meet(
     config: &ServerConfig,
     cluster: String,
-    authority: &Authority,
-    address: SocketAddr,
+    advertised: String,
+    credentials: Arc<Credentials>,
     replica: &ReplicaHandle,
-) -> Result<(Arc<Peers>, KeyPair), StartError> {
-    let advertised = advertised(config, address);
-    let identity = authority.issue_server(&config.name, &names(config, address, &advertised))?;
+) -> Arc<Peers> {
     let own = Own {
         cluster,
         member: replica.status().member,
@@ -261,13 +268,9 @@ fn meet(
             .flat_map(|enrolled| enrolled.peers.clone())
             .collect();
     }
-    let credentials = Credentials {
-        ca_pem: authority.ca_pem().to_owned(),
-        identity: identity.clone(),
-    };
     let peers = Peers::new(own, credentials, Book::new(known));
     peers.serve(replica.clone());
-    Ok((peers, identity))
+    peers
 }
 
 /// What goes on beside everything else until the server closes.

@@ -1,9 +1,11 @@
 //! A session: the client's side of the protocol, with deadlines, retries where they are safe, and errors that say what
 //! to do.
 mod connect;
+mod shown;
 mod watcher;
 
-pub use connect::channel;
+pub use connect::{channel, credentials};
+pub use shown::Shown;
 pub use watcher::{Seen, Watcher};
 
 use crate::{contexts::Access, doc::Doc, failure};
@@ -11,13 +13,13 @@ use anyhow::Result;
 use sampan_api::{
     Key, Reason,
     rpc::{
-        self, WriteResponse, cluster_client::ClusterClient, membership_client::MembershipClient,
-        objects_client::ObjectsClient, plugins_client::PluginsClient, runtime_client::RuntimeClient,
-        write_response::Outcome,
+        self, WriteResponse, certificates_client::CertificatesClient, cluster_client::ClusterClient,
+        membership_client::MembershipClient, objects_client::ObjectsClient, plugins_client::PluginsClient,
+        runtime_client::RuntimeClient, write_response::Outcome,
     },
 };
 use serde_json::Value;
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tonic::{Response, Status, transport::Channel};
 
 /// What one answer may take: a page of the largest objects. Bytes.
@@ -33,6 +35,7 @@ const RETRIES: u32 = 4;
 #[derive(Clone)]
 pub struct Session {
     channel: Channel,
+    shown: Arc<Shown>,
     /// `https://127.0.0.1:7443`
     pub server: String,
     /// The namespace of objects that name none.
@@ -65,6 +68,7 @@ impl Session {
     pub fn open(access: &Access, timeout: Duration) -> Result<Self> {
         Ok(Session {
             channel: channel(access)?,
+            shown: Arc::new(Shown::of(access)?),
             server: access.server.clone(),
             namespace: access.namespace.clone(),
             namespace_given: false,
@@ -79,6 +83,15 @@ impl Session {
             timeout: self.timeout.max(at_least),
             ..self.clone()
         }
+    }
+
+    /// What it shows of its user.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    pub fn certificates(&self) -> CertificatesClient<Channel> {
+        CertificatesClient::new(self.channel.clone())
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {
@@ -103,7 +116,7 @@ impl Session {
 
     /// An error of a call, in the user's words.
     pub fn error(&self, status: Status) -> anyhow::Error {
-        connect::explain(status, &self.server)
+        connect::explain(status, &self.server, &self.shown)
     }
 
     /// Makes a call once.

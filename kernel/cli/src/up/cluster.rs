@@ -14,10 +14,11 @@ use sampan_api::{
 };
 use sampan_node::{Agent, AgentConfig};
 use sampan_server::{
-    BuiltinPlugin, KeyPair, Server, ServerConfig,
-    enroll::{Enrolled, enrolled, node_identity},
+    BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
+    enroll::{Enrolled, enrolled, node_file, node_identity},
     token::Role,
 };
+use sampan_tls::{Certificate, Validity};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -52,6 +53,8 @@ pub struct Settings {
     pub agent: bool,
     /// The other servers are lost: this one goes on alone with what it has.
     pub force_new_cluster: bool,
+    /// How long the certificates live that its server issues.
+    pub lifetimes: Lifetimes,
 }
 
 impl Settings {
@@ -71,6 +74,7 @@ impl Settings {
             rootless: !rustix::process::geteuid().is_root(),
             agent: true,
             force_new_cluster: false,
+            lifetimes: Lifetimes::default(),
         }
     }
 }
@@ -155,8 +159,13 @@ impl Cluster {
         };
         let mut config = cluster.agent_config(&settings, keys)?;
         config.address = settings.advertise.parse().ok();
+        config.identity_file = Some(node_file(&settings.data));
+        let over = Certificate::of_pem(&config.cert_pem)?.validity(jiff::Timestamp::now()) == Validity::Over;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
-        cluster.until_ready().await?;
+        // Nobody would hear it; the agent keeps its pods, and says what to do.
+        if !over {
+            cluster.until_ready().await?;
+        }
         Ok(cluster)
     }
 
@@ -276,6 +285,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     config.enrolled = enrolled;
     config.alone = settings.force_new_cluster;
     config.advertise.clone_from(&settings.advertise);
+    config.lifetimes = settings.lifetimes;
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config
 }

@@ -1,4 +1,4 @@
-//! The service of membership: tokens, joining, certificates, and which servers make up the group.
+//! The service of membership: tokens, joining, and which servers make up the group.
 use super::{Front, access, caller};
 use crate::{
     clock::now_millis,
@@ -257,7 +257,7 @@ fn new_object(resource: &str, name: &str) -> Result<Object, ApiError> {
     Ok(Object::new(kind, "", name))
 }
 
-fn check_csr(csr: &str) -> Result<(), ApiError> {
+pub(super) fn check_csr(csr: &str) -> Result<(), ApiError> {
     if csr.len() > MAX_CSR {
         return Err(ApiError::bad_request(format!(
             "a request for a certificate has at most {MAX_CSR} bytes"
@@ -267,7 +267,7 @@ fn check_csr(csr: &str) -> Result<(), ApiError> {
 }
 
 /// Only addresses: what else a certificate is good for is not for its bearer to say.
-fn addresses(given: &[String]) -> Result<Vec<String>, ApiError> {
+pub(super) fn addresses(given: &[String]) -> Result<Vec<String>, ApiError> {
     if given.len() > MAX_ADDRESSES {
         return Err(ApiError::bad_request(format!(
             "at most {MAX_ADDRESSES} addresses can be given"
@@ -314,37 +314,6 @@ impl rpc::membership_server::Membership for Membership {
                 Err(error.into())
             }
         }
-    }
-
-    async fn renew(&self, request: Request<rpc::RenewRequest>) -> Result<Response<rpc::RenewResponse>, Status> {
-        let who = caller(&request)?;
-        let node = who.node().ok_or_else(|| {
-            let message = format!(
-                "user \"{}\" is no node: only nodes renew their certificates so",
-                who.user
-            );
-            ApiError::new(Reason::Forbidden, message)
-        })?;
-        if self
-            .front
-            .replica
-            .snapshot()
-            .get(&Key::new("nodes", "", node))
-            .is_none()
-        {
-            let message = format!("node \"{node}\" is not in the cluster any more");
-            return Err(ApiError::new(Reason::Forbidden, message).into());
-        }
-        let message = request.get_ref();
-        check_csr(&message.csr_pem)?;
-        let signed = self
-            .front
-            .authority
-            .sign_node(node, &addresses(&message.addresses)?, &message.csr_pem);
-        Ok(Response::new(rpc::RenewResponse {
-            cert_pem: signed.map_err(|error| ApiError::bad_request(error.to_string()))?,
-            ca_pem: self.front.authority.ca_pem().to_owned(),
-        }))
     }
 
     async fn create_token(

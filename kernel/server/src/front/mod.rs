@@ -1,5 +1,6 @@
 //! The front: who may ask, and the gRPC services that answer.
 mod access;
+mod certificates;
 mod cluster;
 mod gate;
 mod listener;
@@ -29,6 +30,7 @@ pub(crate) use gate::caller;
 use pages::Pages;
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
+use sampan_tls::{Credentials, Renewer};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -43,6 +45,9 @@ pub struct Front {
     pub liveness: Arc<NodeLiveness>,
     pub nodes: NodeClients,
     pub authority: Arc<Authority>,
+    /// What this server shows, and who renews it.
+    pub credentials: Arc<Credentials>,
+    pub renewer: Renewer,
     pub peers: Arc<Peers>,
     /// Ends what would otherwise last for ever: watches and heartbeats.
     pub closing: CancellationToken,
