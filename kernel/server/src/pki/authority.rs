@@ -53,7 +53,8 @@ pub struct Authority {
 /// What a certificate is to say.
 struct Leaf {
     user: String,
-    groups: Vec<String>,
+    /// Empty: none.
+    group: String,
     names: BTreeSet<String>,
     usages: &'static [ExtendedKeyUsagePurpose],
     life: Duration,
@@ -181,8 +182,7 @@ impl Authority {
     /// # Errors
     /// If the names cannot be in a certificate.
     pub fn issue_client(&self, common_name: &str, organisation: &str) -> Result<KeyPair, PkiError> {
-        let groups = [organisation].into_iter().filter(|group| !group.is_empty());
-        self.issue(&self.client(common_name.to_owned(), groups.map(str::to_owned).collect()))
+        self.issue(&self.client(common_name, organisation))
     }
 
     /// The certificate of the person who runs the cluster.
@@ -215,7 +215,7 @@ impl Authority {
             .collect();
         self.issue(&Leaf {
             user: format!("{SERVER_PREFIX}{name}"),
-            groups: vec![MASTERS.to_owned()],
+            group: MASTERS.to_owned(),
             names,
             usages: BOTH,
             life: self.lifetimes.server,
@@ -236,7 +236,20 @@ impl Authority {
     /// # Errors
     /// As [`Authority::sign_node`].
     pub fn sign_client(&self, who: &Identity, csr_pem: &str) -> Result<String, PkiError> {
-        self.sign(&self.client(who.user.clone(), who.groups.clone()), csr_pem)
+        let group = match &who.groups[..] {
+            [] => "",
+            [group] => group,
+            several => {
+                return Err(PkiError::Issue {
+                    subject: who.user.clone(),
+                    reason: format!(
+                        "it is in {} groups, and certificates issued here name one",
+                        several.len()
+                    ),
+                });
+            }
+        };
+        self.sign(&self.client(&who.user, group), csr_pem)
     }
 
     /// The key itself, for another server of the cluster and nobody else.
@@ -269,10 +282,10 @@ impl Authority {
         Ok(authority)
     }
 
-    fn client(&self, user: String, groups: Vec<String>) -> Leaf {
+    fn client(&self, user: &str, group: &str) -> Leaf {
         Leaf {
-            user,
-            groups,
+            user: user.to_owned(),
+            group: group.to_owned(),
             names: BTreeSet::new(),
             usages: CLIENT,
             life: self.lifetimes.client,
@@ -288,7 +301,7 @@ impl Authority {
         }
         Ok(Leaf {
             user: format!("{NODE_PREFIX}{name}"),
-            groups: vec![NODES.to_owned()],
+            group: NODES.to_owned(),
             names: addresses.iter().cloned().chain([name.to_owned()]).collect(),
             usages: BOTH,
             life: self.lifetimes.node,
@@ -321,8 +334,10 @@ impl Authority {
         let names: Vec<String> = leaf.names.iter().cloned().collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
-        for group in &leaf.groups {
-            params.distinguished_name.push(DnType::OrganizationName, group.as_str());
+        if !leaf.group.is_empty() {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, leaf.group.as_str());
         }
         params.distinguished_name.push(DnType::CommonName, leaf.user.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -432,13 +447,20 @@ mod tests {
         let request = sampan_tls::Request::new().unwrap();
         let who = Identity {
             user: "anna".to_owned(),
-            groups: vec!["devs".to_owned(), "ops".to_owned()],
+            groups: vec!["devs".to_owned()],
         };
         let cert_pem = authority.sign_client(&who, &request.csr_pem).unwrap();
         let pair = request.answered(cert_pem);
         assert_eq!(identity(&pair), who);
         sampan_tls::Credentials::new(authority.ca_pem(), &pair).unwrap();
         assert!(authority.sign_client(&who, "rubbish").is_err());
+        let more = Identity {
+            groups: vec!["devs".to_owned(), "ops".to_owned()],
+            ..who
+        };
+        let request = sampan_tls::Request::new().unwrap().csr_pem;
+        let error = authority.sign_client(&more, &request).err().unwrap().to_string();
+        assert!(error.contains("2 groups"), "no group is lost in silence: {error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod rows;
 
 use crate::{
     cli::Global,
+    failure,
     print::Format,
     session::{Session, Shown},
     terminal,
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use renew::RenewArgs;
 use rows::Row;
-use sampan_api::rpc;
+use sampan_api::{Reason, rpc};
 use serde_json::json;
 
 const EXAMPLES: &str = "Examples:
@@ -63,8 +64,16 @@ async fn list(output: Option<Format>, session: &Session) -> Result<()> {
     let request = rpc::ListCertificatesRequest {};
     let found = session
         .again(|| async { session.certificates().list(request).await })
-        .await?;
-    let mut rows = found.certificates.into_iter().map(Row::of).collect::<Vec<_>>();
+        .await;
+    let mut rows = match found {
+        Ok(found) => found.certificates.into_iter().map(Row::of).collect(),
+        // One's own everybody may see.
+        Err(error) if failure::reason(&error) == Some(Reason::Forbidden) => {
+            terminal::warn(&failure::words(&error));
+            Vec::new()
+        }
+        Err(error) => return Err(error),
+    };
     rows.push(Row::of_context(session.shown()));
     let now = Timestamp::now();
     match &output {
