@@ -105,9 +105,27 @@ pub fn alert(error: &(dyn Error + 'static)) -> Option<AlertDescription> {
         let inner = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner.or_else(|| error.downcast_ref()) {
             Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-            _ => None,
+            _ => alert_in(&error.to_string()),
         }
     })
+}
+
+/// The alerts with which certificates are refused.
+const REFUSALS: [AlertDescription; 8] = [
+    AlertDescription::CertificateExpired,
+    AlertDescription::UnknownCA,
+    AlertDescription::DecryptError,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::CertificateRequired,
+];
+
+/// HTTP/2 keeps of an error of TLS only what it says.
+fn alert_in(text: &str) -> Option<AlertDescription> {
+    let is = |alert: &AlertDescription| text.ends_with(&rustls::Error::AlertReceived(*alert).to_string());
+    REFUSALS.into_iter().find(is)
 }
 
 /// Checks servers' certificates as rustls does, and says more of those that it does not accept.
@@ -193,5 +211,20 @@ impl ServerCertVerifier for Judge {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_found_however_deep_it_is() {
+        let received = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let text = io::Error::other(received.to_string());
+        assert_eq!(alert(&text), Some(AlertDescription::UnknownCA));
+        let kept = io::Error::new(io::ErrorKind::InvalidData, received);
+        assert_eq!(alert(&kept), Some(AlertDescription::UnknownCA));
+        assert_eq!(alert(&io::Error::other("received fatal alert: Nonsense")), None);
     }
 }

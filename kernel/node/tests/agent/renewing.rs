@@ -76,6 +76,8 @@ async fn a_node_renews_again_and_again_and_nothing_else_notices() {
     // What it keeps is whole, private, and good to start with.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    // A call under way keeps the node's images open.
+    drop((log, admin));
     drop(bench.agent.take());
     let kept = read_pair(&file).unwrap().unwrap();
     assert_ne!(kept.cert_pem, first.cert_pem);
