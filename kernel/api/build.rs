@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "sampan/v1/cluster.proto",
         "sampan/v1/runtime.proto",
         "sampan/v1/peers.proto",
+        "sampan/v1/certificates.proto",
     ];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

@@ -104,6 +104,9 @@ pub enum Command {
     Image(verbs::image::ImageArgs),
     /// Tokens with which machines join: create, list, revoke
     Token(verbs::token::TokenArgs),
+    /// Certificates: who shows which and until when; renew
+    #[command(visible_alias = "cert")]
+    Certificate(verbs::certificate::CertificateArgs),
     /// The servers that keep the state: list, promote, remove, hand leadership over
     Member(verbs::member::MemberArgs),
     /// Backups: save the cluster's state, look into it, begin a new cluster with it
@@ -193,6 +196,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Token(args) => done(verbs::token::run(args, &global.session()?).await),
         Command::Member(args) => done(verbs::member::run(args, &global.session()?).await),
+        Command::Certificate(args) => done(verbs::certificate::run(args, global).await),
         Command::Snapshot(args) => done(verbs::snapshot::run(args, global).await),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => done(verbs::config::run(args, global)),
@@ -247,6 +251,9 @@ impl Global {
     /// If no context says which, or it cannot be read.
     pub fn session(&self) -> Result<Session> {
         let mut session = Session::open(&self.access()?, self.request_timeout)?;
+        if let Some(warning) = session.shown().warning(jiff::Timestamp::now()) {
+            terminal::warn(&warning);
+        }
         if let Some(namespace) = &self.namespace {
             session.namespace.clone_from(namespace);
             session.namespace_given = true;

@@ -2,6 +2,7 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sampan_api::DEFAULT_NAMESPACE;
+use sampan_tls::KeyPair;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, Permissions},
@@ -276,6 +277,22 @@ impl Contexts {
             context,
         });
         self.current_context.clone_from(name);
+    }
+
+    /// Gives a context's user another certificate, and its key.
+    ///
+    /// # Errors
+    /// If there is no such context any more.
+    pub fn replace_identity(&mut self, name: &str, pair: &KeyPair) -> Result<()> {
+        let context = self.contexts.iter().find(|known| known.name == name);
+        let user = context.map(|known| known.context.user.clone());
+        let user = self.users.iter_mut().find(|known| Some(&known.name) == user.as_ref());
+        let user = user.with_context(|| format!("context \"{name}\" or its user is not there any more"))?;
+        user.user = User {
+            client_certificate_data: STANDARD.encode(&pair.cert_pem),
+            client_key_data: STANDARD.encode(&pair.key_pem),
+        };
+        Ok(())
     }
 
     /// Takes a context away, and its cluster and user if no other uses them. Whether it was there.

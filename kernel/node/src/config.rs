@@ -21,6 +21,8 @@ pub struct AgentConfig {
     pub ca_pem: String,
     pub cert_pem: String,
     pub key_pem: String,
+    /// Where a renewed certificate is kept with its key. None: nowhere, since whoever starts the agent has another for it.
+    pub identity_file: Option<PathBuf>,
     /// The shim's binary.
     pub shim: PathBuf,
     /// The binary that has the `__wasm` subcommand.
@@ -59,6 +61,7 @@ impl AgentConfig {
             ca_pem: String::new(),
             cert_pem: String::new(),
             key_pem: String::new(),
+            identity_file: None,
             sampan: PathBuf::from("/proc/self/exe"),
             pod_cidr: "10.42.0.0/24".to_owned(),
             rootless: !rustix::process::geteuid().is_root(),

@@ -1,16 +1,19 @@
-//! What the node does for those who ask: logs and images, over gRPC, for the control plane and administrators alone.
+//! What the node does for those who ask: logs, images, its certificate, over gRPC, for the control plane and administrators
+//! alone.
+mod certificate;
 mod images;
 mod logs;
 mod rights;
 
 use crate::agent::{Node, StartError};
-use sampan_api::rpc::{self, runtime_server::RuntimeServer};
+use sampan_api::rpc::{self, own_certificate_server::OwnCertificateServer, runtime_server::RuntimeServer};
+use sampan_tls::{Clients, Handshakes};
 use std::{pin::Pin, sync::Arc};
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
+    transport::{Server, server::TcpIncoming},
 };
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -18,16 +21,13 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Serves for as long as the future is polled.
 ///
 /// # Errors
-/// If the node's certificates make no sense.
+/// If the authority cannot be trusted.
 pub fn serve(node: Arc<Node>, listener: TcpListener) -> Result<impl Future<Output = ()> + Send + use<>, StartError> {
-    let config = &node.config;
-    let tls = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&config.cert_pem, &config.key_pem))
-        .client_ca_root(Certificate::from_pem(&config.ca_pem));
-    let router = Server::builder()
-        .tls_config(tls)?
-        .add_service(RuntimeServer::new(Service { node: node.clone() }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = Handshakes::new(incoming, &node.credentials, Clients::Known)?;
+    let router = Server::builder()
+        .add_service(OwnCertificateServer::new(certificate::Own { node: node.clone() }))
+        .add_service(RuntimeServer::new(Service { node }));
     Ok(async move {
         if let Err(error) = router.serve_with_incoming(incoming).await {
             tracing::error!(%error, "the node does not serve logs and images any more");

@@ -15,6 +15,10 @@ use sampan_api::{
     ApiError, SERVERS_HOST,
     rpc::{JoinRequest, JoinResponse, membership_client::MembershipClient},
 };
+use sampan_tls::{
+    Certificate, CredentialsError, Dialer, Refused, Request, Tcp, Validity,
+    files::{read_pair, write_pair},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -23,13 +27,16 @@ use std::{
     time::Duration,
 };
 use tokio::net::TcpStream;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::transport::Endpoint;
 
 /// A server that does not answer in this time is not there.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
 
 const FILE: &str = "enrolled.json";
+/// A node's key and certificate, in one file.
+const NODE_FILE: &str = "node.pem";
+const AUTHORITY_FILE: &str = "ca.crt";
 const MAX_FILE: u64 = 1 << 20;
 
 /// What a machine is in its cluster.
@@ -70,6 +77,10 @@ pub enum EnrollError {
         found: String,
         wanted: String,
     },
+    #[error("the server at {address} cannot be trusted: {refused}")]
+    Untrusted { address: String, refused: Box<Refused> },
+    #[error(transparent)]
+    Tls(#[from] CredentialsError),
     #[error("the cluster at {address} does not let this machine in: {error}")]
     Refused { address: String, error: ApiError },
     #[error("{} is damaged ({reason}): remove this machine from the cluster, empty the directory, and join again", path.display())]
@@ -117,37 +128,37 @@ pub fn enrolled(dir: &Path) -> Result<Option<Enrolled>, EnrollError> {
     .transpose()
 }
 
-/// The certificate and key that a node was given when it joined.
+/// Where a node keeps its key and certificate, the first and those after it.
+pub fn node_file(dir: &Path) -> PathBuf {
+    dir.join(NODE_FILE)
+}
+
+/// The authority's certificate, and the certificate and key that a node was given when it joined, or last.
 ///
 /// # Errors
 /// I/O, or if it has none.
 pub fn node_identity(dir: &Path) -> Result<(String, KeyPair), EnrollError> {
-    let read = |name: &str| {
-        let path = dir.join(name);
-        let text = read_small(&path, MAX_FILE).and_then(|text| text.ok_or_else(|| io::ErrorKind::NotFound.into()));
-        text.map_err(|source| EnrollError::Io { path, source })
-    };
-    let pair = KeyPair {
-        cert_pem: read("node.crt")?,
-        key_pem: read("node.key")?,
-    };
-    Ok((read("ca.crt")?, pair))
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let io_error = |path: PathBuf| move |source| EnrollError::Io { path, source };
+    let (authority, own) = (dir.join(AUTHORITY_FILE), node_file(dir));
+    let ca_pem = read_small(&authority, MAX_FILE).and_then(|text| text.ok_or_else(missing));
+    let pair = read_pair(&own).and_then(|pair| pair.ok_or_else(missing));
+    Ok((ca_pem.map_err(io_error(authority))?, pair.map_err(io_error(own))?))
 }
 
-/// Keeps a node's certificate and key.
+/// Whether a node may join again: its certificate has run out, and the token is of the same cluster, since what it has of
+/// pods is that cluster's.
 ///
 /// # Errors
-/// I/O.
-pub fn keep_node_identity(dir: &Path, ca_pem: &str, pair: &KeyPair) -> Result<(), EnrollError> {
-    for (name, text) in [
-        ("node.key", &pair.key_pem),
-        ("node.crt", &pair.cert_pem),
-        ("ca.crt", &ca_pem.to_owned()),
-    ] {
-        let path = dir.join(name);
-        write_private(&path, text.as_bytes()).map_err(|source| EnrollError::Io { path, source })?;
-    }
-    Ok(())
+/// I/O, or a certificate that cannot be read.
+pub fn may_join_again(dir: &Path, token: &Token) -> Result<bool, EnrollError> {
+    let (ca_pem, pair) = node_identity(dir)?;
+    let certificate = Certificate::of_pem(&pair.cert_pem).map_err(|error| EnrollError::Damaged {
+        path: node_file(dir),
+        reason: error.to_string(),
+    })?;
+    let over = certificate.validity(jiff::Timestamp::now()) == Validity::Over;
+    Ok(over && fingerprint(&ca_pem) == token.fingerprint)
 }
 
 /// Joins: what is kept goes to `dir`; a server's authority and cluster to `server`.
@@ -160,8 +171,8 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
         source,
     })?;
     let ca_pem = pinned_authority(ask).await?;
-    let (csr_pem, key_pem) = pki::request_for_key()?;
-    let welcome = call(ask, &ca_pem, csr_pem).await?;
+    let request = Request::new()?;
+    let welcome = call(ask, &ca_pem, request.csr_pem.clone()).await?;
     let enrolled = Enrolled {
         role: ask.role.as_str().to_owned(),
         name: ask.name.clone(),
@@ -185,11 +196,13 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
     };
     match ask.role {
         Role::Node => {
-            let pair = KeyPair {
-                cert_pem: welcome.cert_pem,
-                key_pem,
-            };
-            keep_node_identity(dir, &ca_pem, &pair)?;
+            let pair = request.answered(welcome.cert_pem);
+            let (authority, own) = (dir.join(AUTHORITY_FILE), node_file(dir));
+            write_private(&authority, ca_pem.as_bytes()).map_err(|source| EnrollError::Io {
+                path: authority,
+                source,
+            })?;
+            write_pair(&own, &pair).map_err(|source| EnrollError::Io { path: own, source })?;
         }
         Role::Server => {
             pki::Authority::adopt(server, &ca_pem, &welcome.ca_key_pem)?;
@@ -205,20 +218,23 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
 }
 
 async fn call(ask: &Enroll, ca_pem: &str, csr_pem: String) -> Result<JoinResponse, EnrollError> {
-    let away = |error: tonic::transport::Error| EnrollError::Away {
-        address: ask.address.clone(),
-        reason: error.to_string(),
+    let address = || ask.address.clone();
+    let away = |error: tonic::transport::Error| match sampan_tls::refused(&error) {
+        Some(refused) => EnrollError::Untrusted {
+            address: address(),
+            refused: Box::new(refused.clone()),
+        },
+        None => EnrollError::Away {
+            address: address(),
+            reason: sampan_tls::origin(&error),
+        },
     };
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(ca_pem))
-        .domain_name(SERVERS_HOST);
-    let channel = Endpoint::from_shared(format!("https://{}", ask.address))
+    let dialer = Dialer::of_nobody(ca_pem, Tcp(address()), SERVERS_HOST)?;
+    let channel = Endpoint::from_shared(format!("http://{}", ask.address))
         .map_err(away)?
         .connect_timeout(CONNECT)
         .timeout(PATIENCE)
-        .tls_config(tls)
-        .map_err(away)?
-        .connect()
+        .connect_with_connector(dialer)
         .await
         .map_err(away)?;
     let request = JoinRequest {

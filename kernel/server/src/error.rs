@@ -1,6 +1,7 @@
 //! Why a server cannot start.
 use crate::{pki::PkiError, replica::OpenError};
 use sampan_api::ApiError;
+use sampan_tls::CredentialsError;
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// What stands in the way, and what to do about it.
@@ -23,8 +24,8 @@ pub enum StartError {
     Bootstrap(ApiError),
     #[error("{0}")]
     TooOld(String),
-    #[error("the certificates cannot be used: {0}")]
-    Tls(#[from] tonic::transport::Error),
+    #[error(transparent)]
+    Tls(#[from] CredentialsError),
 }
 
 impl From<OpenError> for StartError {

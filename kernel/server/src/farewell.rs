@@ -2,7 +2,6 @@
 //! everybody, and nothing else.
 use crate::{
     front::{Front, say_no_more},
-    pki::KeyPair,
     replica::ReplicaHandle,
     standing,
 };
@@ -57,12 +56,12 @@ pub async fn answer_the_last(front: &Front) {
 }
 
 /// Waits until this server has no part in its cluster any more, and from then on says nothing but that.
-pub async fn stand_down_when_lost(front: Arc<Front>, listener: TcpListener, identity: KeyPair) {
+pub async fn stand_down_when_lost(front: Arc<Front>, listener: TcpListener) {
     let lost = standing::lost(&front.replica, &front.peers, &front.build, &front.data, &front.closing).await;
     let Some(why) = lost else { return };
     tracing::error!("this server serves no more: {why}");
     front.serving.cancel();
-    if let Err(error) = say_no_more(&front, listener, &identity, why).await {
+    if let Err(error) = say_no_more(&front, listener, why).await {
         tracing::error!(%error, "nobody is told that this server serves no more");
     }
 }

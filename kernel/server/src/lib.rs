@@ -3,6 +3,7 @@
 mod address;
 pub mod backup;
 mod bootstrap;
+mod certificate;
 mod clock;
 mod disk;
 pub mod enroll;
@@ -25,6 +26,7 @@ pub mod token;
 pub use bootstrap::{BUILTIN, BuiltinPlugin};
 pub use error::StartError;
 pub use pki::{Authority, KeyPair};
+pub use sampan_tls::Lifetimes;
 pub use server::{NODE_GRACE, QUOTA, Server, ServerConfig};
 
 /// A new object of a resource that belongs to no namespace.

@@ -4,6 +4,7 @@ use crate::{
     address::{advertised, bind, duplicate, listen_error},
     backup,
     bootstrap::bootstrap,
+    certificate::OwnCertificate,
     enroll::Enrolled,
     error::cannot_write,
     expiry,
@@ -11,8 +12,8 @@ use crate::{
     features::Build,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
     membership,
-    peers::{Book, Credentials, Own, Peers, members},
-    pki::{Authority, KeyPair, PkiError, private_dir, read_small, write_private},
+    peers::{Book, Own, Peers, members},
+    pki::{Authority, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
     presence,
     replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
@@ -20,6 +21,7 @@ use crate::{
 };
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
+use sampan_tls::{Credentials, Lifetimes};
 use std::{
     collections::BTreeSet,
     io,
@@ -73,6 +75,8 @@ pub struct ServerConfig {
     pub event_ttl: Duration,
     /// What this program is.
     pub build: Build,
+    /// How long the certificates live that it issues, its own among them.
+    pub lifetimes: Lifetimes,
 }
 
 impl ServerConfig {
@@ -94,6 +98,7 @@ impl ServerConfig {
             node_grace: NODE_GRACE,
             event_ttl: Duration::from_secs(60 * 60),
             build: Build::this(),
+            lifetimes: Lifetimes::default(),
         }
     }
 }
@@ -168,15 +173,17 @@ impl Server {
         let refused = |error: ApiError| StartError::TooOld(error.message);
         config.build.check(&replica.snapshot()).map_err(refused)?;
         let (listener, address) = bind(config.listen).await?;
-        let authority = Arc::new(Authority::open(&config.data, &config.cluster_name)?);
-        let (peers, identity) = meet(&config, cluster, &authority, address, &replica)?;
+        let authority = Authority::open(&config.data, &config.cluster_name)?.with_lifetimes(config.lifetimes);
+        let authority = Arc::new(authority);
+        let advertised = advertised(&config, address);
+        let certificate = OwnCertificate::issue(&authority, &config.name, names(&config, address, &advertised))?;
+        let credentials = certificate.credentials().clone();
+        let peers = meet(&config, cluster, advertised, credentials.clone(), &replica);
         let _ = post.set(peers.clone());
         let closing = CancellationToken::new();
-        let mut tasks = vec![tokio::spawn(membership::keep(
-            replica.clone(),
-            peers.clone(),
-            closing.clone(),
-        ))];
+        let members = membership::keep(replica.clone(), peers.clone(), closing.clone());
+        let renewer = certificate.renewer().clone();
+        let mut tasks = vec![tokio::spawn(members), tokio::spawn(certificate.keep(closing.clone()))];
         // A group of many has a leader only when others are there, too: what it begins with is then written by who leads.
         if (config.enrolled.is_none() || config.alone) && replica.status().voters.len() == 1 {
             bootstrap(&replica, &config, peers.own())
@@ -191,8 +198,10 @@ impl Server {
             cluster_name: config.cluster_name.clone(),
             narrator,
             liveness: Arc::new(NodeLiveness::new(config.node_grace)),
-            nodes: NodeClients::new(authority.ca_pem(), identity.clone()),
+            nodes: NodeClients::new(credentials.clone()),
             authority,
+            credentials,
+            renewer,
             peers,
             pages: Default::default(),
             serving: closing.child_token(),
@@ -205,7 +214,7 @@ impl Server {
             engine,
         });
         let again = duplicate(&listener).map_err(listen_error(address))?;
-        let listening = match serve(front.clone(), listener, &identity, front.authority.ca_pem()).await {
+        let listening = match serve(front.clone(), listener).await {
             Ok(listening) => listening,
             Err(error) => {
                 closing.cancel();
@@ -220,7 +229,7 @@ impl Server {
             config.build.clone(),
             closing.clone(),
         )));
-        tasks.push(tokio::spawn(stand_down_when_lost(front.clone(), again, identity)));
+        tasks.push(tokio::spawn(stand_down_when_lost(front.clone(), again)));
         tracing::info!(%address, cluster = config.cluster_name, "the control plane is ready");
         Ok(Server {
             address,
@@ -277,16 +286,14 @@ impl Server {
     }
 }
 
-/// The way to the other servers, and what this one shows them and everybody else.
+/// The way to the other servers.
 fn meet(
     config: &ServerConfig,
     cluster: String,
-    authority: &Authority,
-    address: SocketAddr,
+    advertised: String,
+    credentials: Arc<Credentials>,
     replica: &ReplicaHandle,
-) -> Result<(Arc<Peers>, KeyPair), StartError> {
-    let advertised = advertised(config, address);
-    let identity = authority.issue_server(&config.name, &names(config, address, &advertised))?;
+) -> Arc<Peers> {
     let own = Own {
         cluster,
         name: config.name.clone(),
@@ -302,13 +309,9 @@ fn meet(
             .flat_map(|enrolled| enrolled.peers.clone())
             .collect();
     }
-    let credentials = Credentials {
-        ca_pem: authority.ca_pem().to_owned(),
-        identity: identity.clone(),
-    };
     let peers = Peers::new(own, credentials, Book::new(known));
     peers.serve(replica.clone());
-    Ok((peers, identity))
+    peers
 }
 
 /// What goes on beside everything else until the server closes.

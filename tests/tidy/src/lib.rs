@@ -12,13 +12,23 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
     ("sampan-api", &[]),
     ("sampan-shim", &[]),
     ("sampan-builtin", &[]),
+    ("sampan-tls", &[]),
     ("sampan-state", &["sampan-api"]),
     ("sampan-sandbox", &["sampan-api"]),
     ("sampan-container", &["sampan-shim"]),
-    ("sampan-server", &["sampan-api", "sampan-state", "sampan-sandbox"]),
+    (
+        "sampan-server",
+        &["sampan-api", "sampan-state", "sampan-sandbox", "sampan-tls"],
+    ),
     (
         "sampan-node",
-        &["sampan-api", "sampan-sandbox", "sampan-container", "sampan-shim"],
+        &[
+            "sampan-api",
+            "sampan-sandbox",
+            "sampan-container",
+            "sampan-shim",
+            "sampan-tls",
+        ],
     ),
     (
         "sampan",
@@ -26,6 +36,7 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
             "sampan-api",
             "sampan-sandbox",
             "sampan-container",
+            "sampan-tls",
             "sampan-server",
             "sampan-node",
             "sampan-builtin",

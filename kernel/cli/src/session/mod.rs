@@ -1,9 +1,11 @@
 //! A session: the client's side of the protocol, with deadlines, retries where they are safe, and errors that say what
 //! to do.
 mod connect;
+mod shown;
 mod watcher;
 
-pub use connect::channel;
+pub use connect::{channel, credentials};
+pub use shown::Shown;
 pub use watcher::{Seen, Watcher};
 
 use crate::{contexts::Access, doc::Doc, failure};
@@ -11,9 +13,9 @@ use anyhow::Result;
 use sampan_api::{
     Key, Reason,
     rpc::{
-        self, WriteResponse, cluster_client::ClusterClient, membership_client::MembershipClient,
-        objects_client::ObjectsClient, plugins_client::PluginsClient, runtime_client::RuntimeClient,
-        write_response::Outcome,
+        self, WriteResponse, certificates_client::CertificatesClient, cluster_client::ClusterClient,
+        membership_client::MembershipClient, objects_client::ObjectsClient, plugins_client::PluginsClient,
+        runtime_client::RuntimeClient, write_response::Outcome,
     },
 };
 use sampan_node::servers::Servers;
@@ -41,6 +43,7 @@ pub struct Session {
     servers: Servers,
     /// The connection to one of them.
     channel: Arc<RwLock<Channel>>,
+    shown: Arc<Shown>,
     /// `https://127.0.0.1:7443`
     pub server: String,
     /// The namespace of objects that name none.
@@ -73,9 +76,10 @@ impl Session {
     pub fn open(access: &Access, timeout: Duration) -> Result<Self> {
         let servers = Servers::parse(&access.server);
         Ok(Session {
-            channel: Arc::new(RwLock::new(connect::channel_to(access, &servers)?)),
+            channel: Arc::new(RwLock::new(connect::channel_to(access, servers.clone())?)),
             access: access.clone(),
             servers,
+            shown: Arc::new(Shown::of(access)?),
             server: access.server.clone(),
             namespace: access.namespace.clone(),
             namespace_given: false,
@@ -101,9 +105,18 @@ impl Session {
         if self.servers.all().len() < 2 {
             return;
         }
-        if let Ok(channel) = connect::channel_to(&self.access, &self.servers) {
+        if let Ok(channel) = connect::channel_to(&self.access, self.servers.clone()) {
             *self.channel.write().unwrap_or_else(PoisonError::into_inner) = channel;
         }
+    }
+
+    /// What it shows of its user.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
+    }
+
+    pub fn certificates(&self) -> CertificatesClient<Channel> {
+        CertificatesClient::new(self.channel())
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {
@@ -128,7 +141,7 @@ impl Session {
 
     /// An error of a call, in the user's words.
     pub fn error(&self, status: Status) -> anyhow::Error {
-        connect::explain(status, &self.server)
+        connect::explain(status, &self.server, &self.shown)
     }
 
     /// Makes a call once.

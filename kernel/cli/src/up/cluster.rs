@@ -14,10 +14,11 @@ use sampan_api::{
 };
 use sampan_node::{Agent, AgentConfig};
 use sampan_server::{
-    BuiltinPlugin, KeyPair, Server, ServerConfig,
-    enroll::{Enrolled, enrolled, node_identity},
+    BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
+    enroll::{Enrolled, enrolled, node_file, node_identity},
     token::Role,
 };
+use sampan_tls::{Certificate, Validity};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -59,6 +60,8 @@ pub struct Settings {
     pub node_grace: Duration,
     /// The other servers are lost: this one goes on alone with what it has.
     pub force_new_cluster: bool,
+    /// How long the certificates live that its server issues.
+    pub lifetimes: Lifetimes,
 }
 
 impl Settings {
@@ -80,6 +83,7 @@ impl Settings {
             quota_bytes: sampan_server::QUOTA,
             node_grace: sampan_server::NODE_GRACE,
             force_new_cluster: false,
+            lifetimes: Lifetimes::default(),
         }
     }
 }
@@ -175,8 +179,13 @@ impl Cluster {
         config.address = settings.advertise.parse().ok().or(local);
         // Servers are on other machines: they ask for logs, and bring images.
         config.listen = reach::node_listens(config.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).await;
+        config.identity_file = Some(node_file(&settings.data));
+        let over = Certificate::of_pem(&config.cert_pem)?.validity(jiff::Timestamp::now()) == Validity::Over;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
-        cluster.until_ready().await?;
+        // Nobody would hear it; the agent keeps its pods, and says what to do.
+        if !over {
+            cluster.until_ready().await?;
+        }
         Ok(cluster)
     }
 
@@ -301,6 +310,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     if settings.agent && !settings.rootless {
         config.pod_cidr.clone_from(&settings.pod_cidr);
     }
+    config.lifetimes = settings.lifetimes;
     config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
     config
 }

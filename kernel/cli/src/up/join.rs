@@ -4,7 +4,7 @@ use crate::cli::Global;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use sampan_server::{
-    enroll::{Enroll, enroll, enrolled},
+    enroll::{Enroll, enroll, enrolled, may_join_again},
     features::Build,
     token::{Role, Token},
 };
@@ -83,7 +83,9 @@ pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
     let stop_pods = args.up.stop_pods;
     let mut settings = args.up.settings()?;
     place::prepare(&settings.data)?;
-    if let Some(before) = enrolled(&settings.data)? {
+    if let Some(before) = enrolled(&settings.data)?
+        && !(before.role == Role::Node.as_str() && may_join_again(&settings.data, &token)?)
+    {
         bail!(
             "{} belongs to {} \"{}\" of cluster \"{}\" already: `sampan up` goes on with it; to join another cluster, \
              choose another --data-dir",

@@ -1,6 +1,7 @@
 //! The verbs: a module for each, with its arguments and what it does.
 pub mod about;
 pub mod apply;
+pub mod certificate;
 pub mod config;
 pub mod cordon;
 pub mod create;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 
 mod bad_input;
+mod certificates;
 mod changes;
 mod lifecycle;
 mod reading;

@@ -15,7 +15,7 @@ pub use view::{ContainerView, View};
 
 use crate::{
     config::AgentConfig,
-    control::{ControlPlane, Identity, Writer, follow, keep_registered},
+    control::{ControlPlane, Identity, Writer, follow, keep_certificate, keep_registered},
     host::{self, Clock},
     images::Images,
     net::{self, AddressPool},
@@ -23,6 +23,7 @@ use crate::{
 };
 use sampan_api::rpc;
 use sampan_container::{ImageError, Store};
+use sampan_tls::{Credentials, CredentialsError, KeyPair, renewer};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -51,8 +52,8 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error("the node's image store: {0}")]
     Images(#[from] ImageError),
-    #[error("the connection to the control plane: {0}")]
-    ControlPlane(#[from] tonic::transport::Error),
+    #[error("the node's certificate: {0}")]
+    Certificate(#[from] CredentialsError),
 }
 
 /// A running agent.
@@ -89,7 +90,9 @@ impl Agent {
         let serves = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address, source })?;
-        let plane = ControlPlane::new(&config)?;
+        let credentials = shown(&config)?;
+        let plane = ControlPlane::new(&config.server, credentials.clone())?;
+        let (renewer, asks) = renewer();
         let identity = Identity::look(&config, serves);
         let (inputs, receiver) = mpsc::unbounded_channel();
         let io_error = |path: &Path| {
@@ -112,6 +115,8 @@ impl Agent {
             },
             kept: parking_lot::Mutex::default(),
             plane: plane.clone(),
+            credentials: credentials.clone(),
+            renewer,
             identity: identity.clone(),
             inputs: inputs.clone(),
             config,
@@ -122,7 +127,14 @@ impl Agent {
         let (ready, registered) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
-            tokio::spawn(keep_registered(plane, identity, ready)),
+            tokio::spawn(keep_registered(plane.clone(), identity, ready)),
+            tokio::spawn(keep_certificate(
+                plane,
+                credentials,
+                node.config.name.clone(),
+                node.config.identity_file.clone(),
+                asks,
+            )),
             tokio::spawn(serve::serve(node.clone(), listener)?),
         ];
         Ok(Agent {
@@ -186,6 +198,15 @@ impl Drop for Agent {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.table.abort();
     }
+}
+
+/// What the node shows at first.
+fn shown(config: &AgentConfig) -> Result<Arc<Credentials>, CredentialsError> {
+    let own = KeyPair {
+        cert_pem: config.cert_pem.clone(),
+        key_pem: config.key_pem.clone(),
+    };
+    Credentials::new(&config.ca_pem, &own)
 }
 
 /// Frees what pulls left that were broken off, and what no name keeps any more.

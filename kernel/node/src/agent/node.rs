@@ -11,7 +11,8 @@ use crate::{
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf};
+use sampan_tls::{Credentials, Renewer};
+use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Objects kept for when the control plane is away.
@@ -21,6 +22,9 @@ const MAX_KEPT: usize = 1024;
 pub struct Node {
     pub config: AgentConfig,
     pub plane: ControlPlane,
+    /// What the node shows, and who renews it.
+    pub credentials: Arc<Credentials>,
+    pub renewer: Renewer,
     pub identity: Identity,
     pub images: Images,
     pub addresses: Mutex<AddressPool>,

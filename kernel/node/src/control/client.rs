@@ -1,43 +1,59 @@
 //! The connection to the control plane. It is made when it is needed, and again when it was lost.
-use crate::{config::AgentConfig, servers::Servers};
+use crate::servers::Servers;
+use parking_lot::Mutex;
 use sampan_api::{
     ApiError, Key, Object, Plan, Reason, SERVERS_HOST,
-    rpc::{self, nodes_client::NodesClient, objects_client::ObjectsClient},
+    rpc::{self, certificates_client::CertificatesClient, nodes_client::NodesClient, objects_client::ObjectsClient},
 };
-use std::time::Duration;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use sampan_tls::{Credentials, CredentialsError, Dialer};
+use std::{sync::Arc, time::Duration};
+use tonic::transport::{Channel, Endpoint};
 
 /// A list of many pods in one answer.
 const MAX_MESSAGE: usize = 64 << 20;
 
 /// The control plane, as the node sees it. Cloning shares the connection.
-#[derive(Clone, Debug)]
+///
+/// When the node shows another certificate, calls from then on take a new connection; streams that stand keep the old one.
+#[derive(Clone)]
 pub struct ControlPlane {
-    channel: Channel,
+    credentials: Arc<Credentials>,
+    dialer: Dialer<Servers>,
+    /// The connection, and the turn of the certificate it was made with.
+    line: Arc<Mutex<Option<(u64, Channel)>>>,
     servers: Servers,
 }
 
 impl ControlPlane {
-    /// Does not connect yet.
+    /// Does not connect yet. `servers` are a list as contexts have it.
     ///
     /// # Errors
-    /// If the address or the certificates make no sense.
-    pub fn new(config: &AgentConfig) -> Result<Self, tonic::transport::Error> {
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&config.ca_pem));
-        tls = tls
-            .identity(Identity::from_pem(&config.cert_pem, &config.key_pem))
-            .domain_name(SERVERS_HOST);
-        let endpoint = Endpoint::from_shared(format!("https://{}", SERVERS_HOST))?
-            .tls_config(tls)?
-            .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true);
-        let servers = Servers::parse(&config.server);
+    /// If TLS cannot be set up.
+    pub fn new(servers: &str, credentials: Arc<Credentials>) -> Result<Self, CredentialsError> {
+        let servers = Servers::parse(servers);
         Ok(ControlPlane {
-            channel: endpoint.connect_with_connector_lazy(servers.clone()),
+            dialer: credentials.dialer(servers.clone(), SERVERS_HOST)?,
+            credentials,
+            line: Arc::default(),
             servers,
         })
+    }
+
+    fn channel(&self) -> Channel {
+        let turn = self.credentials.turn();
+        let mut line = self.line.lock();
+        match &*line {
+            Some((known, channel)) if *known == turn => channel.clone(),
+            _ => {
+                let channel = Endpoint::from_static("http://servers.sampan")
+                    .connect_timeout(Duration::from_secs(5))
+                    .http2_keep_alive_interval(Duration::from_secs(10))
+                    .keep_alive_timeout(Duration::from_secs(5))
+                    .keep_alive_while_idle(true)
+                    .connect_with_connector_lazy(self.dialer.clone());
+                line.insert((turn, channel)).1.clone()
+            }
+        }
     }
 
     /// Where the control plane is; the list may be renewed.
@@ -46,13 +62,17 @@ impl ControlPlane {
     }
 
     pub fn objects(&self) -> ObjectsClient<Channel> {
-        ObjectsClient::new(self.channel.clone())
+        ObjectsClient::new(self.channel())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE)
     }
 
+    pub fn certificates(&self) -> CertificatesClient<Channel> {
+        CertificatesClient::new(self.channel())
+    }
+
     pub fn nodes(&self) -> NodesClient<Channel> {
-        NodesClient::new(self.channel.clone())
+        NodesClient::new(self.channel())
     }
 
     /// One object; none if it does not exist.

@@ -2,12 +2,14 @@
 mod client;
 mod events;
 mod register;
+mod renew;
 mod watch;
 mod writer;
 
 pub use client::ControlPlane;
 pub use events::PodEvent;
 pub use register::{Identity, keep_registered};
+pub use renew::keep_certificate;
 pub use watch::{Change, follow};
 pub use writer::Writer;
 

@@ -1,6 +1,6 @@
 //! Who may ask the node: members of `system:masters`, as their certificate says.
+use sampan_tls::Certificate;
 use tonic::{Request, Status};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 const GROUP: &str = "system:masters";
 
@@ -9,35 +9,16 @@ const GROUP: &str = "system:masters";
 /// # Errors
 /// `PermissionDenied`, saying who it was.
 pub fn check<T>(request: &Request<T>) -> Result<(), Status> {
-    let certificates = request
-        .peer_certs()
-        .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;
-    let first = certificates
-        .first()
-        .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;
-    let (name, groups) =
-        subject(first).ok_or_else(|| Status::unauthenticated("the client certificate makes no sense"))?;
-    if groups.iter().any(|group| group == GROUP) {
+    let certificates = request.peer_certs();
+    let first = certificates.as_ref().and_then(|certificates| certificates.first());
+    let first = first.ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;
+    let who =
+        Certificate::of_der(first).map_err(|_| Status::unauthenticated("the client certificate makes no sense"))?;
+    if who.groups.iter().any(|group| group == GROUP) {
         return Ok(());
     }
     Err(Status::permission_denied(format!(
-        "user \"{name}\" may not ask a node: only members of {GROUP} may"
+        "user \"{}\" may not ask a node: only members of {GROUP} may",
+        who.user
     )))
-}
-
-/// Common name and organisations of a certificate.
-fn subject(der: &[u8]) -> Option<(String, Vec<String>)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let subject = certificate.subject();
-    let name = subject
-        .iter_common_name()
-        .find_map(|name| name.as_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let groups = subject
-        .iter_organization()
-        .filter_map(|group| group.as_str().ok())
-        .map(str::to_owned)
-        .collect();
-    Some((name, groups))
 }

@@ -1,6 +1,10 @@
 //! A control plane in a map: as much of the protocol as an agent speaks, over TLS as in the real one.
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use crate::issuing::Issuing;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, IsCa, Issuer, KeyPair, SanType,
+};
 use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, kinds, rpc, time::Timestamp};
+use sampan_tls::lifetimes::BACKDATED;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -38,14 +42,32 @@ impl Authority {
     /// A certificate and its key.
     pub fn issue(&self, name: &str, group: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
+        let params = Authority::params(name, group);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A certificate for a key of somebody else's, that lives so long.
+    pub fn sign(&self, name: &str, group: &str, csr_pem: &str, life: Duration) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(csr_pem).unwrap();
+        request.params = Authority::params(name, group);
+        let (now, epoch) = (
+            SystemTime::UNIX_EPOCH.elapsed().unwrap(),
+            rcgen::date_time_ymd(1970, 1, 1),
+        );
+        request.params.not_before = epoch + (now - BACKDATED);
+        request.params.not_after = epoch + (now + life);
+        request.signed_by(&self.issuer).unwrap().pem()
+    }
+
+    fn params(name: &str, group: &str) -> CertificateParams {
         let mut params = CertificateParams::new(vec!["localhost".into(), "servers.sampan".into()]).unwrap();
         params
             .subject_alt_names
             .push(SanType::IpAddress("127.0.0.1".parse().unwrap()));
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, group);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
+        params
     }
 }
 
@@ -62,7 +84,7 @@ struct State {
 pub struct Plane {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub address: SocketAddr,
     /// A runtime of its own, so that its connections end with it.
     server: Option<Runtime>,
@@ -71,7 +93,7 @@ pub struct Plane {
 
 impl Plane {
     pub async fn start() -> Self {
-        let authority = Authority::new();
+        let authority = Arc::new(Authority::new());
         let identity = authority.issue("server", "system:masters");
         let address = "127.0.0.1:0".parse().unwrap();
         let (changed, _) = watch::channel(0);
@@ -100,6 +122,9 @@ impl Plane {
             .tls_config(tls)
             .unwrap()
             .add_service(rpc::objects_server::ObjectsServer::new(service.clone()))
+            .add_service(rpc::certificates_server::CertificatesServer::new(Issuing(
+                self.authority.clone(),
+            )))
             .add_service(rpc::nodes_server::NodesServer::new(service));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

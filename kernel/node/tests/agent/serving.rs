@@ -4,7 +4,7 @@ use sampan_api::rpc::{self, runtime_client::RuntimeClient};
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-async fn client(bench: &Bench, name: &str, group: &str) -> RuntimeClient<Channel> {
+pub async fn client(bench: &Bench, name: &str, group: &str) -> RuntimeClient<Channel> {
     let (certificate, key) = bench.plane.authority.issue(name, group);
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&bench.config.ca_pem))
@@ -20,7 +20,7 @@ async fn client(bench: &Bench, name: &str, group: &str) -> RuntimeClient<Channel
     RuntimeClient::new(channel)
 }
 
-fn logs_of(pod: &str) -> rpc::LogsRequest {
+pub fn logs_of(pod: &str) -> rpc::LogsRequest {
     rpc::LogsRequest {
         namespace: "default".into(),
         pod: pod.into(),

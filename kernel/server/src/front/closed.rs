@@ -1,9 +1,9 @@
 //! What is left of the front of a server that has no part in its cluster any more: it tells everybody so. Connections are
 //! short, so that clients that know other servers go there.
-use super::{Front, listener, objects::Objects};
-use crate::pki::KeyPair;
+use super::{Front, objects::Objects};
 use futures::FutureExt as _;
 use sampan_api::{ApiError, rpc::objects_server::ObjectsServer};
+use sampan_tls::{Clients, Handshakes};
 use std::{
     convert::Infallible,
     future::{Ready, ready},
@@ -31,7 +31,6 @@ const AGE: Duration = Duration::from_secs(1);
 pub async fn say_no_more(
     front: &Front,
     listener: TcpListener,
-    identity: &KeyPair,
     why: String,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (health, service) = tonic_health::server::health_reporter();
@@ -40,12 +39,12 @@ pub async fn say_no_more(
     }
     listener.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?);
+    let incoming = Handshakes::new(incoming, &front.credentials, Clients::Anybody)?;
     let refuse = tower::layer::layer_fn(|inner| Refuse {
         inner,
         why: why.clone(),
     });
     Server::builder()
-        .tls_config(listener::tls(identity, front.authority.ca_pem()))?
         .max_connection_age(AGE)
         .layer(refuse)
         .add_service(service)

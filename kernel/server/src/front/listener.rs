@@ -1,25 +1,31 @@
 //! The listener: TLS, limits, and the services behind the gate.
 use super::{
-    Front, cluster::Cluster, gate::GateLayer, membership::Membership, nodes::Nodes, objects::Objects, plugins::Plugins,
+    Front,
+    certificates::{Certificates, Own},
+    cluster::Cluster,
+    gate::GateLayer,
+    membership::Membership,
+    nodes::Nodes,
+    objects::Objects,
+    plugins::Plugins,
     runtime::Runtime,
 };
-use crate::{peers::PeersService, pki::KeyPair};
+use crate::peers::PeersService;
 use sampan_api::rpc::{
-    self, cluster_server::ClusterServer, membership_server::MembershipServer, nodes_server::NodesServer,
-    objects_server::ObjectsServer, peers_server::PeersServer, plugins_server::PluginsServer,
-    runtime_server::RuntimeServer,
+    self, certificates_server::CertificatesServer, cluster_server::ClusterServer, membership_server::MembershipServer,
+    nodes_server::NodesServer, objects_server::ObjectsServer, own_certificate_server::OwnCertificateServer,
+    peers_server::PeersServer, plugins_server::PluginsServer, runtime_server::RuntimeServer,
 };
+use sampan_tls::{Clients, CredentialsError, Handshakes};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpListener;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming};
+use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::server::HealthReporter;
 
 /// A request that is no stream.
 const MAX_REQUEST: usize = 4 << 20;
 /// A piece of a stream of plugins or images.
 const MAX_PIECE: usize = 64 << 20;
-/// A client that has not finished the handshake by then is let go.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const MAX_HEADERS: u32 = 64 << 10;
 /// Calls under way on one connection; streams that only answer do not count.
@@ -32,33 +38,18 @@ pub struct Listening {
     pub health: HealthReporter,
 }
 
-/// What a server shows, and whom it trusts.
-pub fn tls(server: &KeyPair, ca_pem: &str) -> ServerTlsConfig {
-    ServerTlsConfig::new()
-        // With the authority after it: who joins knows the authority by its digest.
-        .identity(Identity::from_pem(
-            format!("{}{ca_pem}", server.cert_pem),
-            &server.key_pem,
-        ))
-        .client_ca_root(Certificate::from_pem(ca_pem))
-        // For the health service; the gate lets nobody else through.
-        .client_auth_optional(true)
-        .timeout(HANDSHAKE)
-}
-
 /// Serves on a listener until the front serves no more.
 ///
 /// # Errors
-/// If the certificates cannot be used.
-pub async fn serve(
-    front: Arc<Front>,
-    listener: TcpListener,
-    server: &KeyPair,
-    ca_pem: &str,
-) -> Result<Listening, tonic::transport::Error> {
+/// If the authority cannot be trusted.
+pub async fn serve(front: Arc<Front>, listener: TcpListener) -> Result<Listening, CredentialsError> {
     // Whoever comes first installs it; there is no other in this house.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = tls(server, ca_pem);
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEP_ALIVE));
+    // Anybody, for the health service and to join; the gate lets nobody else through.
+    let incoming = Handshakes::new(incoming, &front.credentials, Clients::Anybody)?;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ObjectsServer<Objects>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -76,7 +67,6 @@ pub async fn serve(
         closing: front.closing.clone(),
     };
     let router = Server::builder()
-        .tls_config(tls)?
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .http2_max_header_list_size(MAX_HEADERS)
@@ -90,13 +80,12 @@ pub async fn serve(
         .add_service(ObjectsServer::new(Objects(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(ClusterServer::new(Cluster(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(MembershipServer::new(Membership::new(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(CertificatesServer::new(Certificates(front.clone())).max_decoding_message_size(MAX_REQUEST))
+        .add_service(OwnCertificateServer::new(Own(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(PeersServer::new(peers).max_decoding_message_size(PeersService::LARGEST))
         .add_service(NodesServer::new(Nodes(front.clone())).max_decoding_message_size(MAX_REQUEST))
         .add_service(PluginsServer::new(Plugins::new(front.clone())).max_decoding_message_size(MAX_PIECE))
         .add_service(RuntimeServer::new(Runtime(front)).max_decoding_message_size(MAX_PIECE));
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .with_keepalive(Some(KEEP_ALIVE));
     let task = tokio::spawn(async move {
         if let Err(error) = router
             .serve_with_incoming_shutdown(incoming, serving.cancelled_owned())

@@ -1,4 +1,4 @@
-//! The service of membership: tokens, certificates, and which servers make up the group. Joining is a matter of its own.
+//! The service of membership: tokens, and which servers make up the group. Joining is a matter of its own.
 use super::{Front, access, caller, joining::Joining};
 use crate::{
     clock::now_millis,
@@ -160,37 +160,6 @@ pub fn addresses(given: &[String]) -> Result<Vec<String>, ApiError> {
 impl rpc::membership_server::Membership for Membership {
     async fn join(&self, request: Request<rpc::JoinRequest>) -> Result<Response<rpc::JoinResponse>, Status> {
         Ok(Response::new(self.joining.join(&request.into_inner()).await?))
-    }
-
-    async fn renew(&self, request: Request<rpc::RenewRequest>) -> Result<Response<rpc::RenewResponse>, Status> {
-        let who = caller(&request)?;
-        let node = who.node().ok_or_else(|| {
-            let message = format!(
-                "user \"{}\" is no node: only nodes renew their certificates so",
-                who.user
-            );
-            ApiError::new(Reason::Forbidden, message)
-        })?;
-        if self
-            .front
-            .replica
-            .snapshot()
-            .get(&Key::new("nodes", "", node))
-            .is_none()
-        {
-            let message = format!("node \"{node}\" is not in the cluster any more");
-            return Err(ApiError::new(Reason::Forbidden, message).into());
-        }
-        let message = request.get_ref();
-        check_csr(&message.csr_pem)?;
-        let signed = self
-            .front
-            .authority
-            .sign_node(node, &addresses(&message.addresses)?, &message.csr_pem);
-        Ok(Response::new(rpc::RenewResponse {
-            cert_pem: signed.map_err(|error| ApiError::bad_request(error.to_string()))?,
-            ca_pem: self.front.authority.ca_pem().to_owned(),
-        }))
     }
 
     async fn create_token(

@@ -1,5 +1,6 @@
 //! The front: who may ask, and the gRPC services that answer.
 mod access;
+mod certificates;
 mod closed;
 mod cluster;
 mod gate;
@@ -34,6 +35,7 @@ pub(crate) use gate::caller;
 use pages::Pages;
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;
+use sampan_tls::{Credentials, Renewer};
 use std::{path::PathBuf, sync::Arc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
@@ -48,6 +50,9 @@ pub struct Front {
     pub liveness: Arc<NodeLiveness>,
     pub nodes: NodeClients,
     pub authority: Arc<Authority>,
+    /// What this server shows, and who renews it.
+    pub credentials: Arc<Credentials>,
+    pub renewer: Renewer,
     pub peers: Arc<Peers>,
     /// Ends what would otherwise last for ever, watches and heartbeats, and all that clients are answered.
     pub serving: CancellationToken,

@@ -1,13 +1,13 @@
 //! The way to nodes: which node is meant, where its agent answers, and what it means if it does not.
 use super::{Front, Pieces};
-use crate::pki::KeyPair;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object, Selection, rpc::runtime_client::RuntimeClient};
-use std::{collections::HashMap, time::Duration};
+use sampan_tls::{Credentials, Tcp};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tonic::{
     Status, Streaming,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 
 /// A node that does not take a connection in this time is away.
@@ -17,10 +17,16 @@ const MAX_PIECE: usize = 64 << 20;
 
 /// Connections to nodes, made when they are first needed.
 pub struct NodeClients {
-    ca_pem: String,
-    identity: KeyPair,
-    /// By node: the address, and the connection to it.
-    channels: Mutex<HashMap<String, (String, Channel)>>,
+    credentials: Arc<Credentials>,
+    channels: Mutex<HashMap<String, Line>>,
+}
+
+/// A connection to a node.
+struct Line {
+    address: String,
+    /// That of the certificate it was made with.
+    turn: u64,
+    channel: Channel,
 }
 
 /// A node that can be asked.
@@ -28,59 +34,69 @@ pub struct NodeClients {
 pub struct Node {
     pub name: String,
     address: String,
+    pub channel: Channel,
     pub client: RuntimeClient<Channel>,
 }
 
 impl NodeClients {
-    /// `identity` is the control plane's own certificate, as a client.
-    pub fn new(ca_pem: &str, identity: KeyPair) -> Self {
+    /// With the control plane's own certificate, as a client.
+    pub fn new(credentials: Arc<Credentials>) -> Self {
         NodeClients {
-            ca_pem: ca_pem.to_owned(),
-            identity,
+            credentials,
             channels: Mutex::default(),
         }
     }
 
-    fn node(&self, object: &Object) -> Result<Node, ApiError> {
+    /// The node of an object.
+    ///
+    /// # Errors
+    /// If it does not say where it can be reached.
+    pub(super) fn node(&self, object: &Object) -> Result<Node, ApiError> {
         let name = object.metadata.name.clone();
         let address = address(object).ok_or_else(|| {
             ApiError::unavailable(format!(
                 "node \"{name}\" does not say where it can be reached: is its agent running?"
             ))
         })?;
+        let turn = self.credentials.turn();
         let mut channels = self.channels.lock();
         let channel = match channels.get(&name) {
-            Some((known, channel)) if *known == address => channel.clone(),
+            Some(line) if line.address == address && line.turn == turn => line.channel.clone(),
             _ => {
                 let channel = self.connect(&name, &address)?;
-                channels.insert(name.clone(), (address.clone(), channel.clone()));
+                let line = Line {
+                    address: address.clone(),
+                    turn,
+                    channel: channel.clone(),
+                };
+                channels.insert(name.clone(), line);
                 channel
             }
         };
-        let client = RuntimeClient::new(channel)
+        let client = RuntimeClient::new(channel.clone())
             .max_decoding_message_size(MAX_PIECE)
             .max_encoding_message_size(MAX_PIECE);
-        Ok(Node { name, address, client })
+        Ok(Node {
+            name,
+            address,
+            channel,
+            client,
+        })
     }
 
     /// The node must show a certificate for its name, so that no other can answer in its place.
     fn connect(&self, name: &str, address: &str) -> Result<Channel, ApiError> {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.ca_pem))
-            .identity(Identity::from_pem(&self.identity.cert_pem, &self.identity.key_pem))
-            .domain_name(name);
-        let wrong = |error: tonic::transport::Error| {
+        let wrong = |error: &dyn std::fmt::Display| {
             ApiError::unavailable(format!("node \"{name}\" cannot be asked at {address}: {error}"))
         };
-        let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(wrong)?;
+        let dialer = self.credentials.dialer(Tcp(address.to_owned()), name);
+        let dialer = dialer.map_err(|error| wrong(&error))?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| wrong(&error))?;
         let endpoint = endpoint
             .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .tls_config(tls)
-            .map_err(wrong)?;
-        Ok(endpoint.connect_lazy())
+            .keep_alive_timeout(KEEP_ALIVE);
+        Ok(endpoint.connect_with_connector_lazy(dialer))
     }
 }
 
@@ -101,12 +117,8 @@ impl Node {
         if !status.details().is_empty() || !matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown) {
             return status.into();
         }
-        let mut why = status.message().to_owned();
-        let mut source = std::error::Error::source(&status);
-        while let Some(error) = source {
-            why = error.to_string();
-            source = error.source();
-        }
+        let source = std::error::Error::source(&status);
+        let why = source.map_or_else(|| status.message().to_owned(), sampan_tls::origin);
         ApiError::unavailable(format!(
             "node \"{}\" cannot be reached at {}: {why}",
             self.name, self.address
@@ -120,7 +132,7 @@ impl Node {
 }
 
 impl Front {
-    fn node_named(&self, name: &str) -> Result<Node, ApiError> {
+    pub(super) fn node_named(&self, name: &str) -> Result<Node, ApiError> {
         let key = Key::new("nodes", "", name);
         let object = self
             .replica

@@ -8,6 +8,7 @@ use sampan_state::{
     encode_checkpoint,
     eraftpb::{Message, MessageType},
 };
+use sampan_tls::Tcp;
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 
 /// What does not answer in this time is away.
@@ -220,34 +221,18 @@ pub async fn greet(peers: &Peers, peer: &Peer) -> Result<(), Status> {
 
 /// Connects to a peer, which must show a certificate of its own name: no other can answer in its place.
 pub async fn connect(peers: &Peers, peer: &Peer) -> Result<Channel, Status> {
-    let credentials = &peers.credentials;
-    let tls = ClientTlsConfig::new()
-        .ca_certificate(Certificate::from_pem(&credentials.ca_pem))
-        .identity(Identity::from_pem(
-            &credentials.identity.cert_pem,
-            &credentials.identity.key_pem,
-        ))
-        .domain_name(crate::pki::member_host(&peer.name));
-    let away = |error: tonic::transport::Error| {
-        let mut why = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(error) = source {
-            why = format!("{why}: {error}");
-            source = error.source();
-        }
-        Status::unavailable(why)
-    };
-    let endpoint = Endpoint::from_shared(format!("https://{}", peer.address)).map_err(away)?;
+    let away = |error: tonic::transport::Error| Status::unavailable(sampan_tls::origin(&error));
+    let host = crate::pki::member_host(&peer.name);
+    let dialer = peers.credentials.dialer(Tcp(peer.address.clone()), &host);
+    let dialer = dialer.map_err(|error| Status::unavailable(error.to_string()))?;
+    let endpoint = Endpoint::from_shared(format!("http://{}", peer.address)).map_err(away)?;
     endpoint
         .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20)
-        .tls_config(tls)
-        .map_err(away)?
-        .connect()
+        .connect_with_connector(dialer)
         .await
         .map_err(away)
 }

@@ -2,17 +2,20 @@
 //!
 //! Messages may be lost: Raft sends them again. So nothing here waits, and a peer that is away costs the others nothing.
 mod book;
+mod lines;
 mod link;
 mod service;
 
 pub use book::{Book, Peer, RESOURCE, is_better, member, members};
 pub use service::PeersService;
 
-use crate::{pki::KeyPair, replica::ReplicaHandle};
+use crate::replica::ReplicaHandle;
+use lines::Lines;
 use link::Link;
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Reason};
 use sampan_state::eraftpb::Message;
+use sampan_tls::Credentials;
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
@@ -27,13 +30,6 @@ const WAITING: usize = 4096;
 /// Who does not answer in this time whether this server is a member does not say.
 const ASKING: Duration = Duration::from_secs(5);
 
-/// What a server shows to others, and whom it trusts.
-#[derive(Clone)]
-pub struct Credentials {
-    pub ca_pem: String,
-    pub identity: KeyPair,
-}
-
 /// This server, as others see it.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -47,8 +43,9 @@ pub struct Own {
 /// The way to the other servers.
 pub struct Peers {
     own: Own,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     book: Book,
+    lines: Lines,
     runtime: Handle,
     links: Mutex<HashMap<u64, mpsc::Sender<Message>>>,
     /// When each member was heard last.
@@ -59,11 +56,12 @@ pub struct Peers {
 
 impl Peers {
     /// Must be called on a runtime: the links run there.
-    pub fn new(own: Own, credentials: Credentials, book: Book) -> Arc<Self> {
+    pub fn new(own: Own, credentials: Arc<Credentials>, book: Book) -> Arc<Self> {
         Arc::new(Peers {
             own,
             credentials,
             book,
+            lines: Lines::default(),
             runtime: Handle::current(),
             links: Mutex::default(),
             heard: Mutex::default(),
@@ -122,21 +120,28 @@ impl Peers {
         }
     }
 
-    /// A connection to another server, for what only it can do.
+    /// A connection to another server, for what only it can do. It is kept for the next call.
     ///
     /// # Errors
     /// If it is not known where it is, or it is away.
     pub async fn channel(&self, member: u64) -> Result<Channel, ApiError> {
         let unknown = || ApiError::unavailable("it is not known which server leads now: try again in a moment");
         let peer = self.book.get(member).ok_or_else(unknown)?;
-        link::connect(self, &peer).await.map_err(|status| {
+        let turn = self.credentials.turn();
+        if let Some(kept) = self.lines.get(&peer, turn) {
+            return Ok(kept);
+        }
+        let connected = link::connect(self, &peer).await;
+        let channel = connected.map_err(|status| {
             ApiError::unavailable(format!(
                 "server \"{}\" at {} is away: {}",
                 peer.name,
                 peer.address,
                 status.message()
             ))
-        })
+        })?;
+        self.lines.keep(peer, turn, channel.clone());
+        Ok(channel)
     }
 
     fn unreachable(&self, member: u64) {

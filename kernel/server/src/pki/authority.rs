@@ -2,14 +2,16 @@
 //!
 //! Only the authority's own key is on disk. The server issues itself a fresh certificate at each start, which spares a
 //! second key to guard and makes new names of the host take effect; clients trust the authority, so they do not notice.
-use super::{
-    files::{private_dir, read_small, write_private},
-    identity::{MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, member_host},
-};
+use super::identity::{Identity, MASTERS, NODE_PREFIX, NODES, SERVER_PREFIX, member_host};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+};
+use sampan_tls::{
+    Certificate, KeyPair, Lifetimes,
+    files::{private_dir, read_small, write_private},
+    lifetimes,
 };
 use std::{
     collections::BTreeSet,
@@ -19,20 +21,11 @@ use std::{
 };
 use x509_parser::{pem::parse_x509_pem, prelude::FromDer};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Clocks of a cluster differ; a certificate is good from before its issue.
-const SKEW: Duration = DAY;
-const AUTHORITY_DAYS: u32 = 3650;
-const LEAF_DAYS: u32 = 365;
 /// No key or certificate of ours is larger.
 const MAX_FILE: u64 = 64 << 10;
 
-/// A certificate and its key.
-#[derive(Clone)]
-pub struct KeyPair {
-    pub cert_pem: String,
-    pub key_pem: String,
-}
+/// What ends so is a server's name in TLS, and no node's.
+const RESERVED: &str = ".sampan";
 
 /// Why there is no authority, or it cannot issue.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +46,35 @@ pub enum PkiError {
 pub struct Authority {
     issuer: Issuer<'static, rcgen::KeyPair>,
     ca_pem: String,
+    certificate: Certificate,
+    lifetimes: Lifetimes,
 }
 
+/// What a certificate is to say.
+struct Leaf {
+    user: String,
+    /// Empty: none.
+    group: String,
+    names: BTreeSet<String>,
+    usages: &'static [ExtendedKeyUsagePurpose],
+    life: Duration,
+}
+
+const CLIENT: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth];
+const BOTH: &[ExtendedKeyUsagePurpose] = &[ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+
 impl Authority {
+    /// The same, whose certificates live as long as this says.
+    #[must_use]
+    pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
+        Authority { lifetimes, ..self }
+    }
+
+    /// The authority's own certificate, read.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
     /// The authority kept in a directory; made if there is none.
     ///
     /// # Errors
@@ -105,11 +124,17 @@ impl Authority {
             KeyUsagePurpose::CrlSign,
             KeyUsagePurpose::DigitalSignature,
         ];
-        set_validity(&mut params, AUTHORITY_DAYS);
+        set_validity(&mut params, lifetimes::AUTHORITY, None);
         let ca_pem = params.self_signed(&key).map_err(failed)?.pem();
+        let certificate = Certificate::of_pem(&ca_pem).map_err(|error| PkiError::Issue {
+            subject: subject.clone(),
+            reason: error.to_string(),
+        })?;
         Ok(Authority {
             issuer: Issuer::new(params, key),
             ca_pem,
+            certificate,
+            lifetimes: Lifetimes::default(),
         })
     }
 
@@ -137,8 +162,14 @@ impl Authority {
                 &format_args!("it is valid from {from} to {until}, and not now"),
             ));
         }
+        let certificate = Certificate::of_pem(&ca_pem).map_err(|error| damaged(cert_path, &error))?;
         let issuer = Issuer::from_ca_cert_pem(&ca_pem, key).map_err(|error| damaged(cert_path, &error))?;
-        Ok(Authority { issuer, ca_pem })
+        Ok(Authority {
+            issuer,
+            ca_pem,
+            certificate,
+            lifetimes: Lifetimes::default(),
+        })
     }
 
     /// The certificate that everybody trusts.
@@ -151,12 +182,7 @@ impl Authority {
     /// # Errors
     /// If the names cannot be in a certificate.
     pub fn issue_client(&self, common_name: &str, organisation: &str) -> Result<KeyPair, PkiError> {
-        self.issue(
-            common_name,
-            organisation,
-            &BTreeSet::new(),
-            &[ExtendedKeyUsagePurpose::ClientAuth],
-        )
+        self.issue(&self.client(common_name, organisation))
     }
 
     /// The certificate of the person who runs the cluster.
@@ -173,9 +199,7 @@ impl Authority {
     /// # Errors
     /// As [`Authority::issue_client`].
     pub fn issue_node(&self, name: &str, addresses: &[String]) -> Result<KeyPair, PkiError> {
-        let names = addresses.iter().cloned().chain([name.to_owned()]).collect();
-        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(&format!("{NODE_PREFIX}{name}"), NODES, &names, &usages)
+        self.issue(&self.node(name, addresses)?)
     }
 
     /// A server's certificate: as a server good for all the names it is called by, and as a client of other servers and of
@@ -189,27 +213,43 @@ impl Authority {
             .cloned()
             .chain([member_host(name), sampan_api::SERVERS_HOST.to_owned()])
             .collect();
-        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        self.issue(&format!("{SERVER_PREFIX}{name}"), MASTERS, &names, &usages)
+        self.issue(&Leaf {
+            user: format!("{SERVER_PREFIX}{name}"),
+            group: MASTERS.to_owned(),
+            names,
+            usages: BOTH,
+            life: self.lifetimes.server,
+        })
     }
 
-    /// A certificate for a key that this authority never sees: of a PKCS #10 request only the public key counts, and that
-    /// whoever asks has the other half.
+    /// A node's certificate for a key that this authority never sees: of a PKCS #10 request only the public key counts, and
+    /// that whoever asks has the other half.
     ///
     /// # Errors
     /// If the request cannot be read, or its signature is wrong.
     pub fn sign_node(&self, name: &str, addresses: &[String], csr_pem: &str) -> Result<String, PkiError> {
-        let names = addresses.iter().cloned().chain([name.to_owned()]).collect();
-        let usages = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        let subject = format!("{NODE_PREFIX}{name}");
-        let failed = |error: rcgen::Error| PkiError::Issue {
-            subject: subject.clone(),
-            reason: error.to_string(),
+        self.sign(&self.node(name, addresses)?, csr_pem)
+    }
+
+    /// As [`Authority::sign_node`], for a client.
+    ///
+    /// # Errors
+    /// As [`Authority::sign_node`].
+    pub fn sign_client(&self, who: &Identity, csr_pem: &str) -> Result<String, PkiError> {
+        let group = match &who.groups[..] {
+            [] => "",
+            [group] => group,
+            several => {
+                return Err(PkiError::Issue {
+                    subject: who.user.clone(),
+                    reason: format!(
+                        "it is in {} groups, and certificates issued here name one",
+                        several.len()
+                    ),
+                });
+            }
         };
-        let params = leaf(&subject, NODES, &names, &usages).map_err(failed)?;
-        let mut request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(failed)?;
-        request.params = params;
-        Ok(request.signed_by(&self.issuer).map_err(failed)?.pem())
+        self.sign(&self.client(&who.user, group), csr_pem)
     }
 
     /// The key itself, for another server of the cluster and nobody else.
@@ -242,46 +282,79 @@ impl Authority {
         Ok(authority)
     }
 
-    fn issue(
-        &self,
-        user: &str,
-        group: &str,
-        names: &BTreeSet<String>,
-        usages: &[ExtendedKeyUsagePurpose],
-    ) -> Result<KeyPair, PkiError> {
-        let failed = |error: rcgen::Error| PkiError::Issue {
-            subject: user.to_owned(),
-            reason: error.to_string(),
-        };
-        let params = leaf(user, group, names, usages).map_err(failed)?;
-        let key = new_key().map_err(failed)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(KeyPair {
-            cert_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
+    fn client(&self, user: &str, group: &str) -> Leaf {
+        Leaf {
+            user: user.to_owned(),
+            group: group.to_owned(),
+            names: BTreeSet::new(),
+            usages: CLIENT,
+            life: self.lifetimes.client,
+        }
+    }
+
+    fn node(&self, name: &str, addresses: &[String]) -> Result<Leaf, PkiError> {
+        if name.ends_with(RESERVED) {
+            return Err(PkiError::Issue {
+                subject: format!("node \"{name}\""),
+                reason: format!("names that end in \"{RESERVED}\" are those of servers: choose another --name"),
+            });
+        }
+        Ok(Leaf {
+            user: format!("{NODE_PREFIX}{name}"),
+            group: NODES.to_owned(),
+            names: addresses.iter().cloned().chain([name.to_owned()]).collect(),
+            usages: BOTH,
+            life: self.lifetimes.node,
         })
+    }
+
+    fn issue(&self, leaf: &Leaf) -> Result<KeyPair, PkiError> {
+        let issue = || {
+            let key = new_key()?;
+            let certificate = self.params(leaf)?.signed_by(&key, &self.issuer)?;
+            Ok(KeyPair {
+                cert_pem: certificate.pem(),
+                key_pem: key.serialize_pem(),
+            })
+        };
+        issue().map_err(|error: rcgen::Error| leaf.failed(&error))
+    }
+
+    fn sign(&self, leaf: &Leaf, csr_pem: &str) -> Result<String, PkiError> {
+        let sign = || {
+            let mut request = CertificateSigningRequestParams::from_pem(csr_pem)?;
+            request.params = self.params(leaf)?;
+            Ok(request.signed_by(&self.issuer)?.pem())
+        };
+        sign().map_err(|error: rcgen::Error| leaf.failed(&error))
+    }
+
+    /// What all certificates but the authority's have in common.
+    fn params(&self, leaf: &Leaf) -> Result<CertificateParams, rcgen::Error> {
+        let names: Vec<String> = leaf.names.iter().cloned().collect();
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = DistinguishedName::new();
+        if !leaf.group.is_empty() {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, leaf.group.as_str());
+        }
+        params.distinguished_name.push(DnType::CommonName, leaf.user.as_str());
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = leaf.usages.to_vec();
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, leaf.life, Some(&self.certificate));
+        Ok(params)
     }
 }
 
-/// What all certificates but the authority's have in common.
-fn leaf(
-    user: &str,
-    group: &str,
-    names: &BTreeSet<String>,
-    usages: &[ExtendedKeyUsagePurpose],
-) -> Result<CertificateParams, rcgen::Error> {
-    let names: Vec<String> = names.iter().cloned().collect();
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name = DistinguishedName::new();
-    if !group.is_empty() {
-        params.distinguished_name.push(DnType::OrganizationName, group);
+impl Leaf {
+    fn failed(&self, error: &rcgen::Error) -> PkiError {
+        PkiError::Issue {
+            subject: self.user.clone(),
+            reason: error.to_string(),
+        }
     }
-    params.distinguished_name.push(DnType::CommonName, user);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = usages.to_vec();
-    params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, LEAF_DAYS);
-    Ok(params)
 }
 
 /// The SHA-256 of a certificate, in hexadecimal digits; empty if it is none.
@@ -307,30 +380,17 @@ pub fn pem_of(der: &[u8]) -> String {
     )
 }
 
-/// A new key, and the PKCS #10 request that asks for a certificate for it: the request in PEM, then the key.
-///
-/// # Errors
-/// If this machine gives no randomness.
-pub fn request_for_key() -> Result<(String, String), PkiError> {
-    let failed = |error: rcgen::Error| PkiError::Issue {
-        subject: "a new key".to_owned(),
-        reason: error.to_string(),
-    };
-    let key = new_key().map_err(failed)?;
-    let params = CertificateParams::default();
-    let request = params.serialize_request(&key).map_err(failed)?;
-    Ok((request.pem().map_err(failed)?, key.serialize_pem()))
-}
-
 fn new_key() -> Result<rcgen::KeyPair, rcgen::Error> {
     rcgen::KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
 }
 
-fn set_validity(params: &mut CertificateParams, days: u32) {
+/// From a little before now; no longer than its issuer's own.
+fn set_validity(params: &mut CertificateParams, life: Duration, issuer: Option<&Certificate>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(SKEW);
-    params.not_after = epoch + now + DAY * days;
+    let end = issuer.map_or(Duration::MAX, |issuer| issuer.not_after.as_duration().unsigned_abs());
+    params.not_before = epoch + now.saturating_sub(lifetimes::BACKDATED);
+    params.not_after = epoch + (now + life).min(end);
 }
 
 #[cfg(test)]
@@ -353,6 +413,63 @@ mod tests {
         assert_eq!(node.node(), Some("n1"));
         let admin = identity(&again.issue_admin().unwrap());
         assert_eq!((admin.user.as_str(), admin.is_in(MASTERS)), ("admin", true));
+    }
+
+    #[test]
+    fn certificates_live_as_long_as_they_are_to() {
+        let authority = Authority::make("one").unwrap();
+        let life = |pair: &KeyPair| {
+            let certificate = Certificate::of_pem(&pair.cert_pem).unwrap();
+            certificate.issued().duration_until(certificate.not_after).as_hours()
+        };
+        let names = BTreeSet::new();
+        assert_eq!(life(&authority.issue_server("s1", &names).unwrap()), 90 * 24);
+        assert_eq!(life(&authority.issue_node("n1", &[]).unwrap()), 90 * 24);
+        assert_eq!(life(&authority.issue_admin().unwrap()), 365 * 24);
+        let hours = Lifetimes {
+            client: Duration::from_secs(2 * 60 * 60),
+            node: lifetimes::AUTHORITY * 2,
+            ..Lifetimes::default()
+        };
+        let authority = authority.with_lifetimes(hours);
+        assert_eq!(life(&authority.issue_admin().unwrap()), 2);
+        let node = Certificate::of_pem(&authority.issue_node("n1", &[]).unwrap().cert_pem).unwrap();
+        assert_eq!(
+            node.not_after,
+            authority.certificate().not_after,
+            "no longer than the authority"
+        );
+    }
+
+    #[test]
+    fn a_signed_certificate_is_for_the_key_and_the_identity_alone() {
+        let authority = Authority::make("one").unwrap();
+        let request = sampan_tls::Request::new().unwrap();
+        let who = Identity {
+            user: "anna".to_owned(),
+            groups: vec!["devs".to_owned()],
+        };
+        let cert_pem = authority.sign_client(&who, &request.csr_pem).unwrap();
+        let pair = request.answered(cert_pem);
+        assert_eq!(identity(&pair), who);
+        sampan_tls::Credentials::new(authority.ca_pem(), &pair).unwrap();
+        assert!(authority.sign_client(&who, "rubbish").is_err());
+        let more = Identity {
+            groups: vec!["devs".to_owned(), "ops".to_owned()],
+            ..who
+        };
+        let request = sampan_tls::Request::new().unwrap().csr_pem;
+        let error = authority.sign_client(&more, &request).err().unwrap().to_string();
+        assert!(error.contains("2 groups"), "no group is lost in silence: {error}");
+    }
+
+    #[test]
+    fn no_node_has_a_servers_name() {
+        let authority = Authority::make("one").unwrap();
+        for name in [sampan_api::SERVERS_HOST, "s1.member.sampan"] {
+            let error = authority.issue_node(name, &[]).err().unwrap().to_string();
+            assert!(error.contains("are those of servers"), "{error}");
+        }
     }
 
     #[test]

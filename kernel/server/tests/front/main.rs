@@ -4,6 +4,7 @@
 mod access;
 mod applying;
 mod bench;
+mod certificates;
 mod committing;
 mod extremes;
 mod nodes;
