@@ -190,14 +190,19 @@ impl Group {
         }
     }
 
-    async fn membership(&self, number: usize) -> MembershipClient<Channel> {
+    /// A connection to a server, as an administrator.
+    pub async fn channel(&self, number: usize) -> Channel {
         let (ca, cert, key) = &self.admin;
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca))
             .identity(Identity::from_pem(cert, key));
         let endpoint = Endpoint::from_shared(format!("https://{}", self.server(number).local_addr()));
         let endpoint = endpoint.and_then(|endpoint| endpoint.tls_config(tls));
-        MembershipClient::new(endpoint.expect("an endpoint").connect().await.expect("a connection"))
+        endpoint.expect("an endpoint").connect().await.expect("a connection")
+    }
+
+    async fn membership(&self, number: usize) -> MembershipClient<Channel> {
+        MembershipClient::new(self.channel(number).await)
     }
 
     /// A token, as an administrator gets one.
