@@ -128,13 +128,7 @@ impl Agent {
         let tasks = vec![
             tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
             tokio::spawn(keep_registered(plane.clone(), identity, ready)),
-            tokio::spawn(keep_certificate(
-                plane,
-                credentials,
-                node.config.name.clone(),
-                node.config.identity_file.clone(),
-                asks,
-            )),
+            tokio::spawn(keep_certificate(plane, credentials, node.config.clone(), asks)),
             tokio::spawn(serve::serve(node.clone(), listener)?),
         ];
         Ok(Agent {

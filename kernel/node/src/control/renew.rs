@@ -1,5 +1,6 @@
 //! The node's certificate: renewed in time, at whichever server there is, and kept with its key as one file.
 use super::ControlPlane;
+use crate::config::AgentConfig;
 use jiff::Timestamp;
 use sampan_api::{ApiError, rpc};
 use sampan_tls::{Asks, Credentials, CredentialsError, KeyPair, Request, Validity, files::write_pair, keep_fresh};
@@ -48,21 +49,15 @@ impl fmt::Display for Over<'_> {
 }
 
 /// Keeps what the node shows fresh, for as long as the future is polled.
-pub async fn keep_certificate(
-    plane: ControlPlane,
-    credentials: Arc<Credentials>,
-    node: String,
-    file: Option<PathBuf>,
-    asks: Asks,
-) {
+pub async fn keep_certificate(plane: ControlPlane, credentials: Arc<Credentials>, config: AgentConfig, asks: Asks) {
     let renew = || async {
-        let renewed = renew(&plane, &credentials, file.as_deref()).await;
+        let renewed = renew(&plane, &credentials, config.identity_file.as_deref()).await;
         let shown = credentials.certificate();
         renewed.map_err(|why| match shown.validity(Timestamp::now()) {
             Validity::Over => {
                 let until = shown.not_after;
                 Over {
-                    node: &node,
+                    node: &config.name,
                     until,
                     why,
                 }

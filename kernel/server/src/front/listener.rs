@@ -10,7 +10,8 @@ use super::{
     plugins::Plugins,
     runtime::Runtime,
 };
-use crate::peers::PeersService;
+use crate::{metrics, peers::PeersService};
+use futures::TryStreamExt;
 use sampan_api::rpc::{
     self, certificates_server::CertificatesServer, cluster_server::ClusterServer, membership_server::MembershipServer,
     nodes_server::NodesServer, objects_server::ObjectsServer, own_certificate_server::OwnCertificateServer,
@@ -49,7 +50,8 @@ pub async fn serve(front: Arc<Front>, listener: TcpListener) -> Result<Listening
         .with_nodelay(Some(true))
         .with_keepalive(Some(KEEP_ALIVE));
     // Anybody, for the health service and to join; the gate lets nobody else through.
-    let incoming = Handshakes::new(incoming, &front.credentials, Clients::Anybody)?;
+    let incoming = Handshakes::new(incoming, &front.credentials, Clients::Anybody)?
+        .inspect_ok(|_| metrics::count("sampan_connections_total", &[], 1.0));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ObjectsServer<Objects>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
