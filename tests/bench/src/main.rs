@@ -1,12 +1,18 @@
 //! Benchmarks: `cargo run --release -p bench -- NAME [--json]`. Each prints what was measured, its target, and its peer in
 //! the same run; a peer that is not there is said to be missing.
+mod failover;
 mod figure;
 mod footprint;
+mod peer;
 mod placement;
+mod restart;
+mod snapshot;
 mod start;
+mod store;
 mod swap;
 mod up;
 mod wasm;
+mod watch;
 
 use clap::{Parser, ValueEnum};
 
@@ -25,6 +31,16 @@ enum Bench {
     Up,
     /// Instances and tasks of a Wasm command
     Wasm,
+    /// Durable puts, reads and lists, beside etcd
+    Store,
+    /// Ten thousand watchers, beside etcd
+    Watch,
+    /// From the leader's death to the next write, beside etcd
+    Failover,
+    /// A million objects: memory and restart, beside etcd
+    Restart,
+    /// Saving and restoring a state, beside etcd
+    Snapshot,
 }
 
 #[derive(Debug, Parser)]
@@ -47,6 +63,11 @@ async fn main() -> anyhow::Result<()> {
         Bench::Swap => swap::run().await?,
         Bench::Up => up::run().await?,
         Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
+        Bench::Store => store::run().await?,
+        Bench::Watch => watch::run().await?,
+        Bench::Failover => failover::run().await?,
+        Bench::Restart => restart::run().await?,
+        Bench::Snapshot => snapshot::run().await?,
     };
     figures.iter().for_each(|figure| figure.print(args.json));
     Ok(())

@@ -1,0 +1,181 @@
+//! Durable puts, linearizable reads and lists, with one member and with three, beside etcd on the same disk.
+use crate::{
+    figure::{Figure, beside, missing, percentile},
+    peer::{Client, Store, VALUE, etcd::Etcd, fill, have, sampan::Sampan},
+};
+use anyhow::{Result, ensure};
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+/// So long each case is measured.
+const MEASURED: Duration = Duration::from_secs(4);
+/// Clients that share a connection.
+const SHARING: usize = 50;
+const LISTED: usize = 10_000;
+const LISTS: usize = 5;
+
+/// One client waits for no more than this much longer than the disk takes.
+const TARGET_ONE: f64 = 1.5;
+/// With very many clients so many times etcd's throughput.
+const TARGET_MANY: f64 = 5.0;
+
+/// What a case came to.
+#[derive(Clone, Copy)]
+struct Rate {
+    per_second: f64,
+    /// Microseconds.
+    p50: f64,
+    p99: f64,
+}
+
+pub async fn run() -> Result<Vec<Figure>> {
+    let floor = fdatasync()?;
+    let mut figures = Vec::new();
+    for members in [1, 3] {
+        let ours = measure::<Sampan>(members).await?;
+        let theirs = match have("etcd") {
+            true => Some(measure::<Etcd>(members).await?),
+            false => {
+                eprintln!("etcd is missing here: install Debian's etcd-server for the comparison");
+                None
+            }
+        };
+        for (at, (case, rate)) in ours.iter().enumerate() {
+            let other = theirs.as_ref().map(|theirs| theirs[at].1);
+            figures.extend(told(members, case, *rate, other, floor));
+        }
+    }
+    Ok(figures)
+}
+
+fn told(members: usize, case: &str, rate: Rate, other: Option<Rate>, floor: f64) -> Vec<Figure> {
+    let peer = |of: fn(Rate) -> f64| match other {
+        Some(other) => beside(Etcd::NAME, of(other)),
+        None => missing(Etcd::NAME),
+    };
+    let what = format!("{members} member{}, {case}", if members == 1 { "" } else { "s" });
+    let figure = |name: &str, value: f64, unit| Figure::new("store", &format!("{what}{name}"), value, unit);
+    let mut throughput = Figure {
+        lower_is_better: false,
+        peer: peer(|rate| rate.per_second),
+        ..figure("", rate.per_second, "/s")
+    };
+    let mut median = Figure {
+        peer: peer(|rate| rate.p50),
+        ..figure(", median", rate.p50, "us")
+    };
+    let slowest = Figure {
+        peer: peer(|rate| rate.p99),
+        ..figure(", p99", rate.p99, "us")
+    };
+    match case {
+        "put, 1 clients" => {
+            median.floor = Some(floor);
+            median.target = (members == 1).then_some(TARGET_ONE * floor);
+        }
+        "put, 1000 clients" => throughput.target = other.map(|other| TARGET_MANY * other.per_second),
+        _ => {}
+    }
+    vec![throughput, median, slowest]
+}
+
+async fn measure<S: Store>(members: usize) -> Result<Vec<(String, Rate)>> {
+    let store = S::start(members).await?;
+    let leader = store.leader().await?;
+    let mut rates = Vec::new();
+    for clients in [1, 10, 100, 1000] {
+        let value = "x".repeat(VALUE);
+        let put = move |client: S::Client, name: String| {
+            let value = value.clone();
+            async move { client.put(&name, &value).await }
+        };
+        let rate = busy(&store, leader, clients, MEASURED, put).await?;
+        rates.push((format!("put, {clients} clients"), rate));
+    }
+    store.client(leader)?.put("read", "x").await?;
+    for clients in [1, 100] {
+        let get = |client: S::Client, _| async move { client.get("read").await };
+        let rate = busy(&store, leader, clients, MEASURED / 2, get).await?;
+        rates.push((format!("linearizable get, {clients} clients"), rate));
+    }
+    drop(store);
+    let store = S::start(members).await?;
+    fill(&store, LISTED).await?;
+    let client = store.client(store.leader().await?)?;
+    let mut samples = Vec::new();
+    for _ in 0..LISTS {
+        let began = Instant::now();
+        ensure!(client.list().await? >= LISTED, "the list is short");
+        samples.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    let p50 = percentile(&mut samples.clone(), 0.5);
+    let rate = Rate {
+        per_second: 1e6 / p50,
+        p50,
+        p99: percentile(&mut samples, 1.0),
+    };
+    rates.push((format!("list of {LISTED}"), rate));
+    Ok(rates)
+}
+
+/// Has clients do one thing after another.
+async fn busy<S: Store, F: Future<Output = Result<()>> + Send>(
+    store: &S,
+    member: usize,
+    clients: usize,
+    time: Duration,
+    act: impl Fn(S::Client, String) -> F + Clone + Send + 'static,
+) -> Result<Rate> {
+    let connections = (0..clients.div_ceil(SHARING))
+        .map(|_| store.client(member))
+        .collect::<Result<Vec<_>>>()?;
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..clients {
+        let (client, act) = (connections[number % connections.len()].clone(), act.clone());
+        tasks.spawn(async move {
+            let mut samples = Vec::new();
+            for count in 0_u64.. {
+                if began.elapsed() > time {
+                    break;
+                }
+                let asked = Instant::now();
+                act(client.clone(), format!("c{clients}-{number}-{count}")).await?;
+                samples.push(asked.elapsed().as_secs_f64() * 1e6);
+            }
+            anyhow::Ok(samples)
+        });
+    }
+    let mut samples = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        samples.extend(done??);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Rate {
+        per_second: samples.len() as f64 / seconds,
+        p50: percentile(&mut samples, 0.5),
+        p99: percentile(&mut samples, 0.99),
+    })
+}
+
+/// What the disk takes for a kilobyte and a bit, written into room that is there: the median, in microseconds.
+fn fdatasync() -> Result<f64> {
+    const TIMES: u64 = 2000;
+    const BYTES: usize = 1400;
+    let home = tempfile::tempdir()?;
+    let path = home.path().join("log");
+    let file = OpenOptions::new().create_new(true).write(true).open(path)?;
+    file.write_all_at(&vec![0; BYTES * TIMES as usize], 0)?;
+    file.sync_all()?;
+    let mut samples = Vec::new();
+    for at in 0..TIMES {
+        let began = Instant::now();
+        file.write_all_at(&[1; BYTES], at * BYTES as u64)?;
+        file.sync_data()?;
+        samples.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(percentile(&mut samples, 0.5))
+}
