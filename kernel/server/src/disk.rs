@@ -11,6 +11,7 @@ pub fn look(dir: &Path) -> io::Result<Disk> {
     Ok(Disk {
         used_bytes: bytes(&dir.join("log")) + bytes(&dir.join("snap")),
         free_bytes: system.f_bavail * system.f_frsize,
+        ..Disk::default()
     })
 }
 

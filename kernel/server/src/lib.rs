@@ -19,6 +19,7 @@ pub mod pki;
 pub mod policies;
 mod presence;
 pub mod replica;
+pub mod schedule;
 mod server;
 mod standing;
 pub mod token;

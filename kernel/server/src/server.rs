@@ -17,6 +17,7 @@ use crate::{
     policies::{Narrator, Policies},
     presence,
     replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
+    schedule::{Schedule, keep_taking},
     standing,
 };
 use sampan_api::ApiError;
@@ -73,6 +74,8 @@ pub struct ServerConfig {
     pub node_grace: Duration,
     /// How long events are kept.
     pub event_ttl: Duration,
+    /// When snapshots are taken; none: only when somebody asks.
+    pub snapshots: Option<Schedule>,
     /// What this program is.
     pub build: Build,
     /// How long the certificates live that it issues, its own among them.
@@ -97,6 +100,7 @@ impl ServerConfig {
             quota_bytes: QUOTA,
             node_grace: NODE_GRACE,
             event_ttl: Duration::from_secs(60 * 60),
+            snapshots: None,
             build: Build::this(),
             lifetimes: Lifetimes::default(),
         }
@@ -129,6 +133,12 @@ impl Server {
             .into(),
         })?;
         standing::check(&config.data, &config.build)?;
+        if let Some(schedule) = &config.snapshots {
+            private_dir(&schedule.dir).map_err(|source| StartError::NotWritable {
+                path: schedule.dir.clone(),
+                source,
+            })?;
+        }
         if config.alone && !holds_state(&config.data) {
             return Err(OpenError::NothingLeft(config.data).into());
         }
@@ -222,7 +232,7 @@ impl Server {
                 return Err(error.into());
             }
         };
-        tasks.extend(watch_over(&front, config.event_ttl));
+        tasks.extend(watch_over(&front, &config));
         tasks.push(tokio::spawn(presence::say(
             replica.clone(),
             front.peers.clone(),
@@ -315,18 +325,24 @@ fn meet(
 }
 
 /// What goes on beside everything else until the server closes.
-fn watch_over(front: &Arc<Front>, event_ttl: Duration) -> [JoinHandle<()>; 3] {
+fn watch_over(front: &Arc<Front>, config: &ServerConfig) -> Vec<JoinHandle<()>> {
     let parts = || (front.liveness.clone(), front.replica.clone(), front.closing.clone());
     let (liveness, replica, closing) = parts();
     let watching = async move { liveness.watch_over(replica, closing).await };
     let ((liveness, replica, closing), peers) = (parts(), front.peers.clone());
     let telling = async move { liveness.hand_on(replica, peers, closing).await };
     let (_, replica, closing) = parts();
-    [
+    let mut tasks = vec![
         tokio::spawn(watching),
         tokio::spawn(telling),
-        tokio::spawn(expiry::forget_events(replica, event_ttl, closing)),
-    ]
+        tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)),
+    ];
+    if let Some(schedule) = config.snapshots.clone() {
+        let (_, replica, closing) = parts();
+        let taking = keep_taking(replica, schedule, config.cluster_name.clone(), closing);
+        tasks.push(tokio::spawn(taking));
+    }
+    tasks
 }
 
 async fn stop_policies(policies: &Arc<Policies>) {

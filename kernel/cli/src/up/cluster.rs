@@ -16,6 +16,7 @@ use sampan_node::{Agent, AgentConfig};
 use sampan_server::{
     BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
     enroll::{Enrolled, enrolled, node_file, node_identity},
+    schedule::Schedule,
     token::Role,
 };
 use sampan_tls::{Certificate, Validity};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub quota_bytes: u64,
     /// The silence after which a node counts as lost.
     pub node_grace: Duration,
+    /// When snapshots are taken.
+    pub snapshots: Option<Schedule>,
     /// The other servers are lost: this one goes on alone with what it has.
     pub force_new_cluster: bool,
     /// How long the certificates live that its server issues.
@@ -82,6 +85,7 @@ impl Settings {
             agent: true,
             quota_bytes: sampan_server::QUOTA,
             node_grace: sampan_server::NODE_GRACE,
+            snapshots: None,
             force_new_cluster: false,
             lifetimes: Lifetimes::default(),
         }
@@ -306,6 +310,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     config.alone = settings.force_new_cluster;
     config.quota_bytes = settings.quota_bytes;
     config.node_grace = settings.node_grace;
+    config.snapshots.clone_from(&settings.snapshots);
     config.advertise.clone_from(&settings.advertise);
     if settings.agent && !settings.rootless {
         config.pod_cidr.clone_from(&settings.pod_cidr);

@@ -13,12 +13,13 @@ pub use place::{install_shim, node_name};
 use crate::{
     cli::Global,
     contexts::{self, Contexts},
+    print::age,
     terminal,
     verbs::about::VERSION,
 };
 use anyhow::{Context, Result};
 use clap::Args;
-use sampan_server::enroll::enrolled;
+use sampan_server::{enroll::enrolled, schedule::Schedule};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -28,6 +29,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the server listens where nobody says.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
+
+/// Between two snapshots.
+const LEAST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Below this the built-in policies alone would fill the state. Bytes.
 const LEAST_QUOTA: u64 = 64 << 20;
@@ -42,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   sampan up                                   # without root: Wasm workloads only
   sudo sampan up --data-dir /srv/sampan --listen 127.0.0.1:7444 --cluster-name lab
   sudo sampan up --insecure-registry 127.0.0.1:5000
+  sudo sampan up --snapshot-every 6h --snapshot-keep 8     # backups of itself
   sudo sampan up --force-new-cluster          # all other servers are lost for good: go on with this one alone";
 
 #[derive(Debug, Args)]
@@ -83,6 +88,15 @@ pub struct UpArgs {
     /// How large the cluster's state may become, before nothing more can be added [default: 8Gi]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     quota: Option<u64>,
+    /// Take a snapshot at full intervals of the clock: with 6h at 00:00, 06:00, … UTC
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    snapshot_every: Option<Duration>,
+    /// How many of them are kept
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    snapshot_keep: u16,
+    /// Where they are written [default: `snapshots` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    snapshot_dir: Option<PathBuf>,
     /// The silence after which a node counts as lost, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     node_monitor_grace_period: u64,
@@ -92,6 +106,15 @@ pub struct UpArgs {
     /// End the pods when this ends
     #[arg(long)]
     stop_pods: bool,
+}
+
+/// A time between two snapshots.
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = age::parse_duration(text)?;
+    match time >= LEAST_INTERVAL {
+        true => Ok(time),
+        false => Err("snapshots are taken a minute apart at the least".to_owned()),
+    }
 }
 
 /// A size as Kubernetes writes it.
@@ -194,6 +217,12 @@ impl UpArgs {
         let (listen, advertise) = joined
             .map(|joined| (joined.listen, joined.advertise))
             .unwrap_or_default();
+        let dir = self.snapshot_dir.unwrap_or_else(|| data.join("snapshots"));
+        let snapshots = self.snapshot_every.map(|every| Schedule {
+            every,
+            keep: usize::from(self.snapshot_keep),
+            dir,
+        });
         Ok(Settings {
             listen: self.listen.or(listen.parse().ok()).unwrap_or(LISTEN),
             advertise: match self.advertise.is_empty() {
@@ -210,6 +239,7 @@ impl UpArgs {
             agent: !self.no_agent,
             quota_bytes: self.quota.unwrap_or(sampan_server::QUOTA),
             node_grace: Duration::from_secs(self.node_monitor_grace_period),
+            snapshots,
             force_new_cluster: self.force_new_cluster,
             ..Settings::new(data)
         })

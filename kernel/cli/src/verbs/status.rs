@@ -70,7 +70,7 @@ pub async fn ask(session: &Session) -> Result<rpc::StatusResponse> {
 pub fn table(members: &[rpc::Member], wide: bool) -> String {
     let mut headers = vec!["NAME", "ROLE", "ADDRESS", "APPLIED", "LAG", "STATE"];
     if wide {
-        headers.extend(["LOG+SNAPSHOTS", "DISK FREE", "VERSION", "LEVEL"]);
+        headers.extend(["STATE SIZE", "QUOTA", "LOG+SNAPSHOTS", "DISK FREE", "VERSION", "LEVEL"]);
     }
     headers.push("ID");
     let mut table = Table::new(headers);
@@ -89,6 +89,7 @@ pub fn table(members: &[rpc::Member], wide: bool) -> String {
                 let known = member.disk.as_ref().map(of);
                 known.map_or_else(|| "-".to_owned(), size)
             };
+            row.extend([bytes(|disk| disk.state_bytes), bytes(|disk| disk.quota_bytes)]);
             row.extend([bytes(|disk| disk.used_bytes), bytes(|disk| disk.free_bytes)]);
             row.extend([member.version.clone(), member.level.to_string()]);
         }
@@ -111,7 +112,12 @@ fn state(member: &rpc::Member) -> String {
         return "no room".to_owned();
     }
     if member.away.is_empty() {
-        return "active".to_owned();
+        // The way out is in what a refused write is told.
+        let full = member
+            .disk
+            .as_ref()
+            .is_some_and(|disk| disk.state_bytes >= disk.quota_bytes);
+        return if full { "quota reached" } else { "active" }.to_owned();
     }
     match member.silent_ms {
         // The leader hears it, and the server that was asked does not.
@@ -127,7 +133,10 @@ fn state(member: &rpc::Member) -> String {
 /// A server as `-o` prints it.
 pub fn to_json(member: &rpc::Member) -> Value {
     let disk = member.disk.as_ref();
-    let disk = disk.map(|disk| json!({"usedBytes": disk.used_bytes, "freeBytes": disk.free_bytes}));
+    let disk = disk.map(|disk| {
+        json!({"usedBytes": disk.used_bytes, "freeBytes": disk.free_bytes,
+        "stateBytes": disk.state_bytes, "quotaBytes": disk.quota_bytes})
+    });
     let reachable = member.away.is_empty();
     json!({"id": member.id, "name": member.name, "role": member.role, "standby": member.standby, "address": member.address,
         "applied": member.applied, "lag": member.lag, "active": member.active, "reachable": reachable,

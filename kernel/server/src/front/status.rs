@@ -66,7 +66,11 @@ impl Front {
             self.build.version.clone_into(&mut member.version);
             member.level = self.build.level;
             member.applied = Some(status.applied);
-            member.disk = disk::look(&self.data).ok();
+            member.disk = disk::look(&self.data).ok().map(|disk| rpc::Disk {
+                state_bytes: status.state_bytes,
+                quota_bytes: status.quota_bytes,
+                ..disk
+            });
             member.stuck = status.stuck.clone().unwrap_or_default();
         }
         member

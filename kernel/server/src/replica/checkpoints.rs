@@ -95,6 +95,21 @@ pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<Written> 
     write_pieces(dir, header.index, encode_checkpoint(header, store))
 }
 
+/// Writes a checkpoint to a file of any name: it is there whole, or not at all.
+///
+/// # Errors
+/// If it cannot be written; what was there before is there still.
+pub fn save(path: &Path, header: &Header, store: &Store) -> io::Result<()> {
+    let aside = path.with_extension(WRITTEN);
+    let written = write_file(&aside, encode_checkpoint(header, store).map(Ok::<_, io::Error>));
+    let saved = written.and_then(|_| std::fs::rename(&aside, path));
+    if saved.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    saved?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
 /// A file that is not one of the checkpoints yet, and goes if it never becomes one.
 pub struct Aside {
     path: PathBuf,

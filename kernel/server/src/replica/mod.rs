@@ -17,7 +17,7 @@ mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
-pub(crate) use checkpoints::{ReadError, read as read_checkpoint, write as write_checkpoint};
+pub(crate) use checkpoints::{ReadError, read as read_checkpoint, save as save_checkpoint, write as write_checkpoint};
 pub use driver::Post;
 
 use bytes::Bytes;
