@@ -51,8 +51,12 @@ impl Object {
 
     /// Its JSON.
     pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(self.weight());
         // Strings, numbers and texts that were JSON: there is nothing here that could not be written.
-        serde_json::to_vec(self).unwrap_or_default()
+        if serde_json::to_writer(&mut json, self).is_err() {
+            json.clear();
+        }
+        json
     }
 
     /// Its JSON as a tree.

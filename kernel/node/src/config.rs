@@ -7,7 +7,7 @@ use std::{
 };
 
 /// How an agent is to be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AgentConfig {
     /// The node's own directory: pods, images, a lock.
     pub data: PathBuf,

@@ -1,13 +1,11 @@
 //! One peer: a stream of messages to it, made again when it breaks.
 use super::{Peers, book::Peer};
+use crate::replica::state_pieces;
 use futures::StreamExt;
 use prost::Message as _;
 use rand::Rng;
 use sampan_api::rpc::{PeerHeader, PeerMessages, StatePiece, peers_client::PeersClient};
-use sampan_state::{
-    encode_checkpoint,
-    eraftpb::{Message, MessageType},
-};
+use sampan_state::eraftpb::{Message, MessageType};
 use sampan_tls::Tcp;
 use std::{
     sync::{Arc, Weak},
@@ -35,9 +33,6 @@ const PIECE_BYTES: usize = 4 << 20;
 
 /// Pieces on their way that nobody has taken yet.
 const UNDER_WAY: usize = 8;
-
-/// The state goes in pieces of so many bytes.
-const STATE_PIECE: usize = 1 << 20;
 
 /// One message is no larger: an entry, and what Raft adds to it.
 pub const LARGEST: usize = 160 << 20;
@@ -166,27 +161,12 @@ async fn stream_state(
         message: message.encode_to_vec().into(),
         ..StatePiece::default()
     };
-    let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    let encode = move || {
-        let mut data = Vec::with_capacity(STATE_PIECE);
-        for record in encode_checkpoint(&state, &store) {
-            data.extend_from_slice(&record);
-            if data.len() >= STATE_PIECE && sender.blocking_send(piece(&mut data)).is_err() {
-                return;
-            }
-        }
-        let _ = sender.blocking_send(piece(&mut data));
-    };
-    tokio::task::spawn_blocking(encode);
-    let pieces = futures::stream::once(async { first }).chain(ReceiverStream::new(receiver));
-    client.state(pieces).await.map(drop)
-}
-
-fn piece(data: &mut Vec<u8>) -> StatePiece {
-    StatePiece {
-        data: std::mem::replace(data, Vec::with_capacity(STATE_PIECE)).into(),
+    let rest = state_pieces(state, store).map(|data| StatePiece {
+        data,
         ..StatePiece::default()
-    }
+    });
+    let pieces = futures::stream::once(async { first }).chain(rest);
+    client.state(pieces).await.map(drop)
 }
 
 fn size(message: &Message) -> usize {

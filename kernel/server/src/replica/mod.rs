@@ -5,6 +5,7 @@ mod driver;
 mod group;
 mod listeners;
 mod lock;
+mod pieces;
 mod published;
 mod quota;
 mod recovery;
@@ -19,6 +20,7 @@ mod weight;
 pub use changes::{Batch, Changes};
 pub(crate) use checkpoints::{ReadError, read as read_checkpoint, save as save_checkpoint, write as write_checkpoint};
 pub use driver::Post;
+pub(crate) use pieces::stream as state_pieces;
 
 use bytes::Bytes;
 use driver::{Driver, Request};

@@ -198,17 +198,20 @@ impl Segments {
     }
 
     fn append_one(&mut self, record: &Persisted) -> io::Result<()> {
-        let payload = record.encode_to_vec();
-        self.reserve(payload.len() as u64)?;
-        let length = u32::try_from(payload.len())
+        let payload = record.encoded_len();
+        self.reserve(payload as u64)?;
+        let length = u32::try_from(payload)
             .ok()
             .filter(|length| u64::from(*length) <= LARGEST);
         let length = length.ok_or_else(|| io::Error::other("a record is too large"))?;
-        let mut bytes = Vec::with_capacity(payload.len() + 32);
+        let mut bytes = Vec::with_capacity(payload + 32);
         bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&checksum(self.next, &payload).to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&self.next.to_le_bytes());
-        bytes.extend_from_slice(&payload);
+        record.encode(&mut bytes).map_err(io::Error::other)?;
+        // All of it stands where it goes but the checksum, which is of what follows it.
+        let crc = checksum(self.next, &bytes[FRAME as usize..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         bytes.resize(usize::try_from(aligned(bytes.len() as u64)).unwrap_or(bytes.len()), 0);
         self.file.write_all_at(&bytes, self.end)?;
         self.synced(File::sync_data)?;

@@ -33,9 +33,9 @@ impl Front {
             )));
         }
         let state = self.replica.snapshot();
-        let admitted: Vec<Result<Plan, ApiError>> =
-            request.plans.iter().map(|plan| admit_plan(who, plan, &state)).collect();
-        let plans: Vec<Plan> = admitted.iter().filter_map(|plan| plan.as_ref().ok()).cloned().collect();
+        let mut plans = Vec::with_capacity(request.plans.len());
+        let mut admit = |plan| admit_plan(who, plan, &state).map(|plan| plans.push(plan));
+        let admitted: Vec<Result<(), ApiError>> = request.plans.iter().map(&mut admit).collect();
         let results = if key.is_empty() {
             self.replica.commit(plans).await?
         } else {
@@ -46,8 +46,8 @@ impl Front {
             self.replica.commit_keyed(plans, format!("{}\n{key}", who.user)).await?
         };
         let mut results = results.into_iter();
-        let result = |plan: Result<Plan, ApiError>| match plan {
-            Ok(_) => results
+        let result = |admitted: Result<(), ApiError>| match admitted {
+            Ok(()) => results
                 .next()
                 .unwrap_or_else(|| Err(ApiError::internal("nothing is known of what became of this plan"))),
             Err(error) => Err(error),
