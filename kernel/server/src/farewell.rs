@@ -28,20 +28,10 @@ pub async fn hand_over(replica: &ReplicaHandle) {
         if status.leader != status.member {
             return;
         }
-        let ready = |progress: &&sampan_state::Progress| {
-            progress.member != status.member && progress.active && status.voters.contains(&progress.member)
-        };
-        let Some(heir) = status
-            .progress
-            .iter()
-            .filter(ready)
-            .max_by_key(|progress| progress.matched)
-        else {
-            return;
-        };
+        let Some(heir) = status.heir() else { return };
         if asked.is_none_or(|at: Instant| at.elapsed() > ATTEMPT) {
-            tracing::info!(to = heir.member, "leadership goes to another before this server ends");
-            replica.transfer_leadership(heir.member);
+            tracing::info!(to = heir, "leadership goes to another before this server ends");
+            replica.transfer_leadership(heir);
             asked = Some(Instant::now());
         }
         tokio::time::sleep(PAUSE).await;

@@ -34,7 +34,8 @@ pub enum Step {
 }
 
 /// What is to be done now, if anything. `wanted` are all members that the state names, this one among them if it is.
-pub fn next_step(own: u64, wanted: &[Peer], status: &ReplicaStatus) -> Option<Step> {
+pub fn next_step(wanted: &[Peer], status: &ReplicaStatus) -> Option<Step> {
+    let own = status.member;
     let named = |id: &u64| wanted.iter().any(|peer| peer.id == *id);
     let voters = &status.voters;
     let is_in = |id: &u64| voters.contains(id) || status.learners.contains(id);
@@ -57,12 +58,7 @@ pub fn next_step(own: u64, wanted: &[Peer], status: &ReplicaStatus) -> Option<St
         }
     }
     if !named(&own) && voters.contains(&own) {
-        let others = status
-            .progress
-            .iter()
-            .filter(|progress| progress.member != own && voters.contains(&progress.member) && progress.active);
-        let heir = others.max_by_key(|progress| progress.matched);
-        return Some(heir.map_or(Step::Wait, |heir| Step::HandOver(heir.member)));
+        return Some(status.heir().map_or(Step::Wait, Step::HandOver));
     }
     status.learners.iter().any(|id| rising(&id)).then_some(Step::Wait)
 }
@@ -92,7 +88,7 @@ pub async fn keep(replica: ReplicaHandle, peers: Arc<crate::peers::Peers>, closi
         let term = *leading.borrow_and_update();
         let step = match term {
             // A group that names nobody is one of an older version, or not begun: nobody is taken out of it.
-            Some(_) if !wanted.is_empty() => next_step(peers.own().member, &wanted, &replica.status()),
+            Some(_) if !wanted.is_empty() => next_step(&wanted, &replica.status()),
             _ => None,
         };
         let risen = match term {
@@ -193,6 +189,7 @@ mod tests {
             active: true,
         };
         ReplicaStatus {
+            member: 1,
             voters: voters.to_vec(),
             learners: learners.to_vec(),
             progress: matched.iter().map(progress).collect(),
@@ -204,13 +201,13 @@ mod tests {
     #[test]
     fn a_member_comes_as_learner_and_is_promoted_when_it_has_caught_up() {
         let wanted = peers(&[1, 2]);
-        assert_eq!(next_step(1, &wanted, &status(&[1], &[], &[])), Some(Step::Learn(2)));
-        assert_eq!(next_step(1, &wanted, &status(&[1], &[2], &[(2, 0)])), Some(Step::Wait));
+        assert_eq!(next_step(&wanted, &status(&[1], &[], &[])), Some(Step::Learn(2)));
+        assert_eq!(next_step(&wanted, &status(&[1], &[2], &[(2, 0)])), Some(Step::Wait));
         assert_eq!(
-            next_step(1, &wanted, &status(&[1], &[2], &[(2, 950)])),
+            next_step(&wanted, &status(&[1], &[2], &[(2, 950)])),
             Some(Step::Promote(2))
         );
-        assert_eq!(next_step(1, &wanted, &status(&[1, 2], &[], &[])), None);
+        assert_eq!(next_step(&wanted, &status(&[1, 2], &[], &[])), None);
     }
 
     #[test]
@@ -218,18 +215,18 @@ mod tests {
         let mut wanted = peers(&[1, 2]);
         wanted[1].standby = true;
         let caught_up = status(&[1], &[2], &[(2, 1000)]);
-        assert_eq!(next_step(1, &wanted, &caught_up), None);
+        assert_eq!(next_step(&wanted, &caught_up), None);
         wanted[1].standby = false;
-        assert_eq!(next_step(1, &wanted, &caught_up), Some(Step::Promote(2)));
+        assert_eq!(next_step(&wanted, &caught_up), Some(Step::Promote(2)));
     }
 
     #[test]
     fn who_is_not_named_goes_and_a_leader_hands_over_first() {
         assert_eq!(
-            next_step(1, &peers(&[1, 2]), &status(&[1, 2, 3], &[], &[])),
+            next_step(&peers(&[1, 2]), &status(&[1, 2, 3], &[], &[])),
             Some(Step::Remove(3))
         );
         let rest = status(&[1, 2, 3], &[], &[(1, 1000), (2, 900), (3, 990)]);
-        assert_eq!(next_step(1, &peers(&[2, 3]), &rest), Some(Step::HandOver(3)));
+        assert_eq!(next_step(&peers(&[2, 3]), &rest), Some(Step::HandOver(3)));
     }
 }

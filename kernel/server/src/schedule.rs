@@ -1,6 +1,6 @@
 //! Snapshots by a schedule: each server that is told to writes its state to a file at full intervals of the clock (with six
 //! hours at 00:00, 06:00, 12:00 and 18:00 UTC), and keeps the newest few. What was missed while it was off is not made up for.
-use crate::replica::{ReplicaHandle, save_checkpoint};
+use crate::replica::{ReplicaHandle, UNFINISHED, save_checkpoint};
 use jiff::Timestamp;
 use std::{
     fs, io,
@@ -82,17 +82,20 @@ async fn take(
     done.map(|()| path).map_err(|error: io::Error| error.to_string())
 }
 
-/// Removes the oldest of those that were taken by the schedule, and nothing else.
+/// Removes the oldest of those that were taken by the schedule, what was cut short of others, and nothing else.
 fn forget_old(dir: &Path, cluster_name: &str, keep: usize) -> io::Result<()> {
     let mut taken = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let time = name
-            .strip_prefix(cluster_name)
-            .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(EXTENSION)?.strip_suffix('.'));
-        if time.is_some_and(is_time) {
-            taken.push(path);
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let time = stem.strip_prefix(cluster_name).and_then(|rest| rest.strip_prefix('-'));
+        if !time.is_some_and(is_time) {
+            continue;
+        }
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some(EXTENSION) => taken.push(path),
+            Some(UNFINISHED) => fs::remove_file(path)?,
+            _ => {}
         }
     }
     // The time in their names is their order.
@@ -166,6 +169,9 @@ mod tests {
         ] {
             fs::write(schedule.dir.join(other), "mine").unwrap();
         }
+        // A server that was killed while it wrote has left it so.
+        let unfinished = schedule.dir.join("lab-20261125T055900Z.tmp");
+        fs::write(&unfinished, "half").unwrap();
         let mut taken = Vec::new();
         for minute in 0..4 {
             let now = time(&format!("2026-11-25T06:0{minute}:00Z"));
@@ -175,6 +181,7 @@ mod tests {
             taken.iter().map(|path| path.exists()).collect::<Vec<_>>(),
             [false, false, true, true]
         );
+        assert!(!unfinished.exists());
         assert_eq!(inspect(&taken[3]).unwrap().cluster, "lab-1");
         assert_eq!(fs::read_dir(&schedule.dir).unwrap().count(), 6, "no more, and no less");
         // Where nothing can be written, nothing is removed.

@@ -6,7 +6,7 @@ use crate::store::Store;
 use bytes::Bytes;
 use prost::Message;
 use raft::eraftpb::ConfState;
-use sampan_api::{Object, rpc};
+use sampan_api::{Object, rpc, time::Timestamp};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"SAMPCKP1";
@@ -264,6 +264,8 @@ impl Decoder {
                 // Without the limit on what users send: what is stored must be read again.
                 let object: Object =
                     serde_json::from_slice(&message.json).map_err(|e| CheckpointError::Damaged(e.to_string()))?;
+                let made = object.metadata.creation_timestamp.map_or(0, Timestamp::as_millis);
+                store.newest_ms = store.newest_ms.max(made);
                 store.state.put(&sampan_api::Key::from(key), Some(Arc::new(object)));
             }
             Some(Content::Blob(blob)) => store.state.keep_blob(blob),

@@ -32,6 +32,7 @@ pub fn genesis(cluster: &str, members: ConfState) -> (Store, Header) {
 pub fn refound(other: Store, cluster: &str, member: u64, keep: impl Fn(&Key, &Object) -> bool) -> (Store, Header) {
     let mut store = Store {
         state: other.state,
+        newest_ms: other.newest_ms,
         index: 1,
         ..Store::new(cluster)
     };

@@ -173,11 +173,13 @@ impl Replica {
         self.node.raft.raft_log.last_index()
     }
 
-    /// The time of the newest command in the log. Members' clocks differ: who begins to lead goes on from there.
-    pub fn last_time(&self) -> Option<u64> {
+    /// The time of the newest command, in the log or in the state. Members' clocks differ: who begins to lead goes on from
+    /// there.
+    pub fn last_time(&self) -> u64 {
         let commands = |entry: &&Entry| entry.entry_type() == EntryType::EntryNormal && !entry.data.is_empty();
-        let newest = self.node.store().all().rev().find(commands)?;
-        Command::time_of(&newest.data)
+        let newest = self.node.store().all().rev().find(commands);
+        let logged = newest.and_then(|entry| Command::time_of(&entry.data));
+        self.store.newest_time().max(logged.unwrap_or(0))
     }
 
     pub fn members(&self) -> &ConfState {

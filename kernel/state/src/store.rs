@@ -38,6 +38,9 @@ pub struct Store {
     pub(crate) cluster: String,
     pub(crate) seed: u64,
     pub(crate) index: u64,
+    /// The newest time that is known here: of commands, and of what a checkpoint says was made. It decides nothing here, and
+    /// may differ between replicas.
+    pub(crate) newest_ms: u64,
     pub(crate) state: Snapshot,
     pub(crate) answers: Answers,
 }
@@ -49,6 +52,7 @@ impl Store {
             seed: names::seed(cluster),
             cluster: cluster.to_owned(),
             index: 0,
+            newest_ms: 0,
             state: Snapshot::default(),
             answers: Answers::default(),
         }
@@ -69,6 +73,11 @@ impl Store {
         self.state.clone()
     }
 
+    /// The newest time that is known here, in milliseconds of Unix time: whoever goes on from here must not begin before it.
+    pub fn newest_time(&self) -> u64 {
+        self.newest_ms
+    }
+
     /// About how many bytes the state takes.
     pub fn bytes(&self) -> u64 {
         self.state.bytes()
@@ -80,6 +89,7 @@ impl Store {
             return Applied::default();
         }
         self.index = index;
+        self.newest_ms = self.newest_ms.max(command.now_ms);
         let key = &command.idempotency_key;
         if !key.is_empty()
             && let Some(results) = self.answers.recall(key, &self.state)

@@ -16,7 +16,7 @@ const KEPT: usize = 2;
 
 /// How the names of files end: checkpoints, and what becomes one when it is written or received.
 const CHECKPOINT: &str = "checkpoint";
-const WRITTEN: &str = "tmp";
+pub const WRITTEN: &str = "tmp";
 const RECEIVED: &str = "received";
 
 /// Bytes are read and written in pieces of this size.
@@ -92,22 +92,19 @@ pub fn read(path: &Path) -> Result<(Store, Header, u64), ReadError> {
 /// # Errors
 /// If the disk is full; what was there before is there still.
 pub fn write(dir: &Path, header: &Header, store: &Store) -> io::Result<Written> {
-    write_pieces(dir, header.index, encode_checkpoint(header, store))
+    let bytes = save(&path_of(dir, header.index), header, store)?;
+    prune(dir, bytes)
 }
 
-/// Writes a checkpoint to a file of any name: it is there whole, or not at all.
+/// Writes a checkpoint to a file of any name: it is there whole, or not at all. How many bytes it has.
 ///
 /// # Errors
 /// If it cannot be written; what was there before is there still.
-pub fn save(path: &Path, header: &Header, store: &Store) -> io::Result<()> {
+pub fn save(path: &Path, header: &Header, store: &Store) -> io::Result<u64> {
     let aside = path.with_extension(WRITTEN);
     let written = write_file(&aside, encode_checkpoint(header, store).map(Ok::<_, io::Error>));
-    let saved = written.and_then(|_| std::fs::rename(&aside, path));
-    if saved.is_err() {
-        let _ = std::fs::remove_file(&aside);
-    }
-    saved?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    let saved = written.and_then(|bytes| put(&aside, path).map(|()| bytes));
+    saved.inspect_err(|_| drop(std::fs::remove_file(&aside)))
 }
 
 /// A file that is not one of the checkpoints yet, and goes if it never becomes one.
@@ -148,23 +145,10 @@ pub fn receive(dir: &Path, pieces: impl Iterator<Item = Bytes>) -> Result<(Store
 /// # Errors
 /// If the directory cannot be written; there is none of it then.
 pub fn adopt(dir: &Path, mut aside: Aside, index: u64) -> io::Result<Written> {
-    keep(dir, &aside.path, index)?;
+    put(&aside.path, &path_of(dir, index))?;
     // It is no longer aside.
     aside.path.clear();
     prune(dir, aside.bytes)
-}
-
-fn write_pieces(dir: &Path, index: u64, pieces: impl Iterator<Item = Vec<u8>>) -> io::Result<Written> {
-    let aside = dir.join(format!("{index:016x}.{WRITTEN}"));
-    let written = write_file(&aside, pieces.map(Ok::<_, io::Error>));
-    let written = written.and_then(|bytes| keep(dir, &aside, index).map(|()| bytes));
-    match written {
-        Ok(bytes) => prune(dir, bytes),
-        Err(error) => {
-            let _ = std::fs::remove_file(&aside);
-            Err(error)
-        }
-    }
 }
 
 /// Has a file on disk that is written anew; its size.
@@ -194,10 +178,15 @@ fn write_file<P: AsRef<[u8]>, E: From<io::Error>>(
     Ok(bytes)
 }
 
-/// Makes a file that is on disk the checkpoint of an index.
-fn keep(dir: &Path, aside: &Path, index: u64) -> io::Result<()> {
-    std::fs::rename(aside, dir.join(format!("{index:016x}.{CHECKPOINT}")))?;
-    File::open(dir)?.sync_all()
+/// Puts a file that is on disk in its place, for good.
+fn put(aside: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(aside, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// Where the checkpoint of an index is.
+fn path_of(dir: &Path, index: u64) -> PathBuf {
+    dir.join(format!("{index:016x}.{CHECKPOINT}"))
 }
 
 /// Removes checkpoints that are no longer needed after one of so many bytes was written.

@@ -143,7 +143,6 @@ impl Driver {
             true => survivor::go_on_alone(config, &snapshots, store, recovered)?,
             false => (store, recovered),
         };
-        let timing = Timing::of(&store.snapshot());
         let replica = Replica::new(config.member, store, recovered, Settings::seeded(rand::random()))?;
         let mut driver = Driver {
             config: config.clone(),
@@ -159,7 +158,7 @@ impl Driver {
             snapshots,
             waiters: Waiters::new(config.member, clock() << 20),
             proposed: 0,
-            timing,
+            timing: Timing::default(),
             background: Background::default(),
             handed_over: None,
             stuck: None,

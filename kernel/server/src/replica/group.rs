@@ -85,14 +85,10 @@ impl Driver {
         if self.handed_over.is_some_and(|at| at.elapsed() < HAND_OVER_PAUSE) {
             return;
         }
-        let voters = &self.replica.members().voters;
-        let others = self.replica.progress().into_iter().filter(|progress| {
-            progress.member != self.config.member && progress.active && voters.contains(&progress.member)
-        });
-        if let Some(heir) = others.max_by_key(|progress| progress.matched) {
-            tracing::warn!(to = heir.member, "the disk is full: leadership goes to another member");
+        if let Some(heir) = self.status().heir() {
+            tracing::warn!(to = heir, "the disk is full: leadership goes to another member");
             self.handed_over = Some(Instant::now());
-            self.replica.transfer_leader(heir.member);
+            self.replica.transfer_leader(heir);
         }
     }
 }

@@ -18,7 +18,9 @@ mod waiters;
 mod weight;
 
 pub use changes::{Batch, Changes};
-pub(crate) use checkpoints::{ReadError, read as read_checkpoint, save as save_checkpoint, write as write_checkpoint};
+pub(crate) use checkpoints::{
+    ReadError, WRITTEN as UNFINISHED, read as read_checkpoint, save as save_checkpoint, write as write_checkpoint,
+};
 pub use driver::Post;
 pub(crate) use pieces::stream as state_pieces;
 
@@ -148,6 +150,18 @@ pub struct ReplicaStatus {
     pub ahead_ms: u64,
     /// Why no entry can be taken in that the leader has sent, as for want of room.
     pub stuck: Option<String>,
+}
+
+impl ReplicaStatus {
+    /// Who would take over best, as the leader knows: of the other voters that are there the one that is furthest.
+    pub fn heir(&self) -> Option<u64> {
+        let others = self.progress.iter().filter(|progress| {
+            progress.member != self.member && progress.active && self.voters.contains(&progress.member)
+        });
+        others
+            .max_by_key(|progress| progress.matched)
+            .map(|progress| progress.member)
+    }
 }
 
 /// A way to the replica; copies are cheap and all lead to the same one.

@@ -50,6 +50,19 @@ fn a_restored_state_is_the_same_and_goes_on_the_same() {
 }
 
 #[test]
+fn a_restored_state_knows_how_late_it_is() {
+    let mut world = World::new();
+    world.now_ms += 5_000;
+    world.create(crate::fixture::config("late", serde_json::json!({})));
+    assert_eq!(world.store.newest_time(), world.now_ms);
+    // To the second, as it is written.
+    let (restored, _) = decode_checkpoint(&bytes(&world.store)).unwrap();
+    assert_eq!(restored.newest_time() / 1000, world.now_ms / 1000);
+    let (refounded, _) = refound(restored.clone(), "other", 1, |_, _| false);
+    assert_eq!(refounded.newest_time(), restored.newest_time());
+}
+
+#[test]
 fn answers_blobs_and_the_largest_objects_survive() {
     let mut world = World::new();
     world.apply(Command {
