@@ -1,6 +1,6 @@
 //! kill -9 of the leader of three under a client that writes: how long until the next write is answered.
 use crate::{
-    figure::{Figure, beside, missing, percentile},
+    figure::{Figure, percentile, perhaps_beside},
     peer::{Client, Store, VALUE, etcd::Etcd, have, sampan::Sampan, until},
 };
 use anyhow::Result;
@@ -19,10 +19,10 @@ pub async fn run() -> Result<Vec<Figure>> {
         false => None,
     };
     let figure = |name: &str, share: f64| Figure {
-        peer: match &theirs {
-            Some(theirs) => beside(Etcd::NAME, percentile(&mut theirs.clone(), share)),
-            None => missing(Etcd::NAME),
-        },
+        peer: perhaps_beside(
+            Etcd::NAME,
+            theirs.as_ref().map(|theirs| percentile(&mut theirs.clone(), share)),
+        ),
         target: Some(TARGET_MS),
         ..Figure::new(
             "failover",

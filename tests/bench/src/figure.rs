@@ -22,6 +22,11 @@ pub fn missing(name: &'static str) -> Option<Peer> {
     Some(Peer { name, value: None })
 }
 
+/// A peer that may not be here.
+pub fn perhaps_beside(name: &'static str, value: Option<f64>) -> Option<Peer> {
+    Some(Peer { name, value })
+}
+
 /// What was measured, beside what.
 #[derive(Clone, Debug)]
 pub struct Figure {

@@ -1,6 +1,6 @@
 //! A million objects of 1 KB: how long to store them, how long a restart takes with them, and their memory.
 use crate::{
-    figure::{Figure, beside, missing},
+    figure::{Figure, perhaps_beside},
     peer::{Client, Store, etcd::Etcd, fill, have, sampan::Sampan, until},
 };
 use anyhow::Result;
@@ -23,10 +23,7 @@ pub async fn run() -> Result<Vec<Figure>> {
         false => None,
     };
     let figure = |case: &str, of: fn(&Cost) -> f64, unit| Figure {
-        peer: match &theirs {
-            Some(theirs) => beside(Etcd::NAME, of(theirs)),
-            None => missing(Etcd::NAME),
-        },
+        peer: perhaps_beside(Etcd::NAME, theirs.as_ref().map(of)),
         ..Figure::new(
             "restart",
             &format!("{OBJECTS} objects of 1 KB, {case}"),

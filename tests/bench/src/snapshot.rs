@@ -1,6 +1,6 @@
 //! Saving a state of a hundred megabytes to a file and beginning a new cluster with it, by each one's own tool.
 use crate::{
-    figure::{Figure, beside, missing},
+    figure::{Figure, perhaps_beside},
     peer::{Store, etcd::Etcd, fill, have, sampan::Sampan},
 };
 use anyhow::{Result, ensure};
@@ -31,10 +31,7 @@ pub async fn run() -> Result<Vec<Figure>> {
     let figure = |case: &str, of: fn(&Speed) -> f64| Figure {
         lower_is_better: false,
         floor: Some(floor),
-        peer: match &theirs {
-            Some(theirs) => beside(Etcd::NAME, of(theirs)),
-            None => missing(Etcd::NAME),
-        },
+        peer: perhaps_beside(Etcd::NAME, theirs.as_ref().map(of)),
         ..Figure::new("snapshot", &format!("{:.0} MB, {case}", bytes / MB), of(&ours), "MB/s")
     };
     Ok(vec![

@@ -1,6 +1,6 @@
 //! Durable puts, linearizable reads and lists, with one member and with three, beside etcd on the same disk.
 use crate::{
-    figure::{Figure, beside, missing, percentile},
+    figure::{Figure, percentile, perhaps_beside},
     peer::{Client, Store, VALUE, etcd::Etcd, fill, have, sampan::Sampan},
 };
 use anyhow::{Result, ensure};
@@ -52,10 +52,7 @@ pub async fn run() -> Result<Vec<Figure>> {
 }
 
 fn told(members: usize, case: &str, rate: Rate, other: Option<Rate>, floor: f64) -> Vec<Figure> {
-    let peer = |of: fn(Rate) -> f64| match other {
-        Some(other) => beside(Etcd::NAME, of(other)),
-        None => missing(Etcd::NAME),
-    };
+    let peer = |of: fn(Rate) -> f64| perhaps_beside(Etcd::NAME, other.map(of));
     let what = format!("{members} member{}, {case}", if members == 1 { "" } else { "s" });
     let figure = |name: &str, value: f64, unit| Figure::new("store", &format!("{what}{name}"), value, unit);
     let mut throughput = Figure {

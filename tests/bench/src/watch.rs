@@ -1,6 +1,6 @@
 //! One change, ten thousand watchers: how long until all have it, and what they cost the server.
 use crate::{
-    figure::{Figure, beside, missing, percentile},
+    figure::{Figure, percentile, perhaps_beside},
     peer::{Client, Store, VALUE, etcd::Etcd, have, sampan::Sampan, until},
 };
 use anyhow::{Result, ensure};
@@ -27,10 +27,7 @@ pub async fn run() -> Result<Vec<Figure>> {
         false => None,
     };
     let figure = |case: &str, of: fn(&Cost) -> f64, unit| Figure {
-        peer: match &theirs {
-            Some(theirs) => beside(Etcd::NAME, of(theirs)),
-            None => missing(Etcd::NAME),
-        },
+        peer: perhaps_beside(Etcd::NAME, theirs.as_ref().map(of)),
         ..Figure::new("watch", &format!("{WATCHERS} watchers, {case}"), of(&ours), unit)
     };
     Ok(vec![

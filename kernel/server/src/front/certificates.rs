@@ -1,7 +1,7 @@
 //! The services of certificates: who shows which, a new one for whoever calls, and what this server says of its own.
 use super::{
     Front, access, caller,
-    membership::{addresses, check_csr},
+    membership::{addresses, check_csr, member_named},
 };
 use crate::pki::Identity;
 use futures::{StreamExt, stream};
@@ -109,12 +109,7 @@ impl Certificates {
         let (role, channel) = match request.role.as_str() {
             NODE => (NODE, front.node_named(&name).map(|node| node.channel)?),
             SERVER => {
-                let known = front.peers.book().all();
-                let peer = known.iter().find(|peer| peer.name == name).ok_or_else(|| {
-                    let names: Vec<&str> = known.iter().map(|peer| peer.name.as_str()).collect();
-                    let message = format!("no server \"{name}\": the members are {}", names.join(", "));
-                    ApiError::new(Reason::NotFound, message)
-                })?;
+                let peer = member_named(&front.replica.snapshot(), &name)?;
                 if peer.id == front.peers.own().member {
                     return front.rotate_own().await;
                 }

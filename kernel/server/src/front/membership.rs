@@ -122,7 +122,8 @@ impl Membership {
     }
 }
 
-fn member_named(state: &Snapshot, name: &str) -> Result<Peer, ApiError> {
+/// The server of a name.
+pub fn member_named(state: &Snapshot, name: &str) -> Result<Peer, ApiError> {
     let known = members(state);
     known.iter().find(|peer| peer.name == name).cloned().ok_or_else(|| {
         let names: Vec<&str> = known.iter().map(|peer| peer.name.as_str()).collect();

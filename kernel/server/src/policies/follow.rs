@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// What a loop does with what it is told.
 pub trait Work {
     /// The resources whose changes it is told of; `*` is all of them. When they are others, it starts over.
-    fn interest(&self) -> Vec<String>;
+    fn interest(&self) -> impl Iterator<Item = &str>;
 
     /// The state as it is: what was known of it before may have gaps.
     fn start_over(&mut self, snapshot: &Snapshot);
@@ -73,7 +73,8 @@ impl Follower {
     fn start_over(&self, work: &mut impl Work) -> Option<Changes> {
         loop {
             let snapshot = self.replica.snapshot();
-            match self.replica.watch_only(snapshot.revision(), work.interest()) {
+            let resources = work.interest().map(str::to_owned).collect();
+            match self.replica.watch_only(snapshot.revision(), resources) {
                 Ok(changes) => {
                     work.start_over(&snapshot);
                     return Some(changes);
@@ -94,7 +95,7 @@ impl Follower {
             // Read before the changes are: who leads has taken in all that was committed before its term.
             let term = *leadership.borrow_and_update();
             work.keep_ready(term);
-            if work.interest() != changes.resources() {
+            if !work.interest().eq(changes.resources()) {
                 return true;
             }
             let due = term.and_then(|_| work.due());
@@ -165,8 +166,8 @@ mod tests {
     }
 
     impl Work for Teller {
-        fn interest(&self) -> Vec<String> {
-            vec!["*".to_owned()]
+        fn interest(&self) -> impl Iterator<Item = &str> {
+            ["*"].into_iter()
         }
 
         fn start_over(&mut self, _: &Snapshot) {

@@ -162,8 +162,8 @@ impl Recruiter {
 }
 
 impl Work for Recruiter {
-    fn interest(&self) -> Vec<String> {
-        vec![RESOURCE.to_owned()]
+    fn interest(&self) -> impl Iterator<Item = &str> {
+        [RESOURCE].into_iter()
     }
 
     fn start_over(&mut self, _: &Snapshot) {

@@ -34,8 +34,8 @@ impl Changes {
     }
 
     /// The resources whose changes it reads.
-    pub fn resources(&self) -> &[String] {
-        &self.resources
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(String::as_str)
     }
 
     /// The next changes; waits for some. `None` if the replica was closed, or the reader was so slow that what it missed

@@ -10,19 +10,21 @@ const EVERY: &str = "*";
 #[derive(Debug, Default)]
 pub struct Interest {
     watches: Vec<Watch>,
+    /// Theirs, in order.
+    resources: Vec<String>,
 }
 
 impl Interest {
     pub fn new(watches: Vec<Watch>) -> Self {
-        Interest { watches }
+        let mut resources: Vec<String> = watches.iter().map(|watch| watch.resource.clone()).collect();
+        resources.sort();
+        resources.dedup();
+        Interest { watches, resources }
     }
 
     /// The resources that matter, in order.
-    pub fn resources(&self) -> Vec<String> {
-        let mut resources: Vec<String> = self.watches.iter().map(|watch| watch.resource.clone()).collect();
-        resources.sort();
-        resources.dedup();
-        resources
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().map(String::as_str)
     }
 
     /// The keys a change is about.

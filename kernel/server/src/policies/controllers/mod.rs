@@ -56,9 +56,9 @@ pub struct Controlling {
 }
 
 impl Work for Controlling {
-    fn interest(&self) -> Vec<String> {
-        let active = self.seats.active.as_ref();
-        active.map_or(Vec::new(), |seat| seat.instance.interest.resources())
+    fn interest(&self) -> impl Iterator<Item = &str> {
+        let active = self.seats.active.iter();
+        active.flat_map(|seat| seat.instance.interest.resources())
     }
 
     fn start_over(&mut self, _: &Snapshot) {

@@ -41,8 +41,8 @@ pub struct Scheduling {
 }
 
 impl Work for Scheduling {
-    fn interest(&self) -> Vec<String> {
-        vec!["nodes".to_owned(), "pods".to_owned()]
+    fn interest(&self) -> impl Iterator<Item = &str> {
+        ["nodes", "pods"].into_iter()
     }
 
     fn start_over(&mut self, snapshot: &Snapshot) {
