@@ -1,9 +1,9 @@
 //! Keys: what an object is found by.
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 /// Names an object in the cluster. Ordered by resource, then namespace, then name, so that the objects of a namespace
 /// stand together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The plural with its group: `pods`, `deployments.apps`.
     pub resource: Arc<str>,
@@ -36,6 +36,25 @@ impl Key {
             "" => self.name.to_string(),
             namespace => format!("{namespace}/{}", self.name),
         }
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Keys share the text of their resource, so that it need not be looked at.
+        let resource = match Arc::ptr_eq(&self.resource, &other.resource) {
+            true => Ordering::Equal,
+            false => self.resource.cmp(&other.resource),
+        };
+        resource
+            .then_with(|| self.namespace.cmp(&other.namespace))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

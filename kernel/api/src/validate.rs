@@ -10,14 +10,23 @@ use serde_json::Value;
 /// `BadRequest` for a kind that is not known, `Invalid` naming each field that is wrong and what was expected.
 pub fn manifest(json: &[u8]) -> Result<(Object, Vec<String>), ApiError> {
     let object = Object::from_json(json)?;
+    let warnings = object_of(&object, json)?;
+    Ok((object, warnings))
+}
+
+/// As [`manifest`], of an object that was read from this JSON.
+///
+/// # Errors
+/// As [`manifest`].
+pub fn object_of(object: &Object, json: &[u8]) -> Result<Vec<String>, ApiError> {
     let kind = kinds::of_manifest(&object.api_version, &object.kind)?;
     let mut warnings = Vec::new();
     let causes = match schema(kind, json, &mut warnings) {
         Err(cause) => vec![cause],
-        Ok(()) => rules(kind, &object),
+        Ok(()) => rules(kind, object),
     };
     if causes.is_empty() {
-        return Ok((object, warnings));
+        return Ok(warnings);
     }
     let name = if object.metadata.name.is_empty() {
         &object.metadata.generate_name
@@ -50,18 +59,21 @@ fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<()
 
 fn typed<T: DeserializeOwned>(json: &[u8], warnings: &mut Vec<String>) -> Result<(), Cause> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let mut track = serde_path_to_error::Track::new();
-    let reader = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
     let mut unknown =
         |path: serde_ignored::Path<'_>| warnings.push(format!("unknown field \"{}\"", plain_path(&path.to_string())));
-    let result: Result<T, _> = serde_ignored::deserialize(reader, &mut unknown);
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Cause {
-            field: plain_path(&track.path().to_string()),
-            message: plain_message(&error.to_string()),
-        }),
-    }
+    let result: Result<T, _> = serde_ignored::deserialize(&mut reader, &mut unknown);
+    result.map(drop).map_err(|error| Cause {
+        field: wrong_path::<T>(json),
+        message: plain_message(&error.to_string()),
+    })
+}
+
+/// Where it is that JSON is no `T`. To keep track of that takes longer than all else of a check, so it is only done where
+/// something is wrong.
+fn wrong_path<T: DeserializeOwned>(json: &[u8]) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let result: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
+    result.map_or_else(|error| plain_path(&error.path().to_string()), |_| String::new())
 }
 
 /// A path as users write it: `spec.containers[0].image`. An `Option` on the way shows as `?`, and indices with a dot.

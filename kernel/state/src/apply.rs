@@ -79,9 +79,9 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// Why it is refused; the draft is of no more use then.
-    pub fn write(&mut self, write: &Write) -> Result<Key, ApiError> {
-        if let Operation::Create(object) = &write.operation {
-            return self.create(&write.key, object);
+    pub fn write(&mut self, write: Write) -> Result<Key, ApiError> {
+        if let Operation::Create(object) = write.operation {
+            return self.create(write.key, object);
         }
         let stored = self.get(&write.key).ok_or_else(|| ApiError::not_found(&write.key))?;
         let expect = match &write.operation {
@@ -94,12 +94,12 @@ impl<'a> Draft<'a> {
             return Err(ApiError::conflict(&write.key, expect, stored.metadata.resource_version));
         }
         let key = write.key.clone();
-        match &write.operation {
+        match write.operation {
             Operation::Create(_) => {}
-            Operation::Replace(object) => self.replace(key, stored, object.clone())?,
-            Operation::ReplaceStatus(object) => self.replace_status(key, stored, object)?,
+            Operation::Replace(object) => self.replace(key, stored, object)?,
+            Operation::ReplaceStatus(object) => self.replace_status(key, stored, &object)?,
             Operation::Merge(patch) => {
-                let merged = merged(&key, &stored, patch)?;
+                let merged = merged(&key, &stored, &patch)?;
                 self.replace(key, stored, merged)?;
             }
             Operation::MergeStatus(patch) => {
@@ -112,26 +112,24 @@ impl<'a> Draft<'a> {
                 set_or_remove(&mut next, "status", &status);
                 self.replace_status(key, stored, &next)?;
             }
-            Operation::Delete(deletion) => self.delete(key, stored, deletion)?,
-            Operation::Bind(binding) => self.bind(key, stored, binding)?,
+            Operation::Delete(deletion) => self.delete(key, stored, &deletion)?,
+            Operation::Bind(binding) => self.bind(key, stored, &binding)?,
         }
-        Ok(write.key.clone())
+        Ok(write.key)
     }
 
-    fn create(&mut self, key: &Key, object: &Object) -> Result<Key, ApiError> {
+    fn create(&mut self, mut key: Key, mut object: Object) -> Result<Key, ApiError> {
         self.made += 1;
-        let mut key = key.clone();
         if key.name.is_empty() {
             key = self.generated(&key, &object.metadata.generate_name)?;
         }
-        check_kind(&key, object)?;
+        check_kind(&key, &object)?;
         if self.exists(&key) {
             return Err(ApiError::already_exists(&key));
         }
         if !key.namespace.is_empty() {
             self.check_namespace(&key)?;
         }
-        let mut object = object.clone();
         object.metadata.name = key.name.to_string();
         object.metadata.namespace = key.namespace.to_string();
         object.metadata.uid = names::uid(self.seed, self.revision, self.made);

@@ -1,7 +1,7 @@
 //! A command: what one Raft entry tells the state machine to do.
 use bytes::Bytes;
 use prost::Message;
-use sampan_api::{ApiError, Plan, Revision, rpc};
+use sampan_api::{ApiError, MAX_OBJECT_BYTES, Operation, Plan, Revision, Write, rpc};
 
 /// The version of the encoding; a newer one is refused.
 const VERSION: u32 = 1;
@@ -60,6 +60,19 @@ impl Command {
             idempotency_key: self.idempotency_key.clone(),
         };
         wire.encode_to_vec().into()
+    }
+
+    /// Whether it is certain that it reads back as it is: with no patch, whose nesting may be more than can be read, and no
+    /// object that may be too large once it is written. JSON makes up to six bytes of one.
+    pub(crate) fn is_plain(&self) -> bool {
+        let plain = |write: &Write| match &write.operation {
+            Operation::Create(object) | Operation::Replace(object) | Operation::ReplaceStatus(object) => {
+                6 * object.weight() <= MAX_OBJECT_BYTES
+            }
+            Operation::Merge(_) | Operation::MergeStatus(_) => false,
+            Operation::Delete(_) | Operation::Bind(_) => true,
+        };
+        self.plans.iter().flat_map(|plan| &plan.writes).all(plain)
     }
 
     /// The encoded command with another time: that of the leader, which alone tells the time. Of a protobuf field that comes

@@ -17,7 +17,7 @@ use raft::{
     eraftpb::{ConfChangeV2, ConfState, Entry, EntryType, Message, MessageType, SnapshotMetadata},
 };
 use sampan_api::ApiError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 const HEARTBEAT_TICKS: usize = 2;
 
@@ -89,6 +89,8 @@ pub struct Replica {
     ready: Option<raft::Ready>,
     /// A state that Raft will take next.
     received: Option<(Header, Store)>,
+    /// What this member proposed as the leader, by index and term, until it is applied: it need not be read again.
+    own: VecDeque<(u64, u64, Command)>,
     /// Bytes of entries to keep, and to keep at the most for who catches up.
     kept_bytes: usize,
     held_bytes: usize,
@@ -125,6 +127,7 @@ impl Replica {
             store,
             ready: None,
             received: None,
+            own: VecDeque::new(),
             kept_bytes: settings.kept_bytes,
             held_bytes: settings.held_bytes,
             timeouts: Timeouts::new(settings.seed),
@@ -236,16 +239,22 @@ impl Replica {
     ///
     /// # Errors
     /// If no leader is known, or too much is under way.
-    pub fn propose(&mut self, context: Bytes, command: &Command) -> Result<(), ReplicaError> {
-        self.propose_encoded(context, command.encode())
+    pub fn propose(&mut self, context: Bytes, command: Command) -> Result<(), ReplicaError> {
+        let encoded = command.encode();
+        self.propose_encoded(context, command, encoded)
     }
 
     /// As [`Replica::propose`], of a command that was encoded already.
     ///
     /// # Errors
     /// As [`Replica::propose`].
-    pub fn propose_encoded(&mut self, context: Bytes, command: Bytes) -> Result<(), ReplicaError> {
-        Ok(self.node.propose(context.into(), command.into())?)
+    pub fn propose_encoded(&mut self, context: Bytes, command: Command, encoded: Bytes) -> Result<(), ReplicaError> {
+        self.node.propose(context.into(), encoded.into())?;
+        if self.role() == Role::Leader && command.is_plain() {
+            // Of one index and term there is one entry.
+            self.own.push_back((self.last_index(), self.term(), command));
+        }
+        Ok(())
     }
 
     /// Proposes to change the members.

@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Applies the command at a log index. An index that was applied already changes nothing.
-    pub fn apply(&mut self, index: u64, command: &Command) -> Applied {
+    pub fn apply(&mut self, index: u64, command: Command) -> Applied {
         if index <= self.index {
             return Applied::default();
         }
@@ -99,14 +99,14 @@ impl Store {
                 events: Vec::new(),
             };
         }
-        for blob in &command.blobs {
-            self.state.keep_blob(blob.clone());
+        for blob in command.blobs {
+            self.state.keep_blob(blob);
         }
         for digest in &command.forget_blobs {
             self.state.forget_blob(digest);
         }
         let mut applied = Applied::default();
-        for plan in &command.plans {
+        for plan in command.plans {
             let result = self.commit(plan, command.now_ms, &mut applied.events);
             applied.results.push(result);
         }
@@ -127,11 +127,11 @@ impl Store {
         applied
     }
 
-    fn commit(&mut self, plan: &Plan, now_ms: u64, events: &mut Vec<Arc<Event>>) -> Result<Committed, ApiError> {
+    fn commit(&mut self, plan: Plan, now_ms: u64, events: &mut Vec<Arc<Event>>) -> Result<Committed, ApiError> {
         let revision = self.state.revision + 1;
         let mut draft = Draft::new(&self.state, self.seed, revision, now_ms);
         let mut keys = Vec::with_capacity(plan.writes.len());
-        for write in &plan.writes {
+        for write in plan.writes {
             keys.push(draft.write(write)?);
         }
         let changes = draft.changes();
@@ -228,7 +228,7 @@ impl Snapshot {
             state: self.clone(),
             ..Store::new("")
         };
-        let committed = store.commit(plan, now_ms, &mut Vec::new())?;
+        let committed = store.commit(plan.clone(), now_ms, &mut Vec::new())?;
         Ok((committed, store.state))
     }
 }

@@ -47,10 +47,17 @@ enum Bench {
 struct Args {
     #[arg(value_enum)]
     bench: Bench,
+    /// Only cases whose name has this in it; of `store`
+    #[arg(long, default_value = "")]
+    case: String,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
 }
+
+/// As `sampan` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -63,7 +70,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Swap => swap::run().await?,
         Bench::Up => up::run().await?,
         Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
-        Bench::Store => store::run().await?,
+        Bench::Store => store::run(&args.case).await?,
         Bench::Watch => watch::run().await?,
         Bench::Failover => failover::run().await?,
         Bench::Restart => restart::run().await?,

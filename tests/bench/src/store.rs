@@ -4,6 +4,9 @@ use crate::{
     peer::{Client, Store, VALUE, etcd::Etcd, fill, have, sampan::Sampan},
 };
 use anyhow::{Result, ensure};
+use sampan_api::{ApiError, Key, Object, Operation, Write, kinds};
+use sampan_server::replica::{ReplicaConfig, ReplicaHandle};
+use serde_json::json;
 use std::{
     fs::OpenOptions,
     os::unix::fs::FileExt,
@@ -15,7 +18,7 @@ const MEASURED: Duration = Duration::from_secs(4);
 /// Clients that share a connection.
 const SHARING: usize = 50;
 const LISTED: usize = 10_000;
-const LISTS: usize = 5;
+const LISTS: usize = 20;
 
 /// One client waits for no more than this much longer than the disk takes.
 const TARGET_ONE: f64 = 1.5;
@@ -31,13 +34,26 @@ struct Rate {
     p99: f64,
 }
 
-pub async fn run() -> Result<Vec<Figure>> {
+/// The cases, and how many clients each has.
+const PUTS: [usize; 4] = [1, 10, 100, 1000];
+const GETS: [usize; 2] = [1, 100];
+
+/// Measures the cases whose name has this in it.
+pub async fn run(wanted: &str) -> Result<Vec<Figure>> {
     let floor = fdatasync()?;
-    let mut figures = Vec::new();
+    let mut figures = vec![Figure {
+        floor: Some(floor),
+        ..Figure::new(
+            "store",
+            "put within a server, without a call, median",
+            within().await?,
+            "us",
+        )
+    }];
     for members in [1, 3] {
-        let ours = measure::<Sampan>(members).await?;
+        let ours = measure::<Sampan>(members, wanted).await?;
         let theirs = match have("etcd") {
-            true => Some(measure::<Etcd>(members).await?),
+            true => Some(measure::<Etcd>(members, wanted).await?),
             false => {
                 eprintln!("etcd is missing here: install Debian's etcd-server for the comparison");
                 None
@@ -79,26 +95,36 @@ fn told(members: usize, case: &str, rate: Rate, other: Option<Rate>, floor: f64)
     vec![throughput, median, slowest]
 }
 
-async fn measure<S: Store>(members: usize) -> Result<Vec<(String, Rate)>> {
+async fn measure<S: Store>(members: usize, wanted: &str) -> Result<Vec<(String, Rate)>> {
     let store = S::start(members).await?;
     let leader = store.leader().await?;
     let mut rates = Vec::new();
-    for clients in [1, 10, 100, 1000] {
+    let puts = PUTS.map(|clients| (clients, format!("put, {clients} clients")));
+    for (clients, case) in puts.into_iter().filter(|(_, case)| case.contains(wanted)) {
         let value = "x".repeat(VALUE);
         let put = move |client: S::Client, name: String| {
             let value = value.clone();
             async move { client.put(&name, &value).await }
         };
         let rate = busy(&store, leader, clients, MEASURED, put).await?;
-        rates.push((format!("put, {clients} clients"), rate));
+        rates.push((case, rate));
     }
     store.client(leader)?.put("read", "x").await?;
-    for clients in [1, 100] {
+    let gets = GETS.map(|clients| (clients, format!("linearizable get, {clients} clients")));
+    for (clients, case) in gets.into_iter().filter(|(_, case)| case.contains(wanted)) {
         let get = |client: S::Client, _| async move { client.get("read").await };
         let rate = busy(&store, leader, clients, MEASURED / 2, get).await?;
-        rates.push((format!("linearizable get, {clients} clients"), rate));
+        rates.push((case, rate));
     }
     drop(store);
+    let listing = format!("list of {LISTED}");
+    if listing.contains(wanted) {
+        rates.push((listing, list::<S>(members).await?));
+    }
+    Ok(rates)
+}
+
+async fn list<S: Store>(members: usize) -> Result<Rate> {
     let store = S::start(members).await?;
     fill(&store, LISTED).await?;
     let client = store.client(store.leader().await?)?;
@@ -109,13 +135,45 @@ async fn measure<S: Store>(members: usize) -> Result<Vec<(String, Rate)>> {
         samples.push(began.elapsed().as_secs_f64() * 1e6);
     }
     let p50 = percentile(&mut samples.clone(), 0.5);
-    let rate = Rate {
+    Ok(Rate {
         per_second: 1e6 / p50,
         p50,
         p99: percentile(&mut samples, 1.0),
+    })
+}
+
+/// What a put takes that is no call of a client: from a task of a server's to the log, the state, and back. The median, in
+/// microseconds.
+async fn within() -> Result<f64> {
+    let home = tempfile::tempdir()?;
+    let replica = ReplicaHandle::open(&ReplicaConfig {
+        dir: home.path().join("replica"),
+        cluster: "bench".to_owned(),
+        member: 1,
+        joins: false,
+        alone: false,
+        quota_bytes: u64::MAX,
+    })?;
+    let create = |kind: &str, namespace: &str, name: &str| {
+        let kind = kinds::of_manifest("v1", kind)?;
+        let object = Object::new(kind, namespace, name);
+        let object = object.with_field("data", &json!({"value": "x".repeat(VALUE)}));
+        Ok::<_, ApiError>(Write::new(
+            Key::new(kind.resource, namespace, name),
+            Operation::Create(object),
+        ))
     };
-    rates.push((format!("list of {LISTED}"), rate));
-    Ok(rates)
+    replica.commit_one(create("Namespace", "", "default")?.into()).await?;
+    let mut samples = Vec::new();
+    for number in 0..2000 {
+        let plan = create("ConfigMap", "default", &format!("c{number}"))?.into();
+        let began = Instant::now();
+        let replica = replica.clone();
+        tokio::spawn(async move { replica.commit_one(plan).await }).await??;
+        samples.push(began.elapsed().as_secs_f64() * 1e6);
+    }
+    replica.shutdown().await;
+    Ok(percentile(&mut samples, 0.5))
 }
 
 /// Has clients do one thing after another.

@@ -212,7 +212,7 @@ impl Oracle {
                 entry.index
             )));
         }
-        let Applied { events, .. } = self.store.apply(entry.index, &command);
+        let Applied { events, .. } = self.store.apply(entry.index, command);
         let after = self.store.snapshot();
         self.changes += u64::from(entry.entry_type() != EntryType::EntryNormal);
         self.committed.insert(entry.index, entry);

@@ -3,10 +3,12 @@
 mod connect;
 mod shown;
 mod watcher;
+mod writer;
 
 pub use connect::{channel, credentials};
 pub use shown::Shown;
 pub use watcher::{Seen, Watcher};
+pub use writer::Writer;
 
 use crate::{contexts::Access, doc::Doc, failure};
 use anyhow::Result;
@@ -31,7 +33,7 @@ use tonic::{Response, Status, transport::Channel};
 const MAX_ANSWER: usize = 1 << 30;
 
 /// Objects asked for at a time, as kubectl does.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 
 /// How often a call that may be repeated is repeated.
 const RETRIES: u32 = 4;
@@ -39,7 +41,7 @@ const RETRIES: u32 = 4;
 /// An open session with a cluster.
 #[derive(Clone)]
 pub struct Session {
-    access: Access,
+    access: Arc<Access>,
     servers: Servers,
     /// The connection to one of them.
     channel: Arc<RwLock<Channel>>,
@@ -77,7 +79,7 @@ impl Session {
         let servers = Servers::parse(&access.server);
         Ok(Session {
             channel: Arc::new(RwLock::new(connect::channel_to(access, servers.clone())?)),
-            access: access.clone(),
+            access: Arc::new(access.clone()),
             servers,
             shown: Arc::new(Shown::of(access)?),
             server: access.server.clone(),
@@ -234,6 +236,11 @@ impl Session {
     /// Changes after `revision`; with 0, first what there is.
     pub fn watch(&self, selection: rpc::Selection, revision: u64) -> Watcher {
         Watcher::new(self.clone(), selection, revision)
+    }
+
+    /// A way to write plans for many tasks at a time.
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.clone())
     }
 
     /// # Errors

@@ -8,3 +8,4 @@ mod lifecycle;
 mod reading;
 mod snapshots;
 mod stage;
+mod writers;

@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 /// milliseconds and must not look like a dead leader.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A checkpoint is written when the log has grown by so much since the last one, and by half of its size: so a large state
+/// A checkpoint is written when the log has grown by so much since the last one, and by its own size: so a large state
 /// is not written again for every few changes.
 const CHECKPOINT_AFTER: u64 = 32 << 20;
 
@@ -327,7 +327,7 @@ impl Driver {
         let refused = prepared.and_then(|()| {
             let context = self.waiters.context();
             self.replica
-                .propose_encoded(context, encoded)
+                .propose_encoded(context, command, encoded)
                 .map_err(|error| ApiError::unavailable(format!("this member cannot write now ({error}): try again")))
         });
         match refused {
@@ -448,7 +448,7 @@ impl Driver {
             }
             self.logged_before = self.log.bytes();
         }
-        let due = self.logged_before + CHECKPOINT_AFTER.max(self.checkpoint_bytes / 2);
+        let due = self.logged_before + CHECKPOINT_AFTER.max(self.checkpoint_bytes);
         if !self.background.is_busy() && self.log.bytes() >= due {
             let started = self
                 .background

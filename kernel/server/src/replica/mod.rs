@@ -275,6 +275,15 @@ impl ReplicaHandle {
             );
             return Err(ApiError::bad_request(message));
         }
+        if self.is_alone() {
+            let commit = |reply| Request::Commit {
+                plans,
+                idempotency_key,
+                term: None,
+                reply,
+            };
+            return self.send_and_wait(commit).await;
+        }
         self.insist(|reply| Request::Commit {
             plans: plans.clone(),
             idempotency_key: idempotency_key.clone(),

@@ -51,7 +51,7 @@ mod tests {
                 blobs: vec![vec![u8::try_from(index).unwrap(); size].into()],
                 ..Command::default()
             };
-            store.apply(index, &command);
+            store.apply(index, command);
         }
         let header = Header {
             cluster: "c-1".to_owned(),

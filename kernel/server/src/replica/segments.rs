@@ -27,6 +27,9 @@ const SEGMENT: u64 = 16 << 20;
 /// Zeros are written ahead in pieces of at least this size.
 const AHEAD: u64 = 1 << 20;
 
+/// A piece of them.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// Entries that together are larger go into records of their own.
 const LARGE: u64 = 32 << 20;
 
@@ -136,11 +139,10 @@ impl Segments {
             return Ok(());
         }
         let target = needed.max(self.zeroed + AHEAD);
-        let zeros = vec![0; usize::try_from(AHEAD).unwrap_or(0)];
         let mut at = self.zeroed;
         while at < target {
-            let piece = usize::try_from((target - at).min(AHEAD)).unwrap_or(0);
-            self.file.write_all_at(&zeros[..piece], at)?;
+            let piece = usize::try_from(target - at).unwrap_or(usize::MAX).min(ZEROS.len());
+            self.file.write_all_at(&ZEROS[..piece], at)?;
             at += piece as u64;
         }
         self.synced(File::sync_all)?;

@@ -15,7 +15,10 @@ impl Replica {
     pub(super) fn apply_all(&mut self, entries: Vec<Entry>, outcome: &mut Outcome) -> Result<(), ReplicaError> {
         for entry in entries {
             let applied = match entry.entry_type() {
-                EntryType::EntryNormal => apply_entry(&mut self.store, &entry)?,
+                EntryType::EntryNormal => match self.own_command(&entry) {
+                    Some(command) => self.store.apply(entry.index, command),
+                    None => apply_entry(&mut self.store, &entry)?,
+                },
                 EntryType::EntryConfChange => {
                     let change = ConfChange::decode(entry.data.clone()).map_err(decode_error)?;
                     let members = self.node.apply_conf_change(&change);
@@ -32,10 +35,22 @@ impl Replica {
         Ok(())
     }
 
+    /// What an entry says, if this member has proposed it.
+    fn own_command(&mut self, entry: &Entry) -> Option<Command> {
+        while self.own.front()?.0 < entry.index {
+            self.own.pop_front();
+        }
+        let is_it = |(index, term, _): &(u64, u64, Command)| (*index, *term) == (entry.index, entry.term);
+        self.own.front().filter(|own| is_it(own))?;
+        let (_, _, command) = self.own.pop_front()?;
+        debug_assert_eq!(Command::decode(entry.data.clone()).as_ref(), Ok(&command));
+        Some(command)
+    }
+
     /// What makes no sense, as to remove the last voter, is refused here, by all members alike: whether it does is only
     /// known when all before it is applied.
     fn change_members(&mut self, members: raft::Result<ConfState>, index: u64) -> Applied {
-        let mut applied = self.store.apply(index, &Command::default());
+        let mut applied = self.store.apply(index, Command::default());
         match members {
             Ok(members) => self.node.mut_store().members = members,
             Err(error) => {
@@ -64,14 +79,14 @@ impl Replica {
 pub(crate) fn apply_entry(store: &mut Store, entry: &Entry) -> Result<Applied, ReplicaError> {
     // A new leader's first entry is empty.
     if entry.data.is_empty() || entry.entry_type() != EntryType::EntryNormal {
-        return Ok(store.apply(entry.index, &Command::default()));
+        return Ok(store.apply(entry.index, Command::default()));
     }
     // What this program cannot read must not be skipped: the members' states would part.
     let (mut command, refused) = Command::read(entry.data.clone()).map_err(ReplicaError::Entry)?;
     if !refused.is_empty() {
         command.idempotency_key.clear();
     }
-    let mut applied = store.apply(entry.index, &command);
+    let mut applied = store.apply(entry.index, command);
     for (at, error) in refused {
         applied.results[at] = Err(error);
     }

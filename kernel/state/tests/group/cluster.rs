@@ -208,7 +208,7 @@ impl Cluster {
         };
         let context = Bytes::copy_from_slice(&self.written.to_le_bytes());
         self.written += 1;
-        self.members.get_mut(&on).unwrap().replica.propose(context, &command)
+        self.members.get_mut(&on).unwrap().replica.propose(context, command)
     }
 
     pub fn change(&mut self, on: u64, changes: &str) {

@@ -26,7 +26,7 @@ fn a_restored_state_is_the_same_and_goes_on_the_same() {
         // At each third, go on from a checkpoint instead.
         let mut store = Store::new("test");
         for (at, command) in world.commands.iter().enumerate() {
-            store.apply(at as u64 + 1, command);
+            store.apply(at as u64 + 1, command.clone());
             if at % 40 == 39 {
                 let (restored, read) = decode_checkpoint(&bytes(&store)).unwrap();
                 assert_eq!(read, header(&store));
@@ -88,7 +88,11 @@ fn answers_blobs_and_the_largest_objects_survive() {
     let (mut restored, _) = decode_checkpoint(&bytes(&world.store)).unwrap();
     assert_eq!(restored.digest(), world.store.digest());
     assert_eq!(restored.snapshot().blobs().count(), 1);
-    let again = restored.apply(world.index + 1, &keyed).results.remove(0).unwrap();
+    let again = restored
+        .apply(world.index + 1, keyed.clone())
+        .results
+        .remove(0)
+        .unwrap();
     assert_eq!(
         (again.revision, again.keys),
         (first.revision, first.keys),
@@ -162,6 +166,6 @@ fn a_new_cluster_begins_with_the_state_under_its_own_name() {
         plans: vec![made.into()],
         ..Command::default()
     };
-    let applied = read.apply(2, &command).results.remove(0).unwrap();
+    let applied = read.apply(2, command.clone()).results.remove(0).unwrap();
     assert_eq!(applied.revision, old.revision() + LEAP + 1);
 }

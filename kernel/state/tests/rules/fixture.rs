@@ -30,7 +30,7 @@ impl World {
 
     pub fn apply(&mut self, command: Command) -> Applied {
         self.index += 1;
-        let applied = self.store.apply(self.index, &command);
+        let applied = self.store.apply(self.index, command.clone());
         self.commands.push(command);
         applied
     }

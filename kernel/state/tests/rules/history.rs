@@ -55,7 +55,7 @@ fn from_every_revision_the_events_lead_to_now() {
     let now = world.store.snapshot();
     let expected = replay(&now, &[]);
     for (at, command) in world.commands.iter().enumerate() {
-        again.apply(at as u64 + 1, command);
+        again.apply(at as u64 + 1, command.clone());
         let then = again.snapshot();
         let events = now.since(then.revision()).unwrap();
         assert!(events.iter().all(|event| event.revision > then.revision()));

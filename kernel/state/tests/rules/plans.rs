@@ -104,7 +104,7 @@ fn an_index_that_was_applied_is_not_applied_again() {
         plans: vec![create(config("b", json!({}))).into()],
         ..Command::default()
     };
-    assert!(world.store.apply(2, &repeated).results.is_empty());
+    assert!(world.store.apply(2, repeated).results.is_empty());
     assert_eq!((world.store.digest(), world.store.applied()), (digest, 2));
 }
 

@@ -89,12 +89,12 @@ fn the_same_commands_give_the_same_digest() {
         assert!(world.revision() > 15, "the play does something: {}", world.revision());
         let mut again = Store::new("test");
         for (at, command) in world.commands.iter().enumerate() {
-            again.apply(at as u64 + 1, command);
+            again.apply(at as u64 + 1, command.clone());
         }
         assert_eq!(again.digest(), world.store.digest(), "seed {seed}");
         let mut decoded = Store::new("test");
         for (at, command) in world.commands.iter().enumerate() {
-            decoded.apply(at as u64 + 1, &Command::decode(command.encode()).unwrap());
+            decoded.apply(at as u64 + 1, Command::decode(command.encode()).unwrap());
         }
         assert_eq!(decoded.digest(), world.store.digest(), "through the log, seed {seed}");
     }
@@ -107,7 +107,7 @@ fn another_cluster_gives_other_uids() {
         let namespace = create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}));
         let applied = store.apply(
             1,
-            &Command {
+            Command {
                 plans: vec![namespace.into()],
                 ..Command::default()
             },

@@ -1,13 +1,14 @@
 //! Sampan's servers as processes, without nodes, and a client of theirs.
 use super::{Client, PATIENCE, Process, Store, ports, until};
 use anyhow::{Result, bail, ensure};
-use sampan_api::rpc;
+use sampan_api::rpc::{self, objects_client::ObjectsClient};
 use sampan_cli::{
     contexts::{Access, Contexts},
-    session::Session,
+    session::{PAGE, Session, Writer},
 };
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
+use tonic::transport::Channel;
 
 /// The servers.
 pub struct Sampan {
@@ -52,6 +53,19 @@ impl Sampan {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// Waits until the servers have nothing to do: a first start compiles the built-in plugins aside.
+    async fn rests(&self) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(200);
+        let cpu = || self.processes.iter().map(Process::cpu).sum::<Result<f64>>();
+        let rests = || async {
+            let before = cpu().unwrap_or_default();
+            tokio::time::sleep(PAUSE).await;
+            cpu().is_ok_and(|after| after - before < PAUSE.as_secs_f64() / 20.0)
+        };
+        until("the servers rest", rests).await?;
+        Ok(())
+    }
+
     async fn status(&self, member: usize) -> Result<rpc::StatusResponse> {
         let session = self.session(member)?;
         let answer = session.cluster().status(rpc::StatusRequest { here: true }).await?;
@@ -68,7 +82,7 @@ impl Sampan {
 }
 
 impl Store for Sampan {
-    type Client = Session;
+    type Client = Connection;
     const NAME: &'static str = "sampan";
     const TOGETHER: usize = 500;
 
@@ -102,11 +116,16 @@ impl Store for Sampan {
             status.len() == members && status.iter().all(|member| member.role != "learner")
         };
         until("all servers are voters", all_vote).await?;
+        store.rests().await?;
         Ok(store)
     }
 
-    fn client(&self, member: usize) -> Result<Session> {
-        self.session(member)
+    fn client(&self, member: usize) -> Result<Connection> {
+        let session = self.session(member)?;
+        Ok(Connection {
+            writer: session.writer(),
+            session: Arc::new(session),
+        })
     }
 
     async fn leader(&self) -> Result<usize> {
@@ -160,25 +179,33 @@ fn all() -> rpc::Selection {
     }
 }
 
-async fn commit(session: &Session, writes: Vec<rpc::Write>) -> Result<()> {
-    let request = rpc::CommitRequest {
-        plans: vec![rpc::Plan { writes }],
-        ..rpc::CommitRequest::default()
-    };
-    let answer = session.objects().commit(request).await?.into_inner();
-    match answer.results.into_iter().next().and_then(|result| result.result) {
-        Some(rpc::plan_result::Result::Committed(_)) => Ok(()),
-        other => bail!("not committed: {other:?}"),
+fn plan(writes: Vec<rpc::Write>) -> rpc::Plan {
+    rpc::Plan { writes }
+}
+
+/// A client; its clones share a connection, and what they write at a time travels together.
+#[derive(Clone)]
+pub struct Connection {
+    session: Arc<Session>,
+    writer: Writer,
+}
+
+impl Connection {
+    fn objects(&self) -> ObjectsClient<Channel> {
+        self.session.objects()
     }
 }
 
-impl Client for Session {
+impl Client for Connection {
     async fn put(&self, name: &str, value: &str) -> Result<()> {
-        commit(self, vec![create(name, value)]).await
+        self.writer.commit(plan(vec![create(name, value)])).await?;
+        Ok(())
     }
 
     async fn fill(&self, names: Vec<String>, value: &str) -> Result<()> {
-        commit(self, names.iter().map(|name| create(name, value)).collect()).await
+        let writes = plan(names.iter().map(|name| create(name, value)).collect());
+        self.writer.commit(writes).await?;
+        Ok(())
     }
 
     async fn get(&self, name: &str) -> Result<()> {
@@ -191,11 +218,21 @@ impl Client for Session {
     }
 
     async fn list(&self) -> Result<usize> {
-        let request = rpc::ListRequest {
+        // In pages, as the CLI asks for them.
+        let mut request = rpc::ListRequest {
             selection: Some(all()),
+            limit: PAGE,
             ..rpc::ListRequest::default()
         };
-        Ok(self.objects().list(request).await?.into_inner().objects.len())
+        let mut count = 0;
+        loop {
+            let page = self.objects().list(request.clone()).await?.into_inner();
+            count += page.objects.len();
+            if page.continue_token.is_empty() {
+                return Ok(count);
+            }
+            request.continue_token = page.continue_token;
+        }
     }
 
     async fn watch(&self, seen: mpsc::UnboundedSender<String>) -> Result<()> {

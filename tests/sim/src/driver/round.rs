@@ -88,9 +88,9 @@ impl Driver {
             ..Command::default()
         };
         let number = *numbers;
-        let proposed = self.replica.propose(context(self.id, numbers), &command);
+        let proposed = self.replica.propose(context(self.id, numbers), command.clone());
         if self.fault == Fault::ProposeTwice {
-            let _ = self.replica.propose(context(self.id, numbers), &command);
+            let _ = self.replica.propose(context(self.id, numbers), command.clone());
         }
         match proposed {
             Ok(()) if self.fault == Fault::AnswerEarly => {

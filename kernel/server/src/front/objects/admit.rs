@@ -33,7 +33,12 @@ pub struct Manifest {
 /// As [`validate::manifest`], and for JSON that is nested too deeply.
 pub fn read(json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> {
     check_depth(json)?;
-    let (mut object, warnings) = validate::manifest(json)?;
+    let_in(Object::from_json(json)?, json, default_namespace)
+}
+
+/// As [`read`], of an object that was read from this JSON.
+fn let_in(mut object: Object, json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> {
+    let warnings = validate::object_of(&object, json)?;
     let kind = object.kind_info()?;
     if !kind.namespaced {
         object.metadata.namespace.clear();
@@ -56,6 +61,10 @@ pub fn read(json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> 
 /// # Errors
 /// `BadRequest`.
 pub fn check_depth(json: &[u8]) -> Result<(), ApiError> {
+    // Nearly all have fewer brackets than that in all.
+    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+        return Ok(());
+    }
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for byte in json {
         match byte {
@@ -195,11 +204,12 @@ fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     ))
 }
 
-/// Lets a write of a plan in: as the verb of its own would be, with the write put in order.
+/// Lets a write of a plan in: as the verb of its own would be, with the write put in order. `json` is what its object was
+/// read from, if it has one.
 ///
 /// # Errors
 /// As [`read`] and [`check`].
-pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
+pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), ApiError> {
     let key = &write.key;
     let kind = kinds::of_resource(&key.resource).ok_or_else(|| match kinds::of_name(&key.resource) {
         Ok(kind) => ApiError::bad_request(format!(
@@ -216,14 +226,14 @@ pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
         };
         return Err(ApiError::bad_request(format!("{key}: a {} {rule}", kind.kind)));
     }
-    let stored = state.get(key);
     match &mut write.operation {
         Operation::Create(object) => {
+            check_depth(json)?;
             object.metadata.name = key.name.to_string();
-            let manifest = read(&object.to_json(), &key.namespace)?;
+            let manifest = let_in(std::mem::take(object), json, &key.namespace)?;
             check(key, None, &manifest.object, state)?;
-            let status = object.fields.remove("status");
             *object = manifest.object;
+            let status = object.fields.remove("status");
             // Agents register nodes with their status; that of all else is made by those whose work it is.
             as_new(object);
             if let (Some(status), "nodes") = (status, &*key.resource) {
@@ -231,19 +241,21 @@ pub fn write(write: &mut Write, state: &Snapshot) -> Result<(), ApiError> {
             }
         }
         Operation::Replace(object) => {
-            let manifest = read(&object.to_json(), &key.namespace)?;
-            check(key, stored.as_deref(), &manifest.object, state)?;
+            check_depth(json)?;
+            let manifest = let_in(std::mem::take(object), json, &key.namespace)?;
+            check(key, state.get(key).as_deref(), &manifest.object, state)?;
             *object = manifest.object;
         }
         Operation::Merge(patch) => {
             check_depth(patch.to_string().as_bytes())?;
-            if let Some(stored) = &stored {
+            if let Some(stored) = &state.get(key) {
                 let mut next = stored.to_value();
                 merge_patch(&mut next, patch);
                 check(key, Some(stored), &Object::from_value(&next)?, state)?;
             }
         }
         Operation::ReplaceStatus(object) => {
+            let stored = state.get(key);
             let (uid, its) = (&object.metadata.uid, stored.as_ref().map(|stored| &stored.metadata.uid));
             if !uid.is_empty() && its.is_some_and(|its| its != uid) {
                 return Err(ApiError::new(

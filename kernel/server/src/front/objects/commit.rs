@@ -59,12 +59,21 @@ impl Front {
 }
 
 fn admit_plan(who: &Identity, plan: &rpc::Plan, state: &Snapshot) -> Result<Plan, ApiError> {
-    let mut plan = Plan::try_from(plan)?;
-    for write in &mut plan.writes {
+    let mut admitted = Plan::try_from(plan)?;
+    for (write, message) in admitted.writes.iter_mut().zip(&plan.writes) {
         access::check(who, Verb::of_write(write), &write.key, state)?;
-        admit::write(write, state)?;
+        admit::write(write, json_of(message), state)?;
     }
-    Ok(plan)
+    Ok(admitted)
+}
+
+/// The JSON of a write's object.
+fn json_of(write: &rpc::Write) -> &[u8] {
+    use rpc::write::Operation::{Create, Replace};
+    match &write.operation {
+        Some(Create(json) | Replace(json)) => json,
+        _ => &[],
+    }
 }
 
 fn message(result: Result<Committed, ApiError>) -> rpc::PlanResult {

@@ -42,7 +42,8 @@ impl Front {
 
     pub(super) async fn list(&self, who: &Identity, request: &rpc::ListRequest) -> Result<rpc::ListResponse, ApiError> {
         let selection = selection_of(request.selection.as_ref())?;
-        if !request.stale {
+        // What a further page shows was settled by the first.
+        if !request.stale && request.continue_token.is_empty() {
             self.replica.barrier().await?;
         }
         let now = self.replica.snapshot();
