@@ -3,6 +3,7 @@
 //! A restored cluster has an identity of its own: another id, another authority, a group of one. So what is left of the old
 //! one, should it still run, and the new one cannot take each other for themselves.
 use crate::{
+    features::Build,
     peers::{self, Peer, members},
     pki::{private_dir, read_small, write_private},
     replica::{ReadError, read_checkpoint, write_checkpoint},
@@ -43,6 +44,8 @@ pub enum BackupError {
          --data-dir", path.display()
     )]
     NotEmpty { path: PathBuf, found: String },
+    #[error("{}: {reason}", path.display())]
+    TooOld { path: PathBuf, reason: String },
     #[error("{} cannot be read ({reason}): restore it, or remove it", path.display())]
     Names { path: PathBuf, reason: String },
 }
@@ -163,6 +166,12 @@ fn stays(key: &Key, _: &Object) -> bool {
 pub fn restore(path: &Path, data: &Path, names: Names) -> Result<Restored, BackupError> {
     check_empty(data)?;
     let (store, header, bytes) = read(path)?;
+    Build::this()
+        .check(&store.snapshot())
+        .map_err(|error| BackupError::TooOld {
+            path: path.to_owned(),
+            reason: error.message,
+        })?;
     let contents = contents(&store, header, bytes);
     let cluster_name = names.cluster_name.unwrap_or_else(|| contents.cluster_name.clone());
     let cluster = new_cluster(&cluster_name);

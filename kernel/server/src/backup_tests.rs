@@ -1,6 +1,9 @@
 //! A snapshot is restored whole or not at all, and nothing else is taken for one.
 use super::*;
-use crate::replica::{ReplicaConfig, ReplicaHandle};
+use crate::{
+    features,
+    replica::{ReplicaConfig, ReplicaHandle},
+};
 use sampan_api::{Operation, Plan, Write, kinds};
 use sampan_state::{LEAP, encode_checkpoint};
 use serde_json::json;
@@ -14,8 +17,13 @@ fn create(object: Object) -> Plan {
     Write::new(key, Operation::Create(object)).into()
 }
 
-/// A snapshot of a cluster with a namespace, a member and a token.
+/// A snapshot of a cluster with a namespace, a member, a token and its Cluster object.
 async fn saved(dir: &Path) -> (PathBuf, Vec<u8>) {
+    saved_at(dir, 1).await
+}
+
+/// As [`saved`], of one with this level of features in force.
+async fn saved_at(dir: &Path, level: u32) -> (PathBuf, Vec<u8>) {
     let replica = ReplicaHandle::open(&ReplicaConfig {
         dir: dir.join("old"),
         cluster: new_cluster("lab"),
@@ -30,6 +38,7 @@ async fn saved(dir: &Path) -> (PathBuf, Vec<u8>) {
         object("namespaces", "kept"),
         member,
         object(token::RESOURCE, "1a2b3c4d"),
+        object(features::RESOURCE, "cluster").with_field("status", &json!({"level": level})),
     ]
     .map(create);
     for result in replica.commit(plans.into()).await.unwrap() {
@@ -80,7 +89,7 @@ async fn a_new_cluster_begins_with_the_state_and_without_the_old_identity() {
     .unwrap();
     let state = replica.snapshot();
     assert_eq!(state.revision(), seen.revision + LEAP);
-    assert_eq!(state.list(&Selection::of("*")).count(), 1);
+    assert_eq!(state.list(&Selection::of("*")).count(), 2);
     assert!(state.get(&Key::new("namespaces", "", "kept")).is_some());
     assert_eq!(state.blobs().count(), 1);
     assert!(
@@ -131,4 +140,14 @@ async fn what_is_not_whole_is_refused_and_nothing_is_written() {
     private_dir(&data.join(ASIDE).join("server/snap")).unwrap();
     restore(&path, &data, Names::default()).unwrap();
     assert!(!data.join(ASIDE).exists());
+}
+
+#[tokio::test]
+async fn what_needs_a_newer_build_is_not_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = saved_at(dir.path(), features::LEVEL + 1).await;
+    let data = dir.path().join("new");
+    let error = restore(&path, &data, Names::default()).unwrap_err().to_string();
+    assert!(error.contains("install a newer sampan"), "{error}");
+    assert!(!data.join(SERVER).exists());
 }

@@ -1,44 +1,20 @@
 //! What every cluster has from its first moment: namespaces and the built-in plugins.
 use crate::{
-    ServerConfig, features,
+    ServerConfig, builtins, features,
     front::namespace,
     new_object,
     peers::{self, Own, members},
     replica::ReplicaHandle,
 };
-use bytes::Bytes;
-use sampan_api::{
-    ApiError, Key, Object, Operation, Plan, Reason, Write, kinds,
-    plugin::{self, Mode, PluginSpec, PluginStatus, World},
-};
+use sampan_api::{ApiError, Key, Operation, Plan, Reason, Write};
 use serde_json::json;
-
-/// The annotation of a built-in plugin: the digest it came with. A user's own bytes under its name have none.
-pub const BUILTIN: &str = "sampan.dev/builtin";
-
-/// A plugin that the binary carries.
-#[derive(Clone, Copy, Debug)]
-pub struct BuiltinPlugin {
-    pub name: &'static str,
-    pub world: World,
-    pub slot: &'static str,
-    pub bytes: &'static [u8],
-    /// What it is in a new cluster.
-    pub mode: Mode,
-}
 
 /// Makes what is missing, in one entry.
 ///
 /// # Errors
 /// Why it cannot be written.
 pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own) -> Result<(), ApiError> {
-    let digests = futures::future::try_join_all(
-        config
-            .builtin_plugins
-            .iter()
-            .map(|plugin| replica.put_blob(Bytes::from_static(plugin.bytes))),
-    );
-    let digests = digests.await?;
+    let digests = builtins::bring(replica, &config.builtin_plugins).await?;
     let state = replica.snapshot();
     let mut plans = Vec::new();
     for name in [sampan_api::DEFAULT_NAMESPACE, crate::SYSTEM_NAMESPACE] {
@@ -61,16 +37,7 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
     if state.get(&features::key()).is_none() && members(&state).is_empty() {
         plans.push(Plan::from(features::first(&config.build)?));
     }
-    for (builtin, digest) in config.builtin_plugins.iter().zip(digests) {
-        let key = Key::new(plugin::RESOURCE, "", builtin.name);
-        match state.get(&key) {
-            None => plans.push(Plan::from(Write::new(
-                key,
-                Operation::Create(new_plugin(builtin, &digest)?),
-            ))),
-            Some(stored) => plans.extend(newer(&key, &stored, builtin, &digest)),
-        }
-    }
+    plans.extend(builtins::plans(&state, &config.builtin_plugins, &digests)?);
     for result in replica.commit(plans).await? {
         match result {
             // Somebody else of the group was faster.
@@ -79,52 +46,4 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         }
     }
     Ok(())
-}
-
-fn status(builtin: &BuiltinPlugin) -> PluginStatus {
-    PluginStatus {
-        phase: "Ready".to_owned(),
-        name: builtin.name.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        summary: "built in".to_owned(),
-        size: builtin.bytes.len() as u64,
-        ..PluginStatus::default()
-    }
-}
-
-fn new_plugin(builtin: &BuiltinPlugin, digest: &str) -> Result<Object, ApiError> {
-    let kind = kinds::of_resource(plugin::RESOURCE).ok_or_else(|| ApiError::internal("plugins are no kind"))?;
-    let spec = PluginSpec {
-        world: builtin.world,
-        digest: digest.to_owned(),
-        slot: builtin.slot.to_owned(),
-        mode: builtin.mode,
-        ..PluginSpec::default()
-    };
-    let mut object = Object::new(kind, "", builtin.name)
-        .with_field("spec", &spec)
-        .with_field("status", &status(builtin));
-    object
-        .metadata
-        .annotations
-        .insert(BUILTIN.to_owned(), digest.to_owned());
-    Ok(object)
-}
-
-/// The plan that gives a built-in plugin the bytes of this binary, unless it has them or a user has put in others.
-fn newer(key: &Key, stored: &Object, builtin: &BuiltinPlugin, digest: &str) -> Option<Plan> {
-    let spec: PluginSpec = stored.field("spec").ok()?;
-    let came_with = stored.metadata.annotations.get(BUILTIN)?;
-    if spec.digest == digest || spec.digest != *came_with {
-        return None;
-    }
-    let patch = json!({"metadata": {"annotations": {BUILTIN: digest}}, "spec": {"digest": digest}});
-    let write = Write::new(key.clone(), Operation::Merge(patch)).expecting(stored.metadata.resource_version);
-    let status = Write::new(
-        key.clone(),
-        Operation::MergeStatus(json!({ "status": status(builtin) })),
-    );
-    Some(Plan {
-        writes: vec![write, status],
-    })
 }

@@ -3,6 +3,7 @@
 mod address;
 pub mod backup;
 mod bootstrap;
+mod builtins;
 mod certificate;
 mod clock;
 mod disk;
@@ -24,7 +25,7 @@ mod server;
 mod standing;
 pub mod token;
 
-pub use bootstrap::{BUILTIN, BuiltinPlugin};
+pub use builtins::{BUILTIN, BuiltinPlugin};
 pub use error::StartError;
 pub use pki::{Authority, KeyPair};
 pub use sampan_tls::Lifetimes;

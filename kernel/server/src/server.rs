@@ -4,6 +4,7 @@ use crate::{
     address::{advertised, bind, duplicate, listen_error},
     backup,
     bootstrap::bootstrap,
+    builtins,
     certificate::OwnCertificate,
     enroll::Enrolled,
     error::cannot_write,
@@ -337,6 +338,13 @@ fn watch_over(front: &Arc<Front>, config: &ServerConfig) -> Vec<JoinHandle<()>> 
         tokio::spawn(telling),
         tokio::spawn(expiry::forget_events(replica, config.event_ttl, closing)),
     ];
+    let (_, replica, closing) = parts();
+    tasks.push(tokio::spawn(builtins::keep(
+        replica,
+        config.builtin_plugins.clone(),
+        config.build.clone(),
+        closing,
+    )));
     if let Some(schedule) = config.snapshots.clone() {
         let (_, replica, closing) = parts();
         let taking = keep_taking(replica, schedule, config.cluster_name.clone(), closing);

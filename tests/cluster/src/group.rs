@@ -5,7 +5,7 @@ use sampan_api::{
     rpc::{CreateTokenRequest, RemoveMemberRequest, membership_client::MembershipClient},
 };
 use sampan_server::{
-    Server, ServerConfig, StartError,
+    BuiltinPlugin, Server, ServerConfig, StartError,
     enroll::{Enroll, Enrolled, enroll, enrolled},
     features::Build,
 };
@@ -25,8 +25,9 @@ struct Machine {
     dir: PathBuf,
     /// The same at each start, as members know it.
     listen: SocketAddr,
-    /// What its program is.
+    /// What its program is, and carries.
     build: Build,
+    builtins: Vec<BuiltinPlugin>,
     server: Option<Server>,
 }
 
@@ -85,6 +86,7 @@ impl Group {
             dir: self.home.path().join(format!("s{number}")),
             listen: free_port(),
             build: self.build.clone(),
+            builtins: Vec::new(),
             server: None,
         });
         number
@@ -103,6 +105,7 @@ impl Group {
         config.enrolled = enrolled;
         config.alone = alone;
         config.build = machine.build.clone();
+        config.builtin_plugins = machine.builtins.clone();
         Server::start(config).await
     }
 
@@ -200,8 +203,21 @@ impl Group {
     /// # Errors
     /// Why that does not start.
     pub async fn change_build(&mut self, number: usize, build: Build) -> Result<(), String> {
+        self.change_build_with(number, build, Vec::new()).await
+    }
+
+    /// As [`Group::change_build`], to one that carries these plugins.
+    ///
+    /// # Errors
+    /// As [`Group::change_build`].
+    pub async fn change_build_with(
+        &mut self,
+        number: usize,
+        build: Build,
+        builtins: Vec<BuiltinPlugin>,
+    ) -> Result<(), String> {
         self.kill(number).await;
-        self.machines[number].build = build;
+        (self.machines[number].build, self.machines[number].builtins) = (build, builtins);
         let enrolled = enrolled(&self.machines[number].dir).expect("readable");
         let started = self.try_start(number, enrolled, false).await;
         self.machines[number].server = Some(started.map_err(|error| error.to_string())?);

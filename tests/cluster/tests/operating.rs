@@ -1,8 +1,15 @@
 //! What an operator does with a group: upgrade it, take servers out, keep standbys, let many machines in at once.
 #![allow(clippy::expect_used)] // A panic is the test failing.
 use cluster::{PATIENCE, group::Group};
-use sampan_api::rpc::{PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient};
-use sampan_server::features::{self, Build, Feature};
+use sampan_api::{
+    Key,
+    plugin::{self, Mode, World},
+    rpc::{PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient},
+};
+use sampan_server::{
+    BuiltinPlugin,
+    features::{self, Build, Feature},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -99,6 +106,47 @@ async fn a_feature_waits_for_the_last_server_and_then_keeps_old_builds_out() {
     let refused = group.change_build(2, build(1)).await.expect_err("it is too old");
     assert!(refused.contains("install a newer sampan"), "{refused}");
     group.change_build(2, build(2)).await.expect("it starts");
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugins_of_a_newer_build_come_with_its_last_server() {
+    // Two builds of one policy: any two components of its world will do.
+    let carried = |which: usize| {
+        let bytes = sampan_builtin::PLUGINS[which].1;
+        vec![BuiltinPlugin {
+            name: "policy",
+            world: World::Controller,
+            slot: "policy",
+            bytes,
+            mode: Mode::Standby,
+        }]
+    };
+    // The bytes in force, as one server sees them.
+    let in_force = |group: &Group| {
+        let state = group.servers().next().expect("a server").replica().snapshot();
+        let plugin = state.get(&Key::new(plugin::RESOURCE, "", "policy"))?;
+        let digest = plugin.field_value("spec")["digest"].as_str()?.to_owned();
+        state.blob(&digest)
+    };
+    let mut group = Group::of_build(3, build(2)).await;
+    let mut last = None;
+    for (version, which) in [("0.3.0", 0), ("0.4.0", 1)] {
+        let newer = Build {
+            version: version.to_owned(),
+            level: 2,
+        };
+        for number in 0..3 {
+            assert!(in_force(&group) == last, "{version} before s{number}");
+            let changed = group.change_build_with(number, newer.clone(), carried(which)).await;
+            changed.expect("it starts");
+        }
+        let wanted = Some(sampan_builtin::PLUGINS[which].1.into());
+        group
+            .until("the newer plugin is in force", |group| in_force(group) == wanted)
+            .await;
+        last = wanted;
+    }
     group.end().await;
 }
 

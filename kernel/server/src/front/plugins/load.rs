@@ -278,7 +278,7 @@ impl Plugins {
             return Ok(Write::new(key.clone(), Operation::Create(object)).into());
         };
         let mut next = before.clone();
-        next.metadata.annotations.remove(crate::bootstrap::BUILTIN);
+        next.metadata.annotations.remove(crate::BUILTIN);
         let mode = before.field::<PluginSpec>("spec")?.mode;
         next.set_field(
             "spec",

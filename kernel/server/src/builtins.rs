@@ -1,0 +1,161 @@
+//! The plugins that the binary carries: what a cluster begins with, and what an upgrade brings. A newer build's come into
+//! force once all servers are of that build, since any of them may come to lead.
+use crate::{
+    features::Build,
+    membership::changed,
+    peers,
+    replica::{ReplicaHandle, leads},
+};
+use bytes::Bytes;
+use sampan_api::{
+    ApiError, Key, Object, Operation, Plan, Selection, Write, kinds,
+    plugin::{self, Mode, PluginSpec, PluginStatus, World},
+};
+use sampan_state::Snapshot;
+use serde_json::json;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The annotation of a built-in plugin: the digest it came with. A user's own bytes under its name have none.
+pub const BUILTIN: &str = "sampan.dev/builtin";
+
+/// A plugin that the binary carries.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltinPlugin {
+    pub name: &'static str,
+    pub world: World,
+    pub slot: &'static str,
+    pub bytes: &'static [u8],
+    /// What it is in a new cluster.
+    pub mode: Mode,
+}
+
+/// Brings their bytes into the state; their digests, in order.
+///
+/// # Errors
+/// Why they cannot be written.
+pub async fn bring(replica: &ReplicaHandle, builtins: &[BuiltinPlugin]) -> Result<Vec<String>, ApiError> {
+    let bring = |plugin: &BuiltinPlugin| replica.put_blob(Bytes::from_static(plugin.bytes));
+    futures::future::try_join_all(builtins.iter().map(bring)).await
+}
+
+/// What makes the cluster's built-in plugins these: creates those that are missing, and gives others their bytes.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn plans(state: &Snapshot, builtins: &[BuiltinPlugin], digests: &[String]) -> Result<Vec<Plan>, ApiError> {
+    let mut plans = Vec::new();
+    for (builtin, digest) in builtins.iter().zip(digests) {
+        let key = Key::new(plugin::RESOURCE, "", builtin.name);
+        match state.get(&key) {
+            None => {
+                let object = new_plugin(builtin, digest)?;
+                plans.push(Plan::from(Write::new(key, Operation::Create(object))));
+            }
+            Some(stored) => plans.extend(newer(&key, &stored, builtin, digest)),
+        }
+    }
+    Ok(plans)
+}
+
+/// While this member leads: brings the plugins of its build into force as soon as all members are of that build.
+pub async fn keep(replica: ReplicaHandle, builtins: Vec<BuiltinPlugin>, build: Build, closing: CancellationToken) {
+    let mut leadership = replica.leadership();
+    let work = async {
+        while let Some(term) = leads(&mut leadership).await {
+            let state = replica.snapshot();
+            let renewed = match all_are(&build, &state) {
+                true => renew(&replica, &builtins, term).await,
+                false => Ok(()),
+            };
+            if let Err(error) = renewed {
+                tracing::debug!(%error, "the built-in plugins cannot be renewed now");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            tokio::select! {
+                () = changed(&replica, &state) => {}
+                gone = leadership.changed() => if gone.is_err() { return },
+            }
+        }
+    };
+    tokio::select! {
+        () = closing.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn all_are(build: &Build, state: &Snapshot) -> bool {
+    let selection = Selection::of(peers::RESOURCE);
+    let mut members = state.list(&selection).peekable();
+    members.peek().is_some() && members.all(|(_, member)| Build::of(&member) == *build)
+}
+
+async fn renew(replica: &ReplicaHandle, builtins: &[BuiltinPlugin], term: u64) -> Result<(), ApiError> {
+    let digests: Vec<String> = builtins
+        .iter()
+        .map(|builtin| sampan_state::digest_of(builtin.bytes))
+        .collect();
+    if plans(&replica.snapshot(), builtins, &digests)?.is_empty() {
+        return Ok(());
+    }
+    bring(replica, builtins).await?;
+    let plans = plans(&replica.snapshot(), builtins, &digests)?;
+    let count = plans.len();
+    for result in replica.commit_in(term, plans).await? {
+        result?;
+    }
+    tracing::info!(count, "the built-in plugins are those of this build now");
+    Ok(())
+}
+
+fn status(builtin: &BuiltinPlugin) -> PluginStatus {
+    PluginStatus {
+        phase: "Ready".to_owned(),
+        name: builtin.name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        summary: "built in".to_owned(),
+        size: builtin.bytes.len() as u64,
+        ..PluginStatus::default()
+    }
+}
+
+fn new_plugin(builtin: &BuiltinPlugin, digest: &str) -> Result<Object, ApiError> {
+    let kind = kinds::of_resource(plugin::RESOURCE).ok_or_else(|| ApiError::internal("plugins are no kind"))?;
+    let spec = PluginSpec {
+        world: builtin.world,
+        digest: digest.to_owned(),
+        slot: builtin.slot.to_owned(),
+        mode: builtin.mode,
+        ..PluginSpec::default()
+    };
+    let mut object = Object::new(kind, "", builtin.name)
+        .with_field("spec", &spec)
+        .with_field("status", &status(builtin));
+    object
+        .metadata
+        .annotations
+        .insert(BUILTIN.to_owned(), digest.to_owned());
+    Ok(object)
+}
+
+/// The plan that gives a built-in plugin the bytes of this binary, unless it has them or a user has put in others.
+fn newer(key: &Key, stored: &Object, builtin: &BuiltinPlugin, digest: &str) -> Option<Plan> {
+    let spec: PluginSpec = stored.field("spec").ok()?;
+    let came_with = stored.metadata.annotations.get(BUILTIN)?;
+    if spec.digest == digest || spec.digest != *came_with {
+        return None;
+    }
+    let patch = json!({"metadata": {"annotations": {BUILTIN: digest}}, "spec": {"digest": digest}});
+    let write = Write::new(key.clone(), Operation::Merge(patch)).expecting(stored.metadata.resource_version);
+    let status = Write::new(
+        key.clone(),
+        Operation::MergeStatus(json!({ "status": status(builtin) })),
+    );
+    Some(Plan {
+        writes: vec![write, status],
+    })
+}
