@@ -9,8 +9,8 @@ mod planner;
 mod view;
 
 pub use objects::{
-    Endpoint, EndpointConditions, EndpointSlice, Expression, IpBlock, Labels, Namespace, NetworkPolicy, Node, Pod,
-    PolicyPeer, PolicyPort, PolicyRule, Selector, Service, ServicePort, Transport,
+    Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Expression, IpBlock, Labels, Namespace, NetworkPolicy,
+    Node, Pod, PolicyPeer, PolicyPort, PolicyRule, Selector, Service, ServicePort, Transport,
 };
 pub use planner::Planner;
 pub use view::{Change, Name, Pair, View};

@@ -154,8 +154,8 @@ impl Draw {
     }
 
     /// One of some.
-    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
     }
 
     /// True so many times in a hundred.
