@@ -82,8 +82,10 @@ fn complete(object: &mut Object) {
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
-                let is_controller = spec["world"] == World::Controller.as_str();
-                spec["slot"] = if is_controller {
+                let fills_its_name = [World::Controller, World::Network]
+                    .iter()
+                    .any(|world| spec["world"] == world.as_str());
+                spec["slot"] = if fills_its_name {
                     object.metadata.name.clone()
                 } else {
                     DEFAULT_SCHEDULER.to_owned()
