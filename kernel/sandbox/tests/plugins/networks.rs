@@ -109,10 +109,7 @@ fn its_answers_add_up() {
         datapath.changes_to(&fresh)[..],
         [Op::Remove(_), Op::Remove(_)]
     ));
-    assert!(matches!(
-        fresh.changes_to(&datapath)[..],
-        [Op::Set(_), Op::Set(_)]
-    ));
+    assert!(matches!(fresh.changes_to(&datapath)[..], [Op::Set(_), Op::Set(_)]));
 }
 
 #[test]

@@ -184,3 +184,83 @@ fn a_new_term_begins_with_the_line_up_of_its_state() {
     ];
     assert_eq!(follower.join().unwrap(), expected);
 }
+
+/// The slices of a Service follow its pods. Until all servers know what an EndpointSlice is, none is written; and a plugin of
+/// the network is the nodes': here it is neither compiled nor asked.
+#[test]
+fn endpoints_follow_pods_once_all_understand_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    commit(&replica, crate::front::namespace("default"));
+    let (_lead, leadership) = watch::channel(*replica.leadership().borrow());
+    let narrator = Narrator::start(replica.clone(), "test");
+    let policies = Policies::start_led(replica.clone(), leadership, PluginEngine::new(None).unwrap(), &narrator);
+    install(&replica, "service", World::Network, "service");
+    install(&replica, "endpoints", World::Controller, "endpoints");
+    let spec = json!({"clusterIP": "10.96.0.1", "selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": 8080}]});
+    let metadata = json!({"name": "web", "namespace": "default"});
+    create(
+        &replica,
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
+    );
+    let pod = |name: &str, app: &str, ip: &str| {
+        let metadata = json!({"name": name, "namespace": "default", "labels": {"app": app}});
+        let spec = json!({"nodeName": "n", "containers": [{"name": "c", "image": "i"}]});
+        let status = json!({"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]});
+        create(
+            &replica,
+            &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}),
+        );
+    };
+    pod("one", "a", "10.42.0.1");
+    let found = || {
+        let slices = Selection::of("endpointslices.discovery.k8s.io");
+        let snapshot = replica.snapshot();
+        let endpoints = snapshot.list(&slices).map(|(_, slice)| slice.field_value("endpoints"));
+        let addresses = endpoints.flat_map(|all| all.as_array().cloned().unwrap_or_default());
+        let mut addresses: Vec<String> = addresses.map(|one| one["addresses"][0].to_string()).collect();
+        addresses.sort();
+        addresses
+    };
+    let asked = || policies.figures("endpoints").is_some_and(|figures| figures.calls > 4);
+    until("the controller is asked", asked);
+    assert_eq!(
+        found(),
+        Vec::<String>::new(),
+        "written before all servers understand it"
+    );
+    let raise = crate::features::first(&crate::features::Build::this()).unwrap();
+    replica
+        .commit_blocking(vec![Plan::from(raise)])
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    until("the first pod is an endpoint", || found() == ["\"10.42.0.1\""]);
+    pod("two", "a", "10.42.0.2");
+    pod("other", "b", "10.42.0.3");
+    until("the second is one", || found() == ["\"10.42.0.1\"", "\"10.42.0.2\""]);
+    let gone = Write::new(
+        Key::new("pods", "default", "one"),
+        Operation::Delete(Default::default()),
+    );
+    replica
+        .commit_blocking(vec![Plan::from(gone)])
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    let relabelled = Operation::Merge(json!({"metadata": {"labels": {"app": "b"}}}));
+    let relabelled = Write::new(Key::new("pods", "default", "two"), relabelled);
+    replica
+        .commit_blocking(vec![Plan::from(relabelled)])
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    until("what was relabelled is none", || {
+        !found().contains(&"\"10.42.0.2\"".to_owned())
+    });
+    assert!(
+        policies.figures("service").is_none(),
+        "servers leave the network to the nodes"
+    );
+    policies.shutdown();
+}

@@ -15,6 +15,7 @@ fn builtin(name: &'static str, bytes: &'static [u8], mode: Mode) -> BuiltinPlugi
         slot: "test-slot",
         bytes,
         mode,
+        level: 0,
     }
 }
 
