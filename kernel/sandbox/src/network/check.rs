@@ -115,12 +115,11 @@ fn check_references(after: &BTreeMap<EntryKey, (Option<&Entry>, usize)>, datapat
             ));
         }
     }
-    let removes_sets = after
-        .iter()
-        .any(|(key, (entry, _))| matches!(key, EntryKey::Peers(_)) && entry.is_none());
-    let untouched = datapath
-        .entries()
-        .filter(|entry| removes_sets && !after.contains_key(&entry.key()));
+    let mut said = after.iter();
+    if !said.any(|(key, (entry, _))| matches!(key, EntryKey::Peers(_)) && entry.is_none()) {
+        return Ok(());
+    }
+    let untouched = datapath.entries().filter(|entry| !after.contains_key(&entry.key()));
     for entry in untouched {
         if let Some(set) = missing(entry) {
             return Err(format!(

@@ -2,10 +2,12 @@
 use super::{Entry, EntryKey, Op, Table};
 use std::collections::BTreeMap;
 
-/// Entries by key.
+/// Entries by key, table by table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Datapath {
-    entries: BTreeMap<EntryKey, Entry>,
+    routes: BTreeMap<EntryKey, Entry>,
+    frontends: BTreeMap<EntryKey, Entry>,
+    policies: BTreeMap<EntryKey, Entry>,
 }
 
 impl Entry {
@@ -21,28 +23,25 @@ impl Entry {
 }
 
 impl Datapath {
-    /// All entries, in the order of their keys.
+    /// All entries, table by table and in the order of their keys.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.all().map(|(_, entry)| entry)
     }
 
     pub fn get(&self, key: &EntryKey) -> Option<&Entry> {
-        self.entries.get(key)
+        self.of(key.table()).get(key)
     }
 
     /// How many entries a table has.
     pub fn count(&self, table: Table) -> usize {
-        self.entries.keys().filter(|key| key.table() == table).count()
+        self.of(table).len()
     }
 
     /// What to do to this one so that it becomes another: what goes first, then what is new or other.
     pub fn changes_to(&self, other: &Datapath) -> Vec<Op> {
-        let gone = self.entries.keys().filter(|key| !other.entries.contains_key(*key));
-        let set = other
-            .entries
-            .iter()
-            .filter(|(key, entry)| self.entries.get(*key) != Some(*entry));
-        let gone = gone.map(|key| Op::Remove(key.clone()));
+        let gone = self.all().filter(|(key, _)| other.get(key).is_none());
+        let set = other.all().filter(|(key, entry)| self.get(key) != Some(*entry));
+        let gone = gone.map(|(key, _)| Op::Remove(key.clone()));
         gone.chain(set.map(|(_, entry)| Op::Set(entry.clone()))).collect()
     }
 
@@ -50,9 +49,34 @@ impl Datapath {
     pub(super) fn apply(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
-                Op::Set(entry) => drop(self.entries.insert(entry.key(), entry.clone())),
-                Op::Remove(key) => drop(self.entries.remove(key)),
+                Op::Set(entry) => {
+                    let key = entry.key();
+                    self.of_mut(key.table()).insert(key, entry.clone());
+                }
+                Op::Remove(key) => {
+                    self.of_mut(key.table()).remove(key);
+                }
             }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&EntryKey, &Entry)> {
+        self.routes.iter().chain(&self.frontends).chain(&self.policies)
+    }
+
+    fn of(&self, table: Table) -> &BTreeMap<EntryKey, Entry> {
+        match table {
+            Table::Routes => &self.routes,
+            Table::Frontends => &self.frontends,
+            Table::Policies => &self.policies,
+        }
+    }
+
+    fn of_mut(&mut self, table: Table) -> &mut BTreeMap<EntryKey, Entry> {
+        match table {
+            Table::Routes => &mut self.routes,
+            Table::Frontends => &mut self.frontends,
+            Table::Policies => &mut self.policies,
         }
     }
 }
