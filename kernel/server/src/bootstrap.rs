@@ -1,7 +1,6 @@
 //! What every cluster has from its first moment: namespaces and the built-in plugins.
 use crate::{
-    ServerConfig,
-    features::{self, Feature},
+    ServerConfig, features,
     front::namespace,
     new_object,
     peers::{self, Own, members},
@@ -26,21 +25,17 @@ pub struct BuiltinPlugin {
     pub bytes: &'static [u8],
     /// What it is in a new cluster.
     pub mode: Mode,
-    /// The level of features from which on it is there; 0 is any.
-    pub level: u32,
 }
 
 impl BuiltinPlugin {
     /// What a policy that the binary carries is, by its name: of the schedulers one decides and the others stand by; each of
     /// the others fills the slot of its name.
     pub fn named(name: &'static str, bytes: &'static [u8]) -> Self {
-        let networking = Feature::Networking.level();
-        let (world, slot, mode, level) = match name {
-            "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active, 0),
-            "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby, 0),
-            "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active, networking),
-            "endpoints" => (World::Controller, name, Mode::Active, networking),
-            controller => (World::Controller, controller, Mode::Active, 0),
+        let (world, slot, mode) = match name {
+            "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
+            "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
+            "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
+            controller => (World::Controller, controller, Mode::Active),
         };
         BuiltinPlugin {
             name,
@@ -48,7 +43,6 @@ impl BuiltinPlugin {
             slot,
             bytes,
             mode,
-            level,
         }
     }
 }
@@ -87,15 +81,7 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
     if state.get(&features::key()).is_none() && members(&state).is_empty() {
         plans.push(Plan::from(features::first(&config.build)?));
     }
-    // Nobody else is there whom it could confuse, or all understand it.
-    let alone = members(&state).len() <= 1;
-    let level = if alone {
-        config.build.level
-    } else {
-        features::in_force(&state)
-    };
-    let builtins = config.builtin_plugins.iter().zip(digests);
-    for (builtin, digest) in builtins.filter(|(builtin, _)| builtin.level <= level) {
+    for (builtin, digest) in config.builtin_plugins.iter().zip(digests) {
         let key = Key::new(plugin::RESOURCE, "", builtin.name);
         match state.get(&key) {
             None => plans.push(Plan::from(Write::new(

@@ -15,7 +15,6 @@ fn builtin(name: &'static str, bytes: &'static [u8], mode: Mode) -> BuiltinPlugi
         slot: "test-slot",
         bytes,
         mode,
-        level: 0,
     }
 }
 

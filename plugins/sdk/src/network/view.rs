@@ -1,5 +1,5 @@
 //! What a plugin was told, each object read once, and what a change changed.
-use super::{Delta, EndpointSlice, Identity, Key, Namespace, NetworkPolicy, Node, Pod, Service, objects::read};
+use super::{Delta, EndpointSlice, Identity, Key, Namespace, NetworkPolicy, Node, Pod, Range, Service, objects::read};
 use crate::Value;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -57,6 +57,10 @@ pub enum Change<'a> {
 pub struct View {
     /// Where it runs.
     pub node: String,
+    /// The ranges of that node's pods.
+    pub pod_ranges: Vec<Range>,
+    /// The ranges of Services' cluster addresses.
+    pub service_ranges: Vec<Range>,
     pub nodes: BTreeMap<Name, Node>,
     pub namespaces: BTreeMap<Name, Namespace>,
     pub services: BTreeMap<Name, Service>,
@@ -74,6 +78,8 @@ impl View {
     pub(super) fn new(me: Identity) -> Self {
         View {
             node: me.node,
+            pod_ranges: me.pod_ranges,
+            service_ranges: me.service_ranges,
             ..View::default()
         }
     }

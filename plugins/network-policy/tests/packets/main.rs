@@ -1,9 +1,12 @@
 //! Which packets pass, on the node `here`: what the rules that came out say, against what the policies say by Kubernetes'
 //! documentation, read anew from the objects.
+mod documented;
+mod random;
+
 use network_policy::NetworkPolicy;
 use sampan_sdk::{
     Value,
-    network::{Address, Entry, Op, Protocol, Rule, address, range},
+    network::{Address, Entry, Op, Protocol, Rule, address},
     serde_json::json,
     testing::{Datapath, Draw},
 };
@@ -74,119 +77,6 @@ fn allows(entries: &[Entry], rule: &Rule, packet: &Packet<'_>) -> bool {
     peers && ports
 }
 
-/// The oracle: the documentation of NetworkPolicy, on the objects as they are.
-mod documented {
-    use super::*;
-
-    pub fn passes(objects: &[Value], pod: &Value, packet: &Packet<'_>) -> bool {
-        let direction = if packet.ingress { "Ingress" } else { "Egress" };
-        let policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
-        let mut isolating = policies
-            .filter(|policy| policy["metadata"]["namespace"] == pod["metadata"]["namespace"])
-            .filter(|policy| selects(&policy["spec"]["podSelector"], &pod["metadata"]["labels"]))
-            .filter(|policy| match policy["spec"]["policyTypes"].as_array() {
-                Some(types) if !types.is_empty() => types.contains(&json!(direction)),
-                _ => {
-                    packet.ingress
-                        || policy["spec"]["egress"]
-                            .as_array()
-                            .is_some_and(|rules| !rules.is_empty())
-                }
-            })
-            .peekable();
-        isolating.peek().is_none() || isolating.any(|policy| rules_allow(objects, policy, pod, packet))
-    }
-
-    fn rules_allow(objects: &[Value], policy: &Value, pod: &Value, packet: &Packet<'_>) -> bool {
-        let (rules, peers) = if packet.ingress {
-            ("ingress", "from")
-        } else {
-            ("egress", "to")
-        };
-        let other = objects
-            .iter()
-            .find(|object| object["status"]["podIP"] == packet.other && lives(object));
-        // The pod whose port is spoken to, and so gives its names.
-        let target = if packet.ingress { Some(pod) } else { other };
-        let all = policy["spec"][rules].as_array().cloned().unwrap_or_default();
-        all.iter().any(|rule| {
-            let from = rule[peers].as_array().cloned().unwrap_or_default();
-            let ports = rule["ports"].as_array().cloned().unwrap_or_default();
-            (from.is_empty()
-                || from
-                    .iter()
-                    .any(|peer| is_peer(objects, policy, peer, other, packet.other)))
-                && (ports.is_empty() || ports.iter().any(|port| is_port(port, target, packet)))
-        })
-    }
-
-    fn lives(pod: &Value) -> bool {
-        pod["kind"] == "Pod" && pod["status"]["phase"] == "Running" && pod["spec"]["hostNetwork"] != true
-    }
-
-    fn is_peer(objects: &[Value], policy: &Value, peer: &Value, other: Option<&Value>, ip: &str) -> bool {
-        if let Some(cidr) = peer["ipBlock"]["cidr"].as_str() {
-            let within = |text: &str| range(text).unwrap().contains(address(ip).unwrap());
-            let except = peer["ipBlock"]["except"].as_array().cloned().unwrap_or_default();
-            return within(cidr) && !except.iter().any(|text| within(text.as_str().unwrap()));
-        }
-        let Some(other) = other else { return false };
-        let own = &other["metadata"]["namespace"];
-        let right_namespace = if peer["namespaceSelector"].is_object() {
-            let is_own = |object: &&Value| object["kind"] == "Namespace" && object["metadata"]["name"] == *own;
-            let mut labels = objects
-                .iter()
-                .find(is_own)
-                .map_or(json!({}), |found| found["metadata"]["labels"].clone());
-            labels["kubernetes.io/metadata.name"] = own.clone();
-            selects(&peer["namespaceSelector"], &labels)
-        } else {
-            policy["metadata"]["namespace"] == *own
-        };
-        right_namespace
-            && (peer["podSelector"].is_null() || selects(&peer["podSelector"], &other["metadata"]["labels"]))
-    }
-
-    fn is_port(port: &Value, target: Option<&Value>, packet: &Packet<'_>) -> bool {
-        let protocol = port["protocol"].as_str().unwrap_or("TCP");
-        let number = match &port["port"] {
-            Value::Null => true,
-            Value::Number(first) => {
-                let first = first.as_u64().unwrap();
-                (first..=port["endPort"].as_u64().unwrap_or(first)).contains(&u64::from(packet.port))
-            }
-            name => target.is_some_and(|pod| {
-                let ports = pod["spec"]["containers"][0]["ports"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                ports.iter().any(|own| {
-                    own["name"] == *name
-                        && own["containerPort"] == packet.port
-                        && own["protocol"].as_str().unwrap_or("TCP") == protocol
-                })
-            }),
-        };
-        protocol == packet.protocol && number
-    }
-
-    fn selects(selector: &Value, labels: &Value) -> bool {
-        let equal = selector["matchLabels"].as_object().cloned().unwrap_or_default();
-        let expressions = selector["matchExpressions"].as_array().cloned().unwrap_or_default();
-        equal.iter().all(|(name, value)| labels[name] == *value)
-            && expressions.iter().all(|expression| {
-                let value = &labels[expression["key"].as_str().unwrap()];
-                let listed = expression["values"].as_array().is_some_and(|all| all.contains(value));
-                match expression["operator"].as_str().unwrap() {
-                    "In" => listed,
-                    "NotIn" => !listed,
-                    "Exists" => !value.is_null(),
-                    _ => value.is_null(),
-                }
-            })
-    }
-}
-
 /// Compares all packets between a node's pods and everybody.
 fn compare(datapath: &Datapath<NetworkPolicy>, objects: &[Value]) {
     let entries = datapath.entries();
@@ -228,91 +118,6 @@ fn compare(datapath: &Datapath<NetworkPolicy>, objects: &[Value]) {
 
 const PROBES: &[(&str, u16)] = &[("TCP", 80), ("TCP", 8080), ("TCP", 8085), ("UDP", 53), ("SCTP", 80)];
 
-fn random_selector(draw: &mut Draw) -> Value {
-    let value = draw.one(&["a", "b"]);
-    match draw.below(6) {
-        0 => json!({}),
-        1 => json!({"matchExpressions": [{"key": "app", "operator": "In", "values": [value, "z"]}]}),
-        2 => json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": [value]}]}),
-        3 => json!({"matchExpressions": [{"key": "tier", "operator": draw.one(&["Exists", "DoesNotExist"])}]}),
-        4 => json!({"matchLabels": {"app": value}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]}),
-        _ => json!({"matchLabels": {"app": value}}),
-    }
-}
-
-fn random_labels(draw: &mut Draw) -> Value {
-    let mut labels = json!({});
-    if draw.chance(80) {
-        labels["app"] = json!(draw.one(&["a", "b", "c"]));
-    }
-    if draw.chance(40) {
-        labels["tier"] = json!("front");
-    }
-    labels
-}
-
-fn random_rule(draw: &mut Draw, peers: &str) -> Value {
-    let mut rule = json!({});
-    if draw.chance(75) {
-        let peer = |draw: &mut Draw| match draw.below(5) {
-            0 => json!({"podSelector": random_selector(draw)}),
-            1 => json!({"namespaceSelector": random_selector(draw)}),
-            2 => json!({"namespaceSelector": random_selector(draw), "podSelector": random_selector(draw)}),
-            3 => json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "green"}}}),
-            _ => {
-                json!({"ipBlock": {"cidr": "10.0.0.0/16", "except": draw.one(&[&["10.0.0.0/24"][..], &["10.0.0.8/29", "10.0.5.0/24"], &[]])}})
-            }
-        };
-        rule[peers] = (0..=draw.below(2)).map(|_| peer(draw)).collect();
-    }
-    if draw.chance(60) {
-        let port = |draw: &mut Draw| match draw.below(6) {
-            0 => json!({"port": 80}),
-            1 => json!({"protocol": "TCP", "port": 8080, "endPort": 8090}),
-            2 => json!({"protocol": "TCP", "port": "web"}),
-            3 => json!({"protocol": "UDP", "port": "dns"}),
-            4 => json!({"protocol": draw.one(&["UDP", "SCTP"])}),
-            _ => json!({"port": "unknown"}),
-        };
-        rule["ports"] = (0..=draw.below(2)).map(|_| port(draw)).collect();
-    }
-    rule
-}
-
-fn random_policy(draw: &mut Draw, namespace: &str, name: &str) -> Value {
-    let mut spec = json!({"podSelector": random_selector(draw)});
-    if draw.chance(60) {
-        spec["policyTypes"] = json!(draw.one(&[&["Ingress"][..], &["Egress"], &["Ingress", "Egress"], &[]]));
-    }
-    if draw.chance(70) {
-        spec["ingress"] = (0..draw.below(3)).map(|_| random_rule(draw, "from")).collect();
-    }
-    if draw.chance(60) {
-        spec["egress"] = (0..draw.below(3)).map(|_| random_rule(draw, "to")).collect();
-    }
-    policy(namespace, name, &spec)
-}
-
-fn random_pod(draw: &mut Draw, number: usize) -> Value {
-    let (own, labels, port) = (draw.one(&["red", "green"]), random_labels(draw), draw.one(&[80, 8080]));
-    let ip = format!("10.0.0.{}", number + 1);
-    let mut pod = pod(
-        own,
-        &format!("p{number}"),
-        &labels,
-        draw.one(&["here", "there"]),
-        &ip,
-        port,
-    );
-    if draw.chance(10) {
-        pod["status"]["phase"] = json!("Succeeded");
-    }
-    if draw.chance(8) {
-        pod["spec"]["hostNetwork"] = json!(true);
-    }
-    pod
-}
-
 fn key(object: &Value) -> (String, String, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (
@@ -329,13 +134,13 @@ fn random_policies_mean_what_is_documented() {
     for seed in 0..25 {
         let draw = &mut Draw::new(seed);
         let mut objects: Vec<Value> = vec![
-            namespace("red", &random_labels(draw)),
-            namespace("green", &random_labels(draw)),
+            namespace("red", &random::labels(draw)),
+            namespace("green", &random::labels(draw)),
         ];
-        objects.extend((0..8).map(|number| random_pod(draw, number)));
+        objects.extend((0..8).map(|number| random::pod(draw, number)));
         for number in 0..4 {
             let own = draw.one(&["red", "green"]);
-            objects.push(random_policy(draw, own, &format!("n{number}")));
+            objects.push(random::policy(draw, own, &format!("n{number}")));
         }
         let mut datapath = Datapath::<NetworkPolicy>::new("here", &Value::Null);
         datapath.apply(&objects);
@@ -345,9 +150,9 @@ fn random_policies_mean_what_is_documented() {
             let own = draw.one(&["red", "green"]);
             let policy = format!("n{}", draw.below(4));
             let changed = match draw.below(4) {
-                0 => namespace(own, &random_labels(draw)),
-                1 => random_policy(draw, own, &policy),
-                _ => random_pod(draw, number),
+                0 => namespace(own, &random::labels(draw)),
+                1 => random::policy(draw, own, &policy),
+                _ => random::pod(draw, number),
             };
             let known = objects.iter().position(|object| key(object) == key(&changed));
             match known {
