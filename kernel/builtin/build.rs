@@ -27,6 +27,10 @@ const PLUGINS: &[&str] = &[
     "job",
     "garbage-collector",
     "node-lifecycle",
+    "endpoints",
+    "routes",
+    "service",
+    "network-policy",
 ];
 
 /// Plugins that misbehave, for the demo and for tests.

@@ -37,6 +37,8 @@ static KINDS: &[KindInfo] = kinds! {
     "v1" "Event" "events" "events" "event" ["ev"] true;
     "apps/v1" "Deployment" "deployments.apps" "deployments" "deployment" ["deploy"] true;
     "apps/v1" "ReplicaSet" "replicasets.apps" "replicasets" "replicaset" ["rs"] true;
+    "discovery.k8s.io/v1" "EndpointSlice" "endpointslices.discovery.k8s.io" "endpointslices" "endpointslice" [] true;
+    "networking.k8s.io/v1" "NetworkPolicy" "networkpolicies.networking.k8s.io" "networkpolicies" "networkpolicy" ["netpol"] true;
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
     "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;

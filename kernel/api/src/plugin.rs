@@ -1,6 +1,7 @@
 //! The Plugin object: what a policy is, as state.
 //!
-//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, a controller fills its own name.
+//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, a controller and a network plugin
+//! fill their own names.
 //! Of the plugins of one slot at most one is `Active`; a swap is one plan that changes the modes of two.
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +36,7 @@ pub enum World {
     #[default]
     Scheduler,
     Controller,
+    Network,
 }
 
 /// What a plugin does now.
@@ -69,12 +71,13 @@ pub struct PluginStatus {
 }
 
 impl World {
-    pub const ALL: [World; 2] = [World::Scheduler, World::Controller];
+    pub const ALL: [World; 3] = [World::Scheduler, World::Controller, World::Network];
 
     pub fn as_str(self) -> &'static str {
         match self {
             World::Scheduler => "scheduler",
             World::Controller => "controller",
+            World::Network => "network",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a manifest must be before it is stored: known, of the right types, within the rules.
 use crate::{ApiError, Cause, KindInfo, Object, kinds, quantity};
-use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
+use k8s_openapi::api::{
+    apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -53,6 +55,8 @@ fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<()
         "Deployment" => typed::<apps::Deployment>(json, warnings),
         "ReplicaSet" => typed::<apps::ReplicaSet>(json, warnings),
         "Job" => typed::<batch::Job>(json, warnings),
+        "EndpointSlice" => typed::<discovery::EndpointSlice>(json, warnings),
+        "NetworkPolicy" => typed::<networking::NetworkPolicy>(json, warnings),
         _ => Ok(()),
     }
 }

@@ -4,15 +4,12 @@ mod plan;
 pub use plan::{ControllerPlan, PolicyEvent};
 
 use crate::{
-    CallError, Description, Figures,
-    instance::{Data, Instance, World},
+    CallError, Figures,
+    instance::{Data, Instance, world},
 };
 use sampan_api::{Key, Object};
 use std::sync::Arc;
-use wasmtime::{
-    Store,
-    component::{HasSelf, InstancePre, Linker, Resource},
-};
+use wasmtime::component::{HasSelf, Resource};
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]
@@ -123,31 +120,9 @@ fn guest_object(key: &Key, object: &Object) -> types::Object {
 
 pub(crate) use bindings::Controller as ControllerWorld;
 
-impl World for bindings::Controller {
-    type Imports = Imports;
-    type Pre = bindings::ControllerPre<Data<Imports>>;
-
-    fn grant(linker: &mut Linker<Data<Imports>>) -> wasmtime::Result<()> {
-        bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(linker, |data| &mut data.imports)
-    }
-
-    fn check(pre: InstancePre<Data<Imports>>) -> wasmtime::Result<Self::Pre> {
-        bindings::ControllerPre::new(pre)
-    }
-
-    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Self> {
-        pre.instantiate(store)
-    }
-
-    fn configure(&self, store: &mut Store<Data<Imports>>, config: &str) -> wasmtime::Result<Result<(), String>> {
-        self.sampan_lifecycle_lifecycle().call_configure(store, config)
-    }
-
-    fn describe(&self, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Description> {
-        let said = self.sampan_lifecycle_lifecycle().call_describe(store)?;
-        Ok(Description::bounded(said.name, said.version, said.summary))
-    }
-}
+world!(Controller, ControllerPre, Imports, |linker| {
+    bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(linker, |data: &mut Data<Imports>| &mut data.imports)
+});
 
 /// An instance of a controller.
 pub struct ControllerPlugin(pub(crate) Instance<bindings::Controller>);

@@ -4,6 +4,7 @@ use crate::{
     controller::{ControllerPlugin, ControllerWorld},
     inspect,
     instance::{self, Instance},
+    network::{NetworkPlugin, NetworkWorld},
     scheduler::{SchedulerPlugin, SchedulerWorld},
     ticker::Ticker,
 };
@@ -41,11 +42,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of a world: a scheduler is asked for hundreds of pods at a time and must not hold up the queue.
+    /// The limits of a world: a scheduler is asked for hundreds of pods at a time and must not hold up the queue. The others
+    /// may be told much at once.
     pub fn for_world(world: World) -> Self {
         match world {
             World::Scheduler => Limits::default(),
-            World::Controller => Limits {
+            World::Controller | World::Network => Limits {
                 deadline: Duration::from_secs(1),
                 ..Limits::default()
             },
@@ -124,6 +126,7 @@ impl PluginEngine {
         let pre = match world {
             World::Scheduler => Pre::Scheduler(instance::prepare::<SchedulerWorld>(self, component)?),
             World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
+            World::Network => Pre::Network(instance::prepare::<NetworkWorld>(self, component)?),
         };
         let config = if config.is_null() {
             "{}".to_owned()
@@ -144,6 +147,7 @@ impl PluginEngine {
         let described = match world {
             World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.0.describe()),
             World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
+            World::Network => loaded.network().and_then(|mut plugin| plugin.instance.describe()),
         };
         loaded.description = described.map_err(start)?;
         Ok(loaded)
@@ -153,6 +157,19 @@ impl PluginEngine {
 enum Pre {
     Scheduler(<SchedulerWorld as instance::World>::Pre),
     Controller(<ControllerWorld as instance::World>::Pre),
+    Network(<NetworkWorld as instance::World>::Pre),
+}
+
+impl Pre {
+    /// What is said to who takes it for a plugin of another world.
+    fn is_not(&self, wanted: World) -> CallError {
+        let world = match self {
+            Pre::Scheduler(_) => World::Scheduler,
+            Pre::Controller(_) => World::Controller,
+            Pre::Network(_) => World::Network,
+        };
+        CallError::Refused(format!("it is for the world {world}, not {wanted}"))
+    }
 }
 
 /// A plugin that was let in: instances of it are made in microseconds.
@@ -175,8 +192,8 @@ impl Loaded {
     /// What it failed with, or that it is no scheduler.
     pub fn scheduler(&self) -> Result<SchedulerPlugin, CallError> {
         match &self.pre {
-            Pre::Scheduler(pre) => Instance::new(&self.engine, pre, &self.config, self.limits).map(SchedulerPlugin),
-            Pre::Controller(_) => Err(CallError::Refused("it is a controller, not a scheduler".to_owned())),
+            Pre::Scheduler(pre) => self.instance(pre).map(SchedulerPlugin),
+            other => Err(other.is_not(World::Scheduler)),
         }
     }
 
@@ -186,8 +203,23 @@ impl Loaded {
     /// What it failed with, or that it is no controller.
     pub fn controller(&self) -> Result<ControllerPlugin, CallError> {
         match &self.pre {
-            Pre::Controller(pre) => Instance::new(&self.engine, pre, &self.config, self.limits).map(ControllerPlugin),
-            Pre::Scheduler(_) => Err(CallError::Refused("it is a scheduler, not a controller".to_owned())),
+            Pre::Controller(pre) => self.instance(pre).map(ControllerPlugin),
+            other => Err(other.is_not(World::Controller)),
         }
+    }
+
+    /// A fresh, configured instance; it is to be started.
+    ///
+    /// # Errors
+    /// What it failed with, or that it is no network plugin.
+    pub fn network(&self) -> Result<NetworkPlugin, CallError> {
+        match &self.pre {
+            Pre::Network(pre) => self.instance(pre).map(NetworkPlugin::new),
+            other => Err(other.is_not(World::Network)),
+        }
+    }
+
+    fn instance<W: instance::World>(&self, pre: &W::Pre) -> Result<Instance<W>, CallError> {
+        Instance::new(&self.engine, pre, &self.config, self.limits)
     }
 }

@@ -8,10 +8,8 @@ pub enum LoadError {
     NotAComponent { size: usize, reason: String },
     #[error("it is a core module, not a component: make it one with `wasm-tools component new`")]
     CoreModule,
-    #[error(
-        "it exports no world this version knows (sampan:scheduler/policy@0.1.0 or sampan:controller/policy@0.1.0), but {exports}"
-    )]
-    NoWorld { exports: String },
+    #[error("it exports no world this version knows ({known}), but {exports}")]
+    NoWorld { known: String, exports: String },
     #[error("it is for the world {found}, not {wanted}")]
     WrongWorld { found: String, wanted: String },
     #[error("it imports {import}, which was not granted: a plugin of the world {world} has no imports but its own")]

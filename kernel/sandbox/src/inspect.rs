@@ -46,6 +46,7 @@ fn policy_of(world: World) -> &'static str {
     match world {
         World::Scheduler => "sampan:scheduler/policy@0.1.0",
         World::Controller => "sampan:controller/policy@0.1.0",
+        World::Network => "sampan:network/policy@0.1.0",
     }
 }
 
@@ -54,6 +55,7 @@ fn may_import(world: World, import: &str) -> bool {
     match world {
         World::Scheduler => import == "sampan:scheduler/types@0.1.0",
         World::Controller => ["sampan:controller/types@0.1.0", "sampan:controller/reader@0.1.0"].contains(&import),
+        World::Network => import == "sampan:network/types@0.1.0",
     }
 }
 
@@ -106,7 +108,8 @@ pub fn world(imports: &[String], exports: &[String]) -> Result<World, LoadError>
         } else {
             exports.join(", ")
         };
-        return Err(LoadError::NoWorld { exports });
+        let known = World::ALL.map(policy_of).join(" or ");
+        return Err(LoadError::NoWorld { known, exports });
     };
     match imports.iter().find(|import| !may_import(world, import)) {
         Some(import) => Err(LoadError::Import {

@@ -33,6 +33,57 @@ pub trait World: Sized {
     fn describe(&self, store: &mut Store<Data<Self::Imports>>) -> wasmtime::Result<Description>;
 }
 
+/// Makes the generated types of a world (in the module `bindings`) a [`World`]. They are each world's own, and alike: what
+/// differs is what the imports need, and how they are granted.
+macro_rules! world {
+    ($world:ident, $pre:ident, $imports:ty, $grant:expr) => {
+        impl $crate::instance::World for bindings::$world {
+            type Imports = $imports;
+            type Pre = bindings::$pre<$crate::instance::Data<$imports>>;
+
+            fn grant(
+                linker: &mut ::wasmtime::component::Linker<$crate::instance::Data<$imports>>,
+            ) -> ::wasmtime::Result<()> {
+                ($grant)(linker)
+            }
+
+            fn check(
+                pre: ::wasmtime::component::InstancePre<$crate::instance::Data<$imports>>,
+            ) -> ::wasmtime::Result<Self::Pre> {
+                bindings::$pre::new(pre)
+            }
+
+            fn instantiate(
+                pre: &Self::Pre,
+                store: &mut ::wasmtime::Store<$crate::instance::Data<$imports>>,
+            ) -> ::wasmtime::Result<Self> {
+                pre.instantiate(store)
+            }
+
+            fn configure(
+                &self,
+                store: &mut ::wasmtime::Store<$crate::instance::Data<$imports>>,
+                config: &str,
+            ) -> ::wasmtime::Result<Result<(), String>> {
+                self.sampan_lifecycle_lifecycle().call_configure(store, config)
+            }
+
+            fn describe(
+                &self,
+                store: &mut ::wasmtime::Store<$crate::instance::Data<$imports>>,
+            ) -> ::wasmtime::Result<$crate::Description> {
+                let said = self.sampan_lifecycle_lifecycle().call_describe(store)?;
+                Ok($crate::Description::bounded(
+                    said.name,
+                    said.version,
+                    said.summary,
+                ))
+            }
+        }
+    };
+}
+pub(crate) use world;
+
 /// A component linked to what its world grants.
 ///
 /// # Errors
@@ -141,6 +192,12 @@ impl<T: 'static> Guarded<T> {
         self.poisoned = true;
         self.traps += 1;
         CallError::Rubbish(bounded(what))
+    }
+
+    /// It refused, in its own words, and cannot be asked to go on from there.
+    pub fn refused_for_good(&mut self, words: String) -> CallError {
+        self.poisoned = true;
+        CallError::refused(words)
     }
 
     pub fn figures(&self) -> Figures {

@@ -11,6 +11,7 @@ mod figures;
 mod inspect;
 mod instance;
 mod limiter;
+pub mod network;
 pub mod scheduler;
 mod ticker;
 pub mod workload;

@@ -1,13 +1,9 @@
 //! Plugins of the world `scheduler`.
 use crate::{
-    CallError, Description, Figures,
-    instance::{Data, Instance, World},
+    CallError, Figures,
+    instance::{Instance, world},
 };
 use std::collections::HashMap;
-use wasmtime::{
-    Store,
-    component::{InstancePre, Linker},
-};
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]
@@ -53,31 +49,7 @@ pub struct Pod {
     pub class: u32,
 }
 
-impl World for bindings::Scheduler {
-    type Imports = ();
-    type Pre = bindings::SchedulerPre<Data<()>>;
-
-    fn grant(_: &mut Linker<Data<()>>) -> wasmtime::Result<()> {
-        Ok(())
-    }
-
-    fn check(pre: InstancePre<Data<()>>) -> wasmtime::Result<Self::Pre> {
-        bindings::SchedulerPre::new(pre)
-    }
-
-    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<()>>) -> wasmtime::Result<Self> {
-        pre.instantiate(store)
-    }
-
-    fn configure(&self, store: &mut Store<Data<()>>, config: &str) -> wasmtime::Result<Result<(), String>> {
-        self.sampan_lifecycle_lifecycle().call_configure(store, config)
-    }
-
-    fn describe(&self, store: &mut Store<Data<()>>) -> wasmtime::Result<Description> {
-        let said = self.sampan_lifecycle_lifecycle().call_describe(store)?;
-        Ok(Description::bounded(said.name, said.version, said.summary))
-    }
-}
+world!(Scheduler, SchedulerPre, (), |_| Ok(()));
 
 /// An instance of a scheduler.
 pub struct SchedulerPlugin(pub(crate) Instance<bindings::Scheduler>);

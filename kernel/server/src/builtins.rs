@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use sampan_api::{
     ApiError, Key, Object, Operation, Plan, Selection, Write, kinds,
-    plugin::{self, Mode, PluginSpec, PluginStatus, World},
+    plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, PluginStatus, World},
 };
 use sampan_state::Snapshot;
 use serde_json::json;
@@ -31,6 +31,26 @@ pub struct BuiltinPlugin {
     pub bytes: &'static [u8],
     /// What it is in a new cluster.
     pub mode: Mode,
+}
+
+impl BuiltinPlugin {
+    /// What a policy that the binary carries is, by its name: of the schedulers one decides and the others stand by; each of
+    /// the others fills the slot of its name.
+    pub fn named(name: &'static str, bytes: &'static [u8]) -> Self {
+        let (world, slot, mode) = match name {
+            "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
+            "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
+            "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
+            controller => (World::Controller, controller, Mode::Active),
+        };
+        BuiltinPlugin {
+            name,
+            world,
+            slot,
+            bytes,
+            mode,
+        }
+    }
 }
 
 /// Brings their bytes into the state; their digests, in order.

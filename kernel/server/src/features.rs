@@ -22,7 +22,7 @@ pub const RESOURCE: &str = "clusters.sampan.dev";
 const NAME: &str = "cluster";
 
 /// The level of this build.
-pub const LEVEL: u32 = 2;
+pub const LEVEL: u32 = 3;
 
 /// That of builds that knew of none, and of a state that says none.
 const FIRST: u32 = 1;
@@ -85,6 +85,9 @@ impl Build {
 pub enum Feature {
     /// Members that stay learners until they are promoted. A leader of level 1 makes every learner a voter.
     Standbys,
+    /// EndpointSlices, NetworkPolicies and plugins of the world `network`. A server of level 2 refuses such objects when it
+    /// applies them, and so comes to another state.
+    Networking,
 }
 
 impl Feature {
@@ -92,6 +95,7 @@ impl Feature {
     pub fn level(self) -> u32 {
         match self {
             Feature::Standbys => 2,
+            Feature::Networking => 3,
         }
     }
 }
@@ -127,6 +131,17 @@ pub fn require(state: &Snapshot, feature: Feature) -> Result<(), ApiError> {
         in_force(state)
     );
     Err(ApiError::new(Reason::Conflict, message))
+}
+
+/// Whether objects of a resource may be written.
+///
+/// # Errors
+/// As [`require`].
+pub fn admits(state: &Snapshot, resource: &str) -> Result<(), ApiError> {
+    match resource {
+        "endpointslices.discovery.k8s.io" | "networkpolicies.networking.k8s.io" => require(state, Feature::Networking),
+        _ => Ok(()),
+    }
 }
 
 /// The Cluster object that a new cluster begins with.

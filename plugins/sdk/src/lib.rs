@@ -22,6 +22,7 @@
 //! sampan_sdk::export_scheduler!(First);
 //! ```
 pub mod controller;
+pub mod network;
 pub mod scheduler;
 pub mod testing;
 pub mod time;

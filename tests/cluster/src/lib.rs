@@ -30,7 +30,10 @@ impl ControlPlane {
         let home = tempfile::tempdir().expect("a temporary directory");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut config = ServerConfig::new(home.path().join("server"), cache.to_owned(), listen);
-        config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
+        let builtins = sampan_builtin::PLUGINS.iter();
+        config.builtin_plugins = builtins
+            .map(|(name, bytes)| BuiltinPlugin::named(name, bytes))
+            .collect();
         let server = Server::start(config).await.expect("the server starts");
         ControlPlane { server, _home: home }
     }
@@ -143,20 +146,5 @@ impl ControlPlane {
             Write::new(key(name), Operation::Create(object)),
         ])
         .await;
-    }
-}
-
-fn builtin(&(name, bytes): &'static sampan_builtin::Component) -> BuiltinPlugin {
-    let (world, slot, mode) = match name {
-        "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
-        "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
-        controller => (World::Controller, controller, Mode::Active),
-    };
-    BuiltinPlugin {
-        name,
-        world,
-        slot,
-        bytes,
-        mode,
     }
 }

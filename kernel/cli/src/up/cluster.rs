@@ -7,11 +7,7 @@ use crate::{
     terminal,
 };
 use anyhow::{Context, Result, bail};
-use sampan_api::{
-    DEFAULT_NAMESPACE, SERVERS_HOST,
-    plugin::{DEFAULT_SCHEDULER, Mode, World},
-    rpc,
-};
+use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST, rpc};
 use sampan_node::{Agent, AgentConfig};
 use sampan_server::{
     BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
@@ -31,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The range of the pods' addresses on the machine that a cluster begins with.
 const FIRST_PODS: &str = "10.42.0.0/24";
-
-/// The scheduler that decides until someone activates another.
-const FIRST_SCHEDULER: &str = "spread";
 
 /// How a cluster is to be.
 #[derive(Clone, Debug)]
@@ -316,25 +309,11 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
         config.pod_cidr.clone_from(&settings.pod_cidr);
     }
     config.lifetimes = settings.lifetimes;
-    config.builtin_plugins = sampan_builtin::PLUGINS.iter().map(builtin).collect();
+    let builtins = sampan_builtin::PLUGINS.iter();
+    config.builtin_plugins = builtins
+        .map(|(name, bytes)| BuiltinPlugin::named(name, bytes))
+        .collect();
     config
-}
-
-/// A policy that the binary carries. Each controller fills the slot of its name; of the schedulers one decides, and the
-/// others stand by.
-fn builtin(&(name, bytes): &'static sampan_builtin::Component) -> BuiltinPlugin {
-    let (world, slot, mode) = match name {
-        FIRST_SCHEDULER => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
-        "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
-        controller => (World::Controller, controller, Mode::Active),
-    };
-    BuiltinPlugin {
-        name,
-        world,
-        slot,
-        bytes,
-        mode,
-    }
 }
 
 fn access(settings: &Settings, server: &Server) -> Result<Access> {

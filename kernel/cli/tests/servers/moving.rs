@@ -82,8 +82,9 @@ fn the_status_says_of_each_server_how_it_is() {
         let (asked, dead) = ((leader + 1) % 3, (leader + 2) % 3);
         let text = group.ok(asked, "status");
         println!("{text}");
+        let level = format!("level {}", sampan_server::features::LEVEL);
         for word in [
-            "level 2",
+            level.as_str(),
             "Leader:",
             "LOG+SNAPSHOTS",
             "active",

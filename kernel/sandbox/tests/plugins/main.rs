@@ -8,6 +8,7 @@ mod support;
 mod controllers;
 mod hostile;
 mod loading;
+mod networks;
 mod schedulers;
 
 use sampan_api::plugin::World;

@@ -42,8 +42,12 @@ fn build(target: &str, packages: &[&str]) -> PathBuf {
 /// A plugin as a component.
 #[allow(dead_code)] // Each test binary uses its own part.
 pub fn plugin(name: &str) -> Vec<u8> {
-    static DIR: LazyLock<PathBuf> =
-        LazyLock::new(|| build("wasm32-unknown-unknown", &["guest-scheduler", "guest-controller"]));
+    static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
+        build(
+            "wasm32-unknown-unknown",
+            &["guest-scheduler", "guest-controller", "guest-network"],
+        )
+    });
     let module = std::fs::read(DIR.join(format!("guest_{name}.wasm"))).unwrap();
     wit_component::ComponentEncoder::default()
         .validate(true)

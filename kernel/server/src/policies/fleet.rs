@@ -119,12 +119,14 @@ impl Fleet {
         slots
     }
 
+    /// Those that servers run: network plugins are the nodes'.
     fn specs(&self) -> Vec<(Arc<Object>, PluginSpec)> {
         let snapshot = self.replica.snapshot();
         let plugins = Selection::of(plugin::RESOURCE);
         let objects = snapshot.list(&plugins).map(|(_, object)| object);
         objects
             .filter_map(|object| object.field("spec").ok().map(|spec| (object, spec)))
+            .filter(|(_, spec): &(_, PluginSpec)| spec.world != plugin::World::Network)
             .collect()
     }
 

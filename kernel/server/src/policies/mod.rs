@@ -130,7 +130,8 @@ impl Recruiter {
     }
 
     fn muster(&mut self) {
-        for world in World::ALL {
+        // Network plugins run on the nodes.
+        for world in [World::Scheduler, World::Controller] {
             let mut slots = self.fleet.wanted_slots(world);
             if world == World::Scheduler {
                 slots.push(DEFAULT_SCHEDULER.to_owned());
@@ -157,6 +158,7 @@ impl Recruiter {
                 let mut controlling = Controlling::new(slot, replica, fleet, narrator);
                 spawn(slot, move || follower.run(&mut controlling))
             }
+            World::Network => None,
         }
     }
 }

@@ -24,8 +24,12 @@ fn open(dir: &Path) -> ReplicaHandle {
 }
 
 fn commit(replica: &ReplicaHandle, object: Object) {
-    let plan = Plan::from(Write::new(object.key().unwrap(), Operation::Create(object)));
-    replica.commit_blocking(vec![plan]).unwrap().remove(0).unwrap();
+    commit_write(replica, Write::new(object.key().unwrap(), Operation::Create(object)));
+}
+
+fn commit_write(replica: &ReplicaHandle, write: Write) {
+    let plans = vec![Plan::from(write)];
+    replica.commit_blocking(plans).unwrap().remove(0).unwrap();
 }
 
 fn create(replica: &ReplicaHandle, manifest: &Value) {
@@ -183,4 +187,70 @@ fn a_new_term_begins_with_the_line_up_of_its_state() {
         (Some(2), Some(spread)),
     ];
     assert_eq!(follower.join().unwrap(), expected);
+}
+
+/// A pod that runs and is ready, with a label.
+fn running_pod(replica: &ReplicaHandle, name: &str, app: &str, ip: &str) {
+    let metadata = json!({"name": name, "namespace": "default", "labels": {"app": app}});
+    let spec = json!({"nodeName": "n", "containers": [{"name": "c", "image": "i"}]});
+    let status = json!({"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]});
+    create(
+        replica,
+        &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}),
+    );
+}
+
+/// The addresses in all EndpointSlices, in order.
+fn endpoints(replica: &ReplicaHandle) -> Vec<String> {
+    let slices = Selection::of("endpointslices.discovery.k8s.io");
+    let snapshot = replica.snapshot();
+    let endpoints = snapshot.list(&slices).map(|(_, slice)| slice.field_value("endpoints"));
+    let endpoints = endpoints.flat_map(|all| all.as_array().cloned().unwrap_or_default());
+    let address = |one: Value| one["addresses"][0].as_str().unwrap_or_default().to_owned();
+    let mut addresses: Vec<String> = endpoints.map(address).collect();
+    addresses.sort();
+    addresses
+}
+
+/// The slices of a Service follow its pods. Until all servers know what an EndpointSlice is, none is written; and a plugin of
+/// the network is the nodes': here it is neither compiled nor asked.
+#[test]
+fn endpoints_follow_pods_once_all_understand_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    commit(&replica, crate::front::namespace("default"));
+    let (_lead, leadership) = watch::channel(*replica.leadership().borrow());
+    let narrator = Narrator::start(replica.clone(), "test");
+    let policies = Policies::start_led(replica.clone(), leadership, PluginEngine::new(None).unwrap(), &narrator);
+    install(&replica, "service", World::Network, "service");
+    install(&replica, "endpoints", World::Controller, "endpoints");
+    let spec = json!({"clusterIP": "10.96.0.1", "selector": {"app": "a"}, "ports": [{"port": 80, "targetPort": 8080}]});
+    let metadata = json!({"name": "web", "namespace": "default"});
+    create(
+        &replica,
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}),
+    );
+    running_pod(&replica, "one", "a", "10.42.0.1");
+    let found = || endpoints(&replica);
+    let asked = || policies.figures("endpoints").is_some_and(|figures| figures.calls > 4);
+    until("the controller is asked", asked);
+    assert_eq!(
+        found(),
+        Vec::<String>::new(),
+        "written before all servers understand it"
+    );
+    let level = crate::features::first(&crate::features::Build::this()).unwrap();
+    commit_write(&replica, level);
+    until("the first pod is an endpoint", || found() == ["10.42.0.1"]);
+    running_pod(&replica, "two", "a", "10.42.0.2");
+    running_pod(&replica, "other", "b", "10.42.0.3");
+    until("the second is one", || found() == ["10.42.0.1", "10.42.0.2"]);
+    let relabelled = Operation::Merge(json!({"metadata": {"labels": {"app": "b"}}}));
+    commit_write(&replica, Write::new(Key::new("pods", "default", "two"), relabelled));
+    until("what was relabelled is none", || found() == ["10.42.0.1"]);
+    assert!(
+        policies.figures("service").is_none(),
+        "servers leave the network to the nodes"
+    );
+    policies.shutdown();
 }

@@ -91,6 +91,8 @@ const RESOURCES: &[(&str, &str)] = &[
     ("Deployment", "deployments.apps"),
     ("ReplicaSet", "replicasets.apps"),
     ("Job", "jobs.batch"),
+    ("Service", "services"),
+    ("EndpointSlice", "endpointslices.discovery.k8s.io"),
 ];
 
 impl Memory {

@@ -1,5 +1,6 @@
 //! What happens to a manifest before it is written: it is read within limits, completed, and checked.
 use super::fixed;
+use crate::features::{self, Feature};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Selection, Write, kinds,
@@ -91,8 +92,10 @@ fn complete(object: &mut Object) {
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
-                let is_controller = spec["world"] == World::Controller.as_str();
-                spec["slot"] = if is_controller {
+                let fills_its_name = [World::Controller, World::Network]
+                    .iter()
+                    .any(|world| spec["world"] == world.as_str());
+                spec["slot"] = if fills_its_name {
                     object.metadata.name.clone()
                 } else {
                     DEFAULT_SCHEDULER.to_owned()
@@ -145,6 +148,7 @@ pub fn as_new(object: &mut Object) {
 /// # Errors
 /// As [`validate::manifest`]; `Invalid` for fields that cannot be changed.
 pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot) -> Result<(), ApiError> {
+    features::admits(state, &key.resource)?;
     if let Some(stored) = stored {
         if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
             let message = format!("{key} is a {} {}, and stays one", stored.api_version, stored.kind);
@@ -164,6 +168,9 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot
 /// A Plugin object must be about bytes that are there, and at most one of a slot decides.
 fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     let spec: PluginSpec = object.field("spec")?;
+    if spec.world == World::Network {
+        features::require(state, Feature::Networking)?;
+    }
     let mut causes = Vec::new();
     let mut cause = |field: &str, message: String| {
         causes.push(Cause {

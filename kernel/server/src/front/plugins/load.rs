@@ -113,7 +113,10 @@ fn spec_of(sent: &Sent) -> Result<(PluginSpec, Option<World>), ApiError> {
                     invalid(
                         name,
                         "world",
-                        format!("\"{text}\" is no world: expected scheduler or controller"),
+                        format!(
+                            "\"{text}\" is no world: expected {}",
+                            World::ALL.map(World::as_str).join(" or ")
+                        ),
                     )
                 })?,
         ),

@@ -12,7 +12,10 @@ use super::{
     narrate::Narrator,
     seats::{Role, Seats},
 };
-use crate::replica::{Batch, ReplicaHandle};
+use crate::{
+    features,
+    replica::{Batch, ReplicaHandle},
+};
 use interest::Interest;
 use keys::Keys;
 use reader::Reader;
@@ -102,7 +105,12 @@ impl Work for Controlling {
         let mut plans = Vec::new();
         for key in keys {
             if let Some(plan) = self.reconcile(&key, &reader) {
-                plans.push((key, plan));
+                let state = self.replica.snapshot();
+                let mut resources = plan.writes.iter().map(|write| &*write.key.resource);
+                match resources.try_for_each(|resource| features::admits(&state, resource)) {
+                    Ok(()) => plans.push((key, plan)),
+                    Err(error) => self.failed(key, &error.to_string()),
+                }
             }
         }
         self.commit(term, plans);

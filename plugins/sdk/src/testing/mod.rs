@@ -1,4 +1,8 @@
-//! Tests of policies, natively: a small cluster for schedulers, golden cases for controllers.
+//! Tests of policies, natively: a small cluster for schedulers, golden cases for controllers, a node for network plugins.
+mod network;
+
+pub use network::{Datapath, Draw, network_node};
+
 use crate::{
     controller::{Controller, Key, Memory, Object, Plan},
     scheduler::{Effect, Engine, Node, Outcome, Pod, Resources, Scheduler, Taint},
