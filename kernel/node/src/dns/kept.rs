@@ -21,8 +21,10 @@ const MAX: usize = 64 << 20;
 /// How the file is written; one of another version is not read.
 const VERSION: u32 = 1;
 
-/// Changes are written together so often at the most. What comes after a kill is told again by the control plane.
-const PACE: Duration = Duration::from_secs(2);
+/// Changes of so long are written together. What a kill loses of them, the control plane tells again.
+const GATHER: Duration = Duration::from_secs(1);
+/// So long the disk rests after each time: the file of a large cluster has megabytes, and there is always some change.
+const REST: Duration = Duration::from_secs(15);
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -87,27 +89,36 @@ pub fn write(path: &Path, domain: &str, fed: Fed) -> io::Result<()> {
     fs::rename(&aside, path)
 }
 
-/// Writes the file some time after each change, for as long as the future is polled.
-pub async fn keep(path: PathBuf, domain: String, responder: Arc<Responder>, changes: Arc<Notify>) {
+/// Writes the file some time after each change from now on, for as long as the future is polled.
+pub fn keep(
+    path: PathBuf,
+    domain: String,
+    responder: Arc<Responder>,
+    changes: Arc<Notify>,
+) -> impl Future<Output = ()> + Send {
+    // As it is now: by the first poll it may be another.
     let mut written = responder.zone.read().serial();
-    loop {
-        changes.notified().await;
-        sleep(PACE).await;
-        let serial = responder.zone.read().serial();
-        if serial == written {
-            continue;
-        }
-        let (to, of, from) = (path.clone(), domain.clone(), responder.clone());
-        let write = move || {
-            let fed = from.zone.read().fed();
-            write(&to, &of, fed)
-        };
-        match spawn_blocking(write).await {
-            Ok(Ok(())) => written = serial,
-            Ok(Err(error)) => {
-                tracing::warn!(path = %path.display(), %error, "cannot keep the names of the cluster");
+    async move {
+        loop {
+            changes.notified().await;
+            sleep(GATHER).await;
+            let serial = responder.zone.read().serial();
+            if serial == written {
+                continue;
             }
-            Err(_) => return,
+            let (to, of, from) = (path.clone(), domain.clone(), responder.clone());
+            let write = move || {
+                let fed = from.zone.read().fed();
+                write(&to, &of, fed)
+            };
+            match spawn_blocking(write).await {
+                Ok(Ok(())) => written = serial,
+                Ok(Err(error)) => {
+                    tracing::warn!(path = %path.display(), %error, "cannot keep the names of the cluster");
+                }
+                Err(_) => return,
+            }
+            sleep(REST).await;
         }
     }
 }
