@@ -20,12 +20,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Requests by UDP that wait for others at the most.
-const MOST_WAITING: usize = 1024;
+/// Requests by UDP that wait for others at the most: of all, and of one address.
+const MOST_WAITING: Most = Most { all: 1024, one: 128 };
 
-/// Connections at the most, and of one address.
-const MOST_CONNECTIONS: usize = 128;
-const MOST_OF_ONE: usize = 16;
+/// Connections at the most.
+const MOST_CONNECTIONS: Most = Most { all: 128, one: 16 };
 
 /// How long a connection may say nothing, or take nothing.
 const IDLE: Duration = Duration::from_secs(10);
@@ -99,6 +98,7 @@ fn sockaddr(socket: &rustix::fd::OwnedFd) -> io::Result<SocketAddr> {
 
 async fn serve_udp(socket: UdpSocket, responder: Arc<Responder>) {
     let socket = Arc::new(socket);
+    let counts = Counts::default();
     let mut waiting = JoinSet::new();
     // One more, so that a packet which is too large is seen to be.
     let mut buffer = vec![0; MAX_REQUEST + 1];
@@ -116,12 +116,16 @@ async fn serve_udp(socket: UdpSocket, responder: Arc<Responder>) {
         match responder.at_once(&buffer[..length], Way::Udp) {
             Step::Nothing => {}
             Step::Send(answer) => send(&socket, &answer, from).await,
-            Step::Ask(..) if waiting.len() >= MOST_WAITING => responder.figures.count(Figure::Overload),
             Step::Ask(request, onward) => {
+                let Some(counted) = Counted::new(&counts, from.ip(), MOST_WAITING) else {
+                    responder.figures.count(Figure::Overload);
+                    continue;
+                };
                 let (socket, responder) = (socket.clone(), responder.clone());
                 waiting.spawn(async move {
                     let answer = responder.asked(request, onward).await;
                     send(&socket, &answer, from).await;
+                    drop(counted);
                 });
             }
         }
@@ -135,20 +139,28 @@ async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
     }
 }
 
-/// Counts the connections of each address.
+/// How many there may be at a time, so that one pod does not take the places of all.
+#[derive(Clone, Copy)]
+struct Most {
+    all: usize,
+    one: usize,
+}
+
+/// Counts what there is of each address.
 type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
-/// A connection that counts, until it is dropped.
+/// What counts, until it is dropped.
 struct Counted {
     counts: Counts,
     of: IpAddr,
 }
 
 impl Counted {
-    fn new(counts: &Counts, of: IpAddr) -> Option<Self> {
+    /// None if there are too many.
+    fn new(counts: &Counts, of: IpAddr, most: Most) -> Option<Self> {
         let mut all = counts.lock();
         let count = all.get(&of).copied().unwrap_or_default();
-        if count >= MOST_OF_ONE || all.values().sum::<usize>() >= MOST_CONNECTIONS {
+        if count >= most.one || all.values().sum::<usize>() >= most.all {
             return None;
         }
         all.insert(of, count + 1);
@@ -181,7 +193,7 @@ async fn serve_tcp(listener: TcpListener, responder: Arc<Responder>) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let Some(counted) = Counted::new(&counts, from.ip()) else {
+        let Some(counted) = Counted::new(&counts, from.ip(), MOST_CONNECTIONS) else {
             responder.figures.count(Figure::Overload);
             continue;
         };

@@ -1,14 +1,14 @@
 //! Whatever comes in a packet, and what is answered to it, without sockets.
 use super::{
     figures::Figures,
-    forward::Forwarder,
+    forward::{Forwarder, Resolved},
     message::{self, MAX_REQUEST, Question, Way},
     respond::{Responder, Step},
     *,
 };
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{DNSClass, Name, RecordType},
+    rr::{DNSClass, Name, RData, Record, RecordType, rdata},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -40,13 +40,7 @@ fn responder() -> Responder {
             "spec": spec});
         zone.changed(&Object::from_value(&service).unwrap()).unwrap();
     }
-    let endpoints: Vec<_> = (0..200)
-        .map(|number| json!({"addresses": [format!("10.42.0.{number}")]}))
-        .collect();
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "big-1", "namespace": "prod", "labels": {"kubernetes.io/service-name": "big"}},
-        "endpoints": endpoints});
-    zone.changed(&Object::from_value(&slice).unwrap()).unwrap();
+    zone.changed(&slice_of_big(1, 200)).unwrap();
     let figures = Arc::new(Figures::default());
     let forwarder = Forwarder::new(Upstream::These(vec![]), vec![], figures.clone());
     Responder {
@@ -54,6 +48,16 @@ fn responder() -> Responder {
         forwarder: Arc::new(forwarder),
         figures,
     }
+}
+
+fn slice_of_big(number: u8, many: u32) -> Object {
+    let address = |at: u32| format!("10.{}.{}.{}", 42 + number, at / 256, at % 256);
+    let endpoints: Vec<_> = (0..many).map(|at| json!({"addresses": [address(at)]})).collect();
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": format!("big-{number}"), "namespace": "prod",
+            "labels": {"kubernetes.io/service-name": "big"}},
+        "endpoints": endpoints, "ports": [{"name": "http", "port": 80}]});
+    Object::from_value(&slice).unwrap()
 }
 
 fn query(name: &str, kind: RecordType) -> Message {
@@ -166,6 +170,20 @@ fn answers_fit_or_say_so() {
     }
     let (_, whole) = answer(&plain.to_vec().unwrap(), Way::Tcp).unwrap();
     assert!(!whole.metadata.truncation && whole.answers.len() == 200);
+    // More than a message holds at all: as many as go in.
+    let responder = responder();
+    responder.zone.write().changed(&slice_of_big(2, 8000)).unwrap();
+    for kind in [RecordType::A, RecordType::SRV] {
+        let asked = with_size(query("big.prod.svc.cluster.local.", kind), 1232)
+            .to_vec()
+            .unwrap();
+        let most = Message::from_vec(&sent(&responder, &asked, Way::Tcp).unwrap()).unwrap();
+        assert!(
+            most.answers.len() > 500 && most.metadata.truncation,
+            "{}",
+            most.answers.len()
+        );
+    }
     let small = with_size(query("web.prod.svc.cluster.local.", RecordType::A), 1);
     assert!(
         !answer(&small.to_vec().unwrap(), Way::Udp)
@@ -234,11 +252,54 @@ fn no_packet_does_harm() {
                 assert!(way == Way::Tcp || bytes.len() <= 1232, "seed {seed}: {packet:?}");
             }
         }
-        let question = Question {
-            name: Name::from_ascii(names[0]).unwrap(),
-            kind: RecordType::A,
-        };
-        let id = u16::from_be_bytes([*packet.first().unwrap_or(&0), *packet.get(1).unwrap_or(&0)]);
-        drop(message::heard(&packet, id, &question));
     }
+}
+
+/// Answers of other servers that were cut or changed somewhere: what is taken of them belongs to the question.
+#[test]
+fn no_answer_of_others_does_harm() {
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let question = Question {
+        name: name("www.example.org."),
+        kind: RecordType::A,
+    };
+    let mut good = Message::response(4711, OpCode::Query);
+    good.queries.push(Query::query(question.name.clone(), question.kind));
+    let alias = |of: &str, to: &str| Record::from_rdata(name(of), 60, RData::CNAME(rdata::CNAME(name(to))));
+    good.answers = vec![
+        alias("www.example.org.", "a.example.org."),
+        alias("a.example.org.", "b.example.org."),
+        Record::from_rdata(name("b.example.org."), 60, RData::A(rdata::A::new(192, 0, 2, 1))),
+    ];
+    let soa = rdata::SOA::new(name("a."), name("b."), 1, 1, 1, 1, 60);
+    good.authorities = vec![Record::from_rdata(name("example.org."), 60, RData::SOA(soa))];
+    let good = with_size(good, 1232).to_vec().unwrap();
+    let whole = Resolved::of(message::heard(&good, 4711, &question).unwrap(), &question);
+    assert_eq!((whole.answers.len(), whole.authorities.len()), (3, 1));
+
+    let seed = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut read = 0;
+    for _ in 0..20_000 {
+        let mut packet = good.clone();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(6..packet.len());
+            packet[at] = random.random();
+        }
+        if random.random_ratio(1, 4) {
+            packet.truncate(random.random_range(0..=packet.len()));
+        }
+        let Some(message) = message::heard(&packet, 4711, &question) else {
+            continue;
+        };
+        read += 1;
+        let answer = Resolved::of(message, &question);
+        let known = |record: &Record| matches!(record.data, RData::A(_) | RData::CNAME(_));
+        assert!(answer.answers.iter().all(known), "seed {seed}: {packet:?}");
+        assert!(
+            answer.answers.is_empty() || answer.answers[0].name == question.name,
+            "seed {seed}: {packet:?}"
+        );
+    }
+    assert!(read > 100, "seed {seed}: few were answers at all");
 }

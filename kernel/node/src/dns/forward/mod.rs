@@ -57,7 +57,7 @@ pub struct Resolved {
 impl Resolved {
     /// What of a message belongs to the question: the aliases from its name on, the records of the last of them, and the
     /// SOA that says for how long there is nothing.
-    fn of(message: Message, question: &Question) -> Self {
+    pub fn of(message: Message, question: &Question) -> Self {
         let mut name = question.name.clone();
         let mut answers = Vec::new();
         let alias = |record: &Record| matches!(record.data, RData::CNAME(_));
