@@ -3,7 +3,7 @@
 //! [`reconcile`] decides, and does nothing: what is wanted, what is there and the time go in, actions come out. Around it
 //! are drivers: `agent` holds the table of pods and has the actions done, `runtime` talks with the pods' shims, `net`
 //! wires them up, `images` fetches what they run, `pod` works out what their specs mean, `control` speaks with the control
-//! plane, `serve` answers for logs and images.
+//! plane, `serve` answers for logs and images, [`dns`] for names.
 //!
 //! Invariants:
 //! - a pod's directory is made before anything else of the pod and removed after everything else: what is left of a pod
@@ -13,6 +13,7 @@
 mod agent;
 mod config;
 mod control;
+pub mod dns;
 mod host;
 mod images;
 mod logs;

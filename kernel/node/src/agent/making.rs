@@ -92,7 +92,7 @@ impl Making {
             let message = "no command specified: neither the image nor the pod says what to run";
             return Err(not_created(message));
         }
-        let hostname = net::hostname(&self.desired.pod);
+        let hostname = net::hostname(&self.desired.pod, &self.node.dns);
         let mut environment = env::environment(&image.env, variables, &hostname);
         if let Some(home) = home.filter(|_| !environment.iter().any(|line| line.starts_with("HOME="))) {
             environment.push(format!("HOME={home}"));

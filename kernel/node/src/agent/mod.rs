@@ -113,6 +113,8 @@ impl Agent {
             } else {
                 cidr.gateway()
             },
+            // Not served yet: pods have the node's own name servers.
+            dns: net::ClusterDns::default(),
             kept: parking_lot::Mutex::default(),
             plane: plane.clone(),
             credentials: credentials.clone(),

@@ -5,7 +5,7 @@ use crate::{
     control::{ControlPlane, Identity, Writer},
     host::Clock,
     images::Images,
-    net::{AddressPool, Wire},
+    net::{AddressPool, ClusterDns, Wire},
     pod::{Facts, Sources, sources::Wanted},
     reconcile::{NodeFacts, Report},
 };
@@ -37,6 +37,8 @@ pub struct Node {
     pub oom_floor: i32,
     /// The node's address towards its pods.
     pub gateway: Ipv4Addr,
+    /// What pods are told of the cluster's DNS.
+    pub dns: ClusterDns,
     pub inputs: mpsc::UnboundedSender<Input>,
     /// The config maps and secrets that pods were given last.
     pub kept: Mutex<HashMap<Key, Object>>,

@@ -58,7 +58,7 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         volumes::set_up_memory(&desired.pod, &node.volumes_dir(uid)).map_err(|error| error.message)?;
     }
     let spec = PodSpec {
-        hostname: net::hostname(&desired.pod),
+        hostname: net::hostname(&desired.pod, &node.dns),
         namespaces: !node.config.rootless,
         host_network,
         cgroup: (!node.config.rootless).then(|| node.cgroup(uid)),
@@ -121,7 +121,7 @@ fn prepare_dir(node: &Node, desired: &Desired, address: Ipv4Addr) -> io::Result<
         ..Record::default()
     };
     record.write_first(&dir)?;
-    net::write_files(&desired.pod, address, &node.etc_dir(&desired.uid))
+    net::write_files(&desired.pod, address, &node.dns, &node.etc_dir(&desired.uid))
 }
 
 fn sysctls(desired: &Desired) -> std::collections::BTreeMap<String, String> {

@@ -50,7 +50,7 @@ pub fn spec(
         cache: Some(node.config.cache.clone()),
         // A component has no program to name: what the pod calls command and args are all arguments.
         args: command::arguments(&making.container, (&[], &[]), variables),
-        env: env::environment(&[], variables, &net::hostname(&making.desired.pod)),
+        env: env::environment(&[], variables, &net::hostname(&making.desired.pod, &node.dns)),
         mounts: mounts.collect(),
         memory_limit: limits.memory,
         listen: listen(&making.container, &making.facts.pod_ip, node.config.rootless),

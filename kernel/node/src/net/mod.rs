@@ -7,8 +7,10 @@
 mod address;
 mod files;
 mod netlink;
+mod resolv;
 mod wire;
 
 pub use address::{AddressPool, NoAddress, PodCidr};
-pub use files::{hostname, write_files};
+pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
+pub use resolv::ResolvConf;
 pub use wire::{Wire, WireError, mtu, sweep};

@@ -1,13 +1,13 @@
 //! The environment of a container.
-use super::{ConfigError, Facts, Sources, command::expand, fields};
+use super::{ConfigError, Facts, Sources, command::expand, fields, links};
 use k8s_openapi::api::core::v1::{self as core, Pod};
 use std::collections::BTreeMap;
 
 /// What programs are found by where neither image nor pod says.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables that the pod's spec gives, by name: `envFrom` in its order, then `env` in its order, where each may
-/// refer to those before it with `$(NAME)`.
+/// The variables that the pod's spec gives, by name: those of Services, then `envFrom` in its order, then `env` in its order,
+/// where each may refer to those before it with `$(NAME)`.
 ///
 /// # Errors
 /// Where something named does not exist, saying which key of which object.
@@ -17,7 +17,7 @@ pub fn variables(
     facts: &Facts,
     sources: &Sources,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut variables = BTreeMap::new();
+    let mut variables = links::variables(pod, &sources.services);
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         let maps = from
@@ -101,6 +101,11 @@ mod tests {
             namespace: "default".into(),
             config_maps: [("conf".to_owned(), map)].into(),
             secrets: [("db".to_owned(), secret)].into(),
+            services: vec![
+                serde_json::from_value(json!({"metadata": {"name": "cache", "namespace": "default"},
+                "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 6379}]}}))
+                .unwrap(),
+            ],
         }
     }
 
@@ -125,9 +130,11 @@ mod tests {
                 {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                 {"name": "URL", "value": "http://u:$(PW)@$(IP)/$(LATER)?l=$(C_level)&d=$$(PW)"},
                 {"name": "LATER", "value": "x"},
+                {"name": "CACHE_PORT", "value": "$(CACHE_SERVICE_HOST):$(CACHE_SERVICE_PORT)"},
                 {"name": "MAYBE", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "no", "optional": true}}}]}))
         .unwrap();
         assert_eq!(got["URL"], "http://u:hunter2@10.42.0.2/$(LATER)?l=debug&d=$(PW)");
+        assert_eq!(got["CACHE_PORT"], "10.96.0.9:6379");
         assert_eq!((got["C_a.b"].as_str(), got.contains_key("MAYBE")), ("c", false));
     }
 

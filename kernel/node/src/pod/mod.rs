@@ -6,6 +6,7 @@ pub mod command;
 pub mod env;
 pub mod fields;
 pub mod limits;
+pub mod links;
 pub mod security;
 pub mod sources;
 pub mod volumes;

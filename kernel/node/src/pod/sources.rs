@@ -1,4 +1,4 @@
-//! The config maps and secrets that a pod names.
+//! The config maps and secrets that a pod names, and the Services it is told of.
 use super::ConfigError;
 use k8s_openapi::api::core::v1::{self as core, Pod};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,8 @@ pub struct Sources {
     pub namespace: String,
     pub config_maps: BTreeMap<String, core::ConfigMap>,
     pub secrets: BTreeMap<String, core::Secret>,
+    /// Those of the pod's namespace, and `default/kubernetes`.
+    pub services: Vec<core::Service>,
 }
 
 /// Names of config maps and of secrets.

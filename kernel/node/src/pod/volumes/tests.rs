@@ -13,6 +13,7 @@ fn sources() -> Sources {
         namespace: "default".into(),
         config_maps: [("conf".to_owned(), map)].into(),
         secrets: [("tls".to_owned(), secret)].into(),
+        services: Vec::new(),
     }
 }
 
