@@ -22,9 +22,10 @@ use std::{
     time::Instant,
 };
 
-/// Of each side so much is taken before it is the other's turn: calls, and bytes.
+/// Of each side so much is taken before it is the other's turn: calls, and bytes. What is read is sent while it is still in
+/// the processor's cache.
 const RECEIVES: usize = 8;
-const READ: usize = 256 << 10;
+const READ: usize = 48 << 10;
 
 /// What the thread is asked for.
 pub(crate) enum Order {

@@ -177,7 +177,6 @@ impl Mesh {
             self.events(link, now);
             self.take(link, sink);
         }
-        self.joiner.flush(sink);
     }
 
     /// What happened to a connection.

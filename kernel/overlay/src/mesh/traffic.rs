@@ -76,17 +76,16 @@ impl Mesh {
                 continue;
             }
             let kind = packet.get_u8();
-            let reason = match Ip::of(&packet) {
-                None => Reason::Malformed,
-                Some(ip) if !neighbour.peer.ranges.iter().any(|range| range.contains(ip.source)) => Reason::Spoofed,
-                Some(ip) if self.own.get(ip.destination).is_none() => Reason::Astray,
-                Some(ip) if self.joiner.push(kind, packet, ip, sink) => {
-                    neighbour.received.count(length - 1);
-                    continue;
-                }
-                Some(_) => Reason::Malformed,
+            let permits = |ip: &Ip| match ip {
+                ip if !neighbour.peer.ranges.iter().any(|range| range.contains(ip.source)) => Err(Reason::Spoofed),
+                ip if self.own.get(ip.destination).is_none() => Err(Reason::Astray),
+                _ => Ok(()),
             };
-            neighbour.drops.count(reason);
+            match self.joiner.push(kind, packet, permits, sink) {
+                Ok(()) => neighbour.received.count(length - 1),
+                Err(reason) => neighbour.drops.count(reason),
+            }
         }
+        self.joiner.flush(sink);
     }
 }

@@ -79,7 +79,7 @@ fn transport(longest: u16) -> TransportConfig {
         .black_hole_cooldown(Duration::from_secs(10));
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements
-        .ack_eliciting_threshold(VarInt::from_u32(64))
+        .ack_eliciting_threshold(VarInt::from_u32(256))
         .max_ack_delay(Some(Duration::from_millis(25)))
         // Order is TCP's matter.
         .reordering_threshold(VarInt::from_u32(0));

@@ -3,6 +3,7 @@
 //! Only what another kernel would cut again to the same segments is joined: those that follow each other in one flow and
 //! differ in nothing but their place.
 use super::{Ip, OFFLOAD, Offload, Segments, TCP, UDP, UNFINISHED, WHOLE, checksum, set_length};
+use crate::status::Reason;
 use bytes::{Buf, Bytes};
 
 /// Takes packets for the kernel: what stands at the beginning (what the kernel is told of the packet, then headers), and
@@ -44,37 +45,41 @@ impl Joiner {
         }
     }
 
-    /// Takes the packet of a datagram, whose first byte was `kind`. False: it is not what it says.
-    pub fn push(&mut self, kind: u8, mut packet: Bytes, ip: Ip, sink: &mut Sink<'_>) -> bool {
-        let headers = match kind {
-            WHOLE => None,
-            UNFINISHED => match ip.headers(&packet) {
-                Some(headers) => Some(headers),
-                None => return false,
-            },
-            _ => return false,
-        };
-        let Some(headers) = headers else {
+    /// Takes the packet of a datagram, whose first byte was `kind`. Whether it may come in is asked of `permits`, unless it
+    /// goes where those before it went, which may: between two who send, [`Joiner::flush`] is called.
+    pub fn push(
+        &mut self,
+        kind: u8,
+        mut packet: Bytes,
+        permits: impl FnOnce(&Ip) -> Result<(), Reason>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Reason> {
+        let ip = Ip::of(&packet).ok_or(Reason::Malformed)?;
+        if kind == WHOLE {
+            permits(&ip)?;
             self.flush(sink);
             sink(&Offload::default().write(), &[packet]);
-            return true;
-        };
-        if self.follows(&packet, &ip, headers) {
-            let length = packet.len() - headers;
-            self.sealed = length < self.size;
-            if ip.protocol == TCP {
-                let flags = OFFLOAD + ip.header + 13;
-                self.head[flags] |= packet[ip.header + 13];
-                self.sealed |= packet[ip.header + 13] & PSH != 0;
-            }
-            self.payload += length;
-            packet.advance(headers);
-            self.parts.push(packet);
-            return true;
+            return Ok(());
         }
-        self.flush(sink);
-        self.begin(packet, ip, headers);
-        true
+        let headers = ip.headers(&packet).filter(|_| kind == UNFINISHED);
+        let headers = headers.ok_or(Reason::Malformed)?;
+        if !self.follows(&packet, &ip, headers) {
+            permits(&ip)?;
+            self.flush(sink);
+            self.begin(packet, ip, headers);
+            return Ok(());
+        }
+        let length = packet.len() - headers;
+        self.sealed = length < self.size;
+        if ip.protocol == TCP {
+            let flags = packet[ip.header + 13];
+            self.head[OFFLOAD + ip.header + 13] |= flags;
+            self.sealed |= flags & PSH != 0;
+        }
+        self.payload += length;
+        packet.advance(headers);
+        self.parts.push(packet);
+        Ok(())
     }
 
     fn begin(&mut self, mut packet: Bytes, ip: Ip, headers: usize) {
@@ -185,8 +190,7 @@ mod tests {
         let mut joiner = Joiner::new(true);
         for datagram in datagrams {
             let packet = Bytes::copy_from_slice(&datagram[1..]);
-            let ip = Ip::of(&packet).unwrap();
-            assert!(joiner.push(datagram[0], packet, ip, &mut sink));
+            joiner.push(datagram[0], packet, |_| Ok(()), &mut sink).unwrap();
         }
         joiner.flush(&mut sink);
         given
