@@ -4,6 +4,7 @@ use crate::cidr::Table;
 use quinn_proto::ConnectionError;
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -75,13 +76,13 @@ impl Mesh {
     fn moved(&mut self, at: usize, now: Instant) {
         let Some(known) = &self.neighbours[at] else { return };
         let link = known.link.and_then(|link| self.links[link].as_ref());
-        if link.is_some_and(|link| link.connection.remote_address() == known.peer.address) {
-            return;
+        let address = known.peer.address;
+        match known.dial {
+            Some(dial) => self.hang_up(dial, now),
+            None if link.is_some_and(|link| link.connection.remote_address() == address) => return,
+            None => {}
         }
-        if let Some(dial) = known.dial {
-            self.hang_up(dial, now);
-        }
-        self.dial(at, now);
+        self.dial(at, address, now);
     }
 
     /// This node's own address is another, or may be. Of connections that we dialled, QUIC moves the other end; those that
@@ -97,15 +98,16 @@ impl Mesh {
                     .as_ref()
                     .is_some_and(|known| known.link == Some(number) && known.dial.is_none())
             {
-                self.dial(at, now);
+                let address = link.connection.remote_address();
+                self.dial(at, address, now);
             }
         }
     }
 
-    fn dial(&mut self, at: usize, now: Instant) {
+    fn dial(&mut self, at: usize, address: SocketAddr, now: Instant) {
         let Some(known) = &mut self.neighbours[at] else { return };
-        let Peer { name, address, .. } = &known.peer;
-        match self.endpoint.connect(now, self.asks.clone(), *address, name) {
+        let name = &known.peer.name;
+        match self.endpoint.connect(now, self.asks.clone(), address, name) {
             Ok((handle, connection)) => {
                 known.dial = Some(handle.0);
                 self.add(handle, connection, Some(at));
@@ -146,7 +148,8 @@ impl Mesh {
         let dial = known.look(heard.unwrap_or_default(), now);
         self.timers.insert((known.due, Due::Neighbour(at)));
         if dial || (heard.is_none() && known.dial.is_none()) {
-            self.dial(at, now);
+            let address = known.peer.address;
+            self.dial(at, address, now);
         }
     }
 

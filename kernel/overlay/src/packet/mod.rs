@@ -6,7 +6,7 @@ mod icmp;
 mod join;
 mod offload;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub(crate) use cut::{Uncut, cut};
 pub(crate) use icmp::too_large;
