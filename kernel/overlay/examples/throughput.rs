@@ -109,7 +109,7 @@ fn measure(lab: &Lab, to: &str, arguments: &str) -> Measured {
     let cpu = busy() - before;
     let text = String::from_utf8_lossy(&output.stdout);
     let total = |line: &&str| line.contains("receiver") && (!arguments.contains("-P 8") || line.contains("SUM"));
-    let line = text.lines().filter(total).next_back().unwrap_or_default().to_owned();
+    let line = text.lines().rfind(total).unwrap_or_default().to_owned();
     let words: Vec<&str> = line.split_whitespace().collect();
     let unit = words.iter().position(|word| *word == "Mbits/sec");
     let megabits: f64 = unit.and_then(|at| words[at - 1].parse().ok()).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Hosts for tests: network namespaces on one bridge, each with an overlay, and certificates of a real authority.
 #![allow(dead_code)] // The tests and the measurement use different parts.
+#![allow(unused_macros)]
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair as Key,
