@@ -268,7 +268,7 @@ fn who_is_no_peer_is_not_heard() {
         net.introduce();
         for _ in 0..40 {
             net.run(Duration::from_millis(200));
-            assert!(!net.status(2, 1).connected.is_some(), "{what}");
+            assert!(net.status(2, 1).connected.is_none(), "{what}");
             assert!(!net.carries(), "{what}");
         }
     }
