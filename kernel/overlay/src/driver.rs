@@ -78,6 +78,8 @@ struct Ready {
     orders: bool,
     network: bool,
     device: bool,
+    /// There is no device any more.
+    gone: bool,
 }
 
 impl Driver {
@@ -100,6 +102,9 @@ impl Driver {
                 Ok(ready) => ready,
                 Err(error) => return tracing::error!(%error, "the overlay ends: it cannot wait for packets"),
             };
+            if ready.gone {
+                return tracing::error!("the overlay ends: somebody removed its interface");
+            }
             let now = Instant::now();
             if ready.orders && !self.obey(now) {
                 self.mesh.leave(now);
@@ -112,7 +117,7 @@ impl Driver {
                 refused += self.receive(now);
             }
             if ready.device {
-                refused += self.read();
+                refused += self.read(now);
             }
             self.mesh.dropped(None, Reason::Refused, refused);
             self.transmit(now);
@@ -140,6 +145,7 @@ impl Driver {
             orders: !polled[0].revents().is_empty(),
             network: polled[1].revents().intersects(PollFlags::IN | PollFlags::ERR),
             device: polled[2].revents().contains(PollFlags::IN),
+            gone: polled[2].revents().contains(PollFlags::ERR),
         })
     }
 
@@ -178,7 +184,7 @@ impl Driver {
     }
 
     /// Takes packets from the device; how many of our own the kernel did not want.
-    fn read(&mut self) -> u64 {
+    fn read(&mut self, now: Instant) -> u64 {
         let mut refused = 0;
         let mut taken = 0;
         while taken < READ {
@@ -197,9 +203,10 @@ impl Driver {
             };
             let Some(offload) = Offload::read(said) else { continue };
             let tun = &self.tun;
-            self.mesh.submit(&offload, packet, &mut |head: &[u8], parts: &[Bytes]| {
-                refused += u64::from(tun.write(head, parts).is_err());
-            });
+            self.mesh
+                .submit(now, &offload, packet, &mut |head: &[u8], parts: &[Bytes]| {
+                    refused += u64::from(tun.write(head, parts).is_err());
+                });
         }
         refused
     }

@@ -207,7 +207,7 @@ impl Net {
         let host = &mut self.hosts[at - 1];
         let given = &mut host.given;
         let mut sink = |head: &[u8], parts: &[Bytes]| given.push([&head[OFFLOAD..], &parts.concat()].concat());
-        host.mesh.submit(&offload, &mut packet, &mut sink);
+        host.mesh.submit(self.now, &offload, &mut packet, &mut sink);
     }
 
     /// Whether a packet goes from the first to the second.
@@ -331,6 +331,8 @@ fn large_packets_arrive_and_the_sender_of_too_large_ones_is_told() {
     let mut net = Net::of(2);
     net.longest = 1252;
     net.until("they are connected", |net| net.joined(1, 2));
+    net.submit(1, Offload::default(), Sample::udp(1350).made());
+    assert!(net.hosts[0].given.is_empty(), "nobody is told before it is known");
     net.seconds(20);
     let path = net.status(2, 1).connected.unwrap().path_mtu;
     assert!((1240..=1252).contains(&path), "{path}");
@@ -357,7 +359,7 @@ fn large_packets_arrive_and_the_sender_of_too_large_ones_is_told() {
     net.submit(1, Offload::default(), Sample::udp(usize::from(mtu) - 28).made());
     net.seconds(1);
     assert_eq!(net.hosts[1].given.last().unwrap().len(), usize::from(mtu));
-    assert_eq!(net.status(2, 1).drops.of(Reason::TooLarge), 1);
+    assert_eq!(net.status(2, 1).drops.of(Reason::TooLarge), 2);
 }
 
 #[test]

@@ -5,16 +5,21 @@ use crate::{
     status::Reason,
 };
 use bytes::{Buf, Bytes};
+use std::time::{Duration, Instant};
 
 /// Datagrams that quinn keeps cost it this much more than their bytes, at most.
 const KEPT: usize = 64;
+
+/// So long after a connection was made, what the path carries is still being found out. Nobody is told of it then: kernels
+/// remember what they are told for ten minutes.
+const FINDING_OUT: Duration = Duration::from_secs(1);
 
 /// So much of the arena is laid out at once.
 const ARENA: usize = 128 << 10;
 
 impl Mesh {
     /// Takes a packet that the kernel gave, with what it said of it. `sink` gets what is said back to its sender.
-    pub fn submit(&mut self, offload: &Offload, packet: &mut [u8], sink: &mut Sink<'_>) {
+    pub fn submit(&mut self, now: Instant, offload: &Offload, packet: &mut [u8], sink: &mut Sink<'_>) {
         let Some(ip) = Ip::of(packet) else {
             return self.drops.count(Reason::Malformed);
         };
@@ -51,8 +56,13 @@ impl Mesh {
             Err(Uncut::TooLarge) => {
                 neighbour.drops.count(Reason::TooLarge);
                 tracing::trace!(length, room, "a packet does not fit");
-                let answer = too_large(packet, &ip, room.saturating_sub(1));
-                sink(&Offload::default().write(), &[Bytes::from(answer)]);
+                if link
+                    .since
+                    .is_some_and(|since| now.saturating_duration_since(since) > FINDING_OUT)
+                {
+                    let answer = too_large(packet, &ip, room.saturating_sub(1));
+                    sink(&Offload::default().write(), &[Bytes::from(answer)]);
+                }
             }
         }
         if let Some(at) = at {

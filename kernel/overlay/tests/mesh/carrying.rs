@@ -2,7 +2,7 @@
 use crate::{
     or_skip,
     stage::{Lab, PORT, TUN, ip},
-    traffic::{Listener, pattern, ping, tcp_echo, udp, udp_arrives},
+    traffic::{Listener, pattern, ping, tcp_echo, tcp_echo_at, udp, udp_arrives, udp_at},
 };
 use sampan_overlay::Reason;
 use std::net::UdpSocket;
@@ -30,6 +30,25 @@ fn packets_of_all_kinds_and_sizes_arrive() {
         "{status:?}"
     );
     assert_eq!(status.drops.of(Reason::Spoofed), 0);
+}
+
+#[test]
+fn so_do_those_of_ipv6() {
+    or_skip!();
+    let lab = Lab::running(2, 1500);
+    let (one, other) = (&lab.hosts[0], &lab.hosts[1]);
+    for length in [1, 1400, 3_000_000] {
+        let bytes = pattern(length);
+        assert!(
+            tcp_echo_at(one, other, other.address_v6(), &bytes) == bytes,
+            "{length} bytes by TCP"
+        );
+    }
+    let (from, to) = (udp_at(one, one.address_v6()), udp_at(other, other.address_v6()));
+    for length in [1, 1200, 1300, 64_000] {
+        udp_arrives(&from, &to, &pattern(length));
+        udp_arrives(&to, &from, &pattern(length));
+    }
 }
 
 #[test]

@@ -77,6 +77,17 @@ fn noise_on_the_port_changes_nothing() {
 }
 
 #[test]
+fn without_its_interface_it_ends_and_says_so() {
+    or_skip!();
+    let lab = Lab::running(2, 1500);
+    lab.hosts[0].namespace.ip(&format!("link del {TUN}"));
+    until("it has ended", || {
+        matches!(lab.hosts[0].overlay().peers(), Err(OverlayError::Ended))
+    });
+    until("the peer is away", || !lab.hosts[1].is_connected("n1"));
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     or_skip!();
     let lab = Lab::running(1, 1500);

@@ -164,20 +164,27 @@ pub struct Host {
 }
 
 impl Host {
-    /// Its own address towards its peers.
+    /// Its own addresses towards its peers.
     pub fn address(&self) -> IpAddr {
         IpAddr::from([10, 42, self.number, 1])
     }
 
-    pub fn range(&self) -> String {
-        format!("10.42.{}.0/24", self.number)
+    pub fn address_v6(&self) -> IpAddr {
+        IpAddr::from([0xfd42, u16::from(self.number), 0, 0, 0, 0, 0, 1])
+    }
+
+    pub fn all_ranges(&self) -> [String; 2] {
+        [
+            format!("10.42.{}.0/24", self.number),
+            format!("fd42:{:x}::/32", self.number),
+        ]
     }
 
     pub fn as_peer(&self) -> Peer {
         Peer {
             name: self.name.clone(),
             address: SocketAddr::new(self.underlay, PORT),
-            ranges: vec![self.range().parse().unwrap()],
+            ranges: self.all_ranges().iter().map(|range| range.parse().unwrap()).collect(),
         }
     }
 
@@ -192,11 +199,14 @@ impl Host {
             mtu: self.mtu,
         };
         let overlay = self.namespace.within(|| Overlay::start(config)).unwrap();
-        let address = self.address();
+        let (address, address_v6) = (self.address(), self.address_v6());
         self.namespace.ip(&format!("addr add {address}/32 dev {TUN}"));
+        self.namespace.ip(&format!("addr add {address_v6}/128 dev {TUN} nodad"));
         self.namespace.ip(&format!("link set {TUN} up mtu {}", overlay.mtu()));
         self.namespace
             .ip(&format!("route add 10.42.0.0/16 dev {TUN} src {address}"));
+        self.namespace
+            .ip(&format!("route add fd42::/16 dev {TUN} src {address_v6}"));
         self.overlay = Some(overlay);
     }
 
@@ -257,7 +267,7 @@ impl Lab {
             let name = format!("n{number}");
             lab.hosts.push(Host {
                 credentials: lab.authority.node(&name),
-                ranges: vec![format!("10.42.{number}.0/24")],
+                ranges: Vec::new(),
                 underlay: IpAddr::from([192, 0, 2, number]),
                 overlay: None,
                 mtu: 1500,
@@ -265,6 +275,8 @@ impl Lab {
                 number,
                 namespace,
             });
+            let host = &mut lab.hosts[usize::from(number) - 1];
+            host.ranges = host.all_ranges().to_vec();
         }
         lab
     }

@@ -40,7 +40,12 @@ pub fn ping(from: &Host, to: IpAddr) -> bool {
 
 /// Sends bytes by TCP to a host, which sends them back.
 pub fn tcp_echo(from: &Host, to: &Host, bytes: &[u8]) -> Vec<u8> {
-    let listener = to.namespace.within(|| TcpListener::bind((to.address(), 0)).unwrap());
+    tcp_echo_at(from, to, to.address(), bytes)
+}
+
+/// As [`tcp_echo`], to an address of the host.
+pub fn tcp_echo_at(from: &Host, to: &Host, at: IpAddr, bytes: &[u8]) -> Vec<u8> {
+    let listener = to.namespace.within(|| TcpListener::bind((at, 0)).unwrap());
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -63,7 +68,12 @@ pub fn tcp_echo(from: &Host, to: &Host, bytes: &[u8]) -> Vec<u8> {
 
 /// A UDP socket of a host.
 pub fn udp(host: &Host) -> UdpSocket {
-    let socket = host.namespace.within(|| UdpSocket::bind((host.address(), 0)).unwrap());
+    udp_at(host, host.address())
+}
+
+/// As [`udp`], with an address of the host.
+pub fn udp_at(host: &Host, at: IpAddr) -> UdpSocket {
+    let socket = host.namespace.within(|| UdpSocket::bind((at, 0)).unwrap());
     socket.set_read_timeout(Some(SHORT)).unwrap();
     socket
 }
