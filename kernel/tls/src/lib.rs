@@ -1,4 +1,4 @@
-//! Floor 2: mutual TLS, the same for servers, nodes and clients.
+//! Floor 1: mutual TLS, the same for servers, nodes and clients.
 //!
 //! A process has one [`Credentials`]: what it shows of itself, and whom it trusts. Its listener ([`Handshakes`]) and all its
 //! connections ([`Dialer`]) look there at each handshake, so a certificate that is replaced is shown from the next handshake

@@ -16,6 +16,7 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
     ("sampan-state", &["sampan-api"]),
     ("sampan-sandbox", &["sampan-api"]),
     ("sampan-container", &["sampan-shim"]),
+    ("sampan-overlay", &["sampan-tls"]),
     (
         "sampan-server",
         &["sampan-api", "sampan-state", "sampan-sandbox", "sampan-tls"],

@@ -1,0 +1,101 @@
+//! Packets on their way through the mesh: which are let through, and to whom.
+use super::Mesh;
+use crate::{
+    packet::{Ip, Offload, Sink, Uncut, cut, too_large},
+    status::Reason,
+};
+use bytes::{Buf, Bytes};
+use std::time::{Duration, Instant};
+
+/// Datagrams that quinn keeps cost it this much more than their bytes, at most.
+const KEPT: usize = 64;
+
+/// So long after a connection was made, what the path carries is still being found out. Nobody is told of it then: kernels
+/// remember what they are told for ten minutes.
+const FINDING_OUT: Duration = Duration::from_secs(1);
+
+/// So much of the arena is laid out at once.
+const ARENA: usize = 128 << 10;
+
+impl Mesh {
+    /// Takes a packet that the kernel gave, with what it said of it. `sink` gets what is said back to its sender.
+    pub fn submit(&mut self, now: Instant, offload: &Offload, packet: &mut [u8], sink: &mut Sink<'_>) {
+        let Some(ip) = Ip::of(packet) else {
+            return self.drops.count(Reason::Malformed);
+        };
+        if self.own.get(ip.source).is_none() {
+            return self.drops.count(Reason::NotOurs);
+        }
+        let Some(to) = self.routes.get(ip.destination) else {
+            return self.drops.count(Reason::NoRoute);
+        };
+        let Some(neighbour) = self.neighbours[to].as_mut() else {
+            return;
+        };
+        let Some(link) = neighbour.link.and_then(|at| self.links[at].as_mut()) else {
+            return neighbour.drops.count(Reason::Away);
+        };
+        let mut datagrams = link.connection.datagrams();
+        let room = datagrams.max_size().unwrap_or_default();
+        if self.arena.capacity() < packet.len() + 4096 {
+            self.arena.reserve(ARENA);
+        }
+        let mut behind = 0;
+        let length = packet.len();
+        let done = cut(packet, &ip, offload, room, &mut self.arena, |datagram| {
+            behind += u64::from(datagrams.send_buffer_space() < datagram.len() + KEPT);
+            neighbour.sent.count(datagram.len() - 1);
+            // Nothing that was cut to fit is refused.
+            let _ = datagrams.send(datagram, true);
+        });
+        neighbour.drops.add(Reason::Behind, behind);
+        let at = neighbour.link;
+        match done {
+            Ok(()) => {}
+            Err(Uncut::Malformed) => neighbour.drops.count(Reason::Malformed),
+            Err(Uncut::TooLarge) => {
+                neighbour.drops.count(Reason::TooLarge);
+                tracing::trace!(length, room, "a packet does not fit");
+                if link
+                    .since
+                    .is_some_and(|since| now.saturating_duration_since(since) > FINDING_OUT)
+                {
+                    let answer = too_large(packet, &ip, room.saturating_sub(1));
+                    sink(&Offload::default().write(), &[Bytes::from(answer)]);
+                }
+            }
+        }
+        if let Some(at) = at {
+            self.wait(at);
+        }
+    }
+
+    /// Gives the kernel what came by a connection, if it is from who may say it.
+    pub(super) fn take(&mut self, at: usize, sink: &mut Sink<'_>) {
+        let Some(Some(link)) = self.links.get_mut(at) else {
+            return;
+        };
+        let Some(neighbour) = link.peer.and_then(|peer| self.neighbours[peer].as_mut()) else {
+            return;
+        };
+        let mut datagrams = link.connection.datagrams();
+        while let Some(mut packet) = datagrams.recv() {
+            let length = packet.len();
+            if length < 2 {
+                neighbour.drops.count(Reason::Malformed);
+                continue;
+            }
+            let kind = packet.get_u8();
+            let permits = |ip: &Ip| match ip {
+                ip if !neighbour.peer.ranges.iter().any(|range| range.contains(ip.source)) => Err(Reason::Spoofed),
+                ip if self.own.get(ip.destination).is_none() => Err(Reason::Astray),
+                _ => Ok(()),
+            };
+            match self.joiner.push(kind, packet, permits, sink) {
+                Ok(()) => neighbour.received.count(length - 1),
+                Err(reason) => neighbour.drops.count(reason),
+            }
+        }
+        self.joiner.flush(sink);
+    }
+}
