@@ -2,7 +2,9 @@
 mod bind;
 mod delete;
 
-use crate::{merge::merge_patch, names, snapshot::Snapshot, view::PodView};
+use crate::{
+    claims::{self, Claim},
+    merge::merge_patch, names, snapshot::Snapshot, view::PodView};
 use sampan_api::{
     ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds, time::Timestamp,
 };
@@ -20,6 +22,8 @@ pub struct Draft<'a> {
     /// To the second, as it is written: a replica that read a checkpoint must not know more than another.
     now: Timestamp,
     changes: BTreeMap<Key, Option<Object>>,
+    /// What the Services among them claim.
+    claimed: BTreeMap<Claim, Key>,
     /// Objects made so far: makes uids differ.
     made: u64,
 }
@@ -33,6 +37,7 @@ impl<'a> Draft<'a> {
             revision,
             now,
             changes: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             made: 0,
         }
     }
@@ -71,7 +76,28 @@ impl<'a> Draft<'a> {
             let message = format!("{key} would take {weight} bytes, and {MAX_OBJECT_BYTES} are the limit");
             return Err(ApiError::new(Reason::TooLarge, message));
         }
+        if &*key.resource == claims::RESOURCE {
+            self.claim(&key, &object)?;
+        }
         self.changes.insert(key, Some(object));
+        Ok(())
+    }
+
+    /// Notes what a Service claims, if nobody else has it as the writes so far leave it.
+    fn claim(&mut self, key: &Key, service: &Object) -> Result<(), ApiError> {
+        let claims = claims::of(service);
+        for claim in &claims {
+            // Of a Service that was written by this plan, what it claimed before counts no more.
+            let before = self.state.index.claims.holder(claim);
+            let before = before.filter(|holder| !self.changes.contains_key(*holder));
+            let now = self.claimed.get(claim);
+            let now = now.filter(|holder| self.changes.get(*holder).is_some_and(Option::is_some));
+            if let Some(holder) = before.or(now).filter(|holder| *holder != key) {
+                return Err(claims::taken(key, claim, holder));
+            }
+        }
+        self.claimed.retain(|_, holder| holder != key);
+        self.claimed.extend(claims.into_iter().map(|claim| (claim, key.clone())));
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! What is kept beside the objects to find things fast: dependents by owner, what nodes are like and the room taken on
 //! them. All of it follows from the objects alone, so that a replica that read a checkpoint has the same.
-use crate::view::{NodeView, PodView, is_finished};
+use crate::{
+    claims::{self, Claims},
+    view::{NodeView, PodView, is_finished},
+};
 use imbl::{HashMap, OrdSet};
 use sampan_api::{Key, Object, quantity::Resources};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ pub struct Index {
     usage: HashMap<String, Resources>,
     /// Where a pod counts, and how much.
     counted: HashMap<Key, (String, Resources)>,
+    pub(crate) claims: Claims,
 }
 
 impl Index {
@@ -21,6 +25,7 @@ impl Index {
         self.own(key, before, after);
         match &*key.resource {
             "pods" => self.count(key, before, after),
+            claims::RESOURCE => self.claims.change(key, before, after),
             "nodes" => match after {
                 Some(node) => drop(self.nodes.insert(key.name.clone(), Arc::new(NodeView::of(node)))),
                 None => drop(self.nodes.remove(&key.name)),

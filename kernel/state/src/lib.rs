@@ -6,6 +6,7 @@
 mod answers;
 mod apply;
 mod checkpoint;
+pub mod claims;
 mod command;
 mod election;
 mod founding;

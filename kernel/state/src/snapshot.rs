@@ -1,5 +1,5 @@
 //! The state at one revision: what reads, lists, watches and plugins see. Taking one costs nothing.
-use crate::{index::Index, store::digest_of};
+use crate::{claims::Claim, index::Index, store::digest_of};
 use bytes::Bytes;
 use imbl::{OrdMap, Vector};
 use sampan_api::{ApiError, Key, Object, Reason, Revision, Selection, quantity::Resources};
@@ -131,6 +131,11 @@ impl Snapshot {
     /// What the pods bound to a node, and not finished, ask for together.
     pub fn usage(&self, node: &str) -> Resources {
         self.index.usage(node)
+    }
+
+    /// Which Service has an address or a node port.
+    pub fn holder(&self, claim: &Claim) -> Option<&Key> {
+        self.index.claims.holder(claim)
     }
 
     /// Bytes by `sha256:…`.
