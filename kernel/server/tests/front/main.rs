@@ -10,5 +10,6 @@ mod extremes;
 mod nodes;
 mod objects;
 mod plugins;
+mod services;
 mod starting;
 mod watching;

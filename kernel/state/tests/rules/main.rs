@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the test failing")]
 mod binding;
 mod checkpoints;
+mod claims;
 mod creating;
 mod deleting;
 mod fixture;

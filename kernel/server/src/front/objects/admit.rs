@@ -1,5 +1,8 @@
 //! What happens to a manifest before it is written: it is read within limits, completed, and checked.
-use super::fixed;
+use super::{
+    fixed,
+    services::{self, ServiceRanges},
+};
 use crate::features::{self, Feature};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sampan_api::{
@@ -7,7 +10,7 @@ use sampan_api::{
     plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, World},
     validate,
 };
-use sampan_state::{Snapshot, merge_patch};
+use sampan_state::{Snapshot, claims, merge_patch};
 use serde_json::{Value, json};
 
 /// How deep JSON may be nested.
@@ -143,11 +146,11 @@ pub fn as_new(object: &mut Object) {
     }
 }
 
-/// Checks an object as it would be stored, beside the one that is there and with the state around it.
+/// Completes and checks an object as it would be stored, beside the one that is there and with the state around it.
 ///
 /// # Errors
 /// As [`validate::manifest`]; `Invalid` for fields that cannot be changed.
-pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot) -> Result<(), ApiError> {
+pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snapshot) -> Result<(), ApiError> {
     features::admits(state, &key.resource)?;
     if let Some(stored) = stored {
         if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
@@ -158,6 +161,9 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &Object, state: &Snapshot
         check_depth(&json)?;
         validate::manifest(&json)?;
         fixed::changed(stored, next)?;
+    }
+    if &*key.resource == claims::RESOURCE {
+        services::complete(next, stored, state, &ServiceRanges::default())?;
     }
     if &*key.resource == plugin::RESOURCE {
         check_plugin(next, state)?;
@@ -237,8 +243,8 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
         Operation::Create(object) => {
             check_depth(json)?;
             object.metadata.name = key.name.to_string();
-            let manifest = let_in(std::mem::take(object), json, &key.namespace)?;
-            check(key, None, &manifest.object, state)?;
+            let mut manifest = let_in(std::mem::take(object), json, &key.namespace)?;
+            check(key, None, &mut manifest.object, state)?;
             *object = manifest.object;
             let status = object.fields.remove("status");
             // Agents register nodes with their status; that of all else is made by those whose work it is.
@@ -249,8 +255,8 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
         }
         Operation::Replace(object) => {
             check_depth(json)?;
-            let manifest = let_in(std::mem::take(object), json, &key.namespace)?;
-            check(key, state.get(key).as_deref(), &manifest.object, state)?;
+            let mut manifest = let_in(std::mem::take(object), json, &key.namespace)?;
+            check(key, state.get(key).as_deref(), &mut manifest.object, state)?;
             *object = manifest.object;
         }
         Operation::Merge(patch) => {
@@ -258,7 +264,7 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
             if let Some(stored) = &state.get(key) {
                 let mut next = stored.to_value();
                 merge_patch(&mut next, patch);
-                check(key, Some(stored), &Object::from_value(&next)?, state)?;
+                check(key, Some(stored), &mut Object::from_value(&next)?, state)?;
             }
         }
         Operation::ReplaceStatus(object) => {

@@ -4,7 +4,7 @@ use super::{
         access::{self, Verb},
         merge::{Lists, three_way},
     },
-    ATTEMPTS, Front, admit,
+    ATTEMPTS, Front, admit, services,
     write::Change,
 };
 use crate::pki::Identity;
@@ -36,6 +36,7 @@ impl Front {
                 // It came or went between the look and the write: look again.
                 Err(error) if error.reason == Reason::AlreadyExists => {}
                 Err(error) if error.reason == Reason::NotFound && was_there => {}
+                Err(error) if services::was_taken(&error) => {}
                 other => return other,
             }
         }
@@ -61,7 +62,7 @@ impl Front {
             .annotations
             .insert(LAST_APPLIED.to_owned(), wanted.to_string());
         admit::as_new(&mut manifest.object);
-        admit::check(&manifest.key, None, &manifest.object, &state)?;
+        admit::check(&manifest.key, None, &mut manifest.object, &state)?;
         self.create_object(manifest, dry_run).await
     }
 

@@ -4,6 +4,7 @@ mod apply;
 mod commit;
 mod fixed;
 mod read;
+mod services;
 mod watch;
 mod write;
 

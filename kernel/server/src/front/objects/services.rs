@@ -94,6 +94,12 @@ impl ServiceRanges {
     }
 }
 
+/// Whether a write was refused because what was picked for a Service was taken meanwhile.
+pub fn was_taken(error: &ApiError) -> bool {
+    let fields = ["spec.clusterIP", "spec.ports.nodePort"];
+    error.reason == sampan_api::Reason::Invalid && error.causes.iter().any(|cause| fields.contains(&&*cause.field))
+}
+
 /// Completes a Service beside the one that is stored, if there is one.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use super::{
         access::{self, Verb},
         merge::{Lists, json_patch, strategic},
     },
-    ATTEMPTS, Front, admit, key_of,
+    ATTEMPTS, Front, admit, key_of, services,
 };
 use crate::pki::Identity;
 use sampan_api::{
@@ -38,12 +38,19 @@ impl Front {
         who: &Identity,
         request: &rpc::CreateRequest,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let mut manifest = admit::read(&request.json, &request.default_namespace)?;
-        let state = self.replica.snapshot();
-        access::check(who, Verb::Create, &manifest.key, &state)?;
-        admit::as_new(&mut manifest.object);
-        admit::check(&manifest.key, None, &manifest.object, &state)?;
-        self.create_object(manifest, request.dry_run).await
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut manifest = admit::read(&request.json, &request.default_namespace)?;
+            let state = self.replica.snapshot();
+            access::check(who, Verb::Create, &manifest.key, &state)?;
+            admit::as_new(&mut manifest.object);
+            admit::check(&manifest.key, None, &mut manifest.object, &state)?;
+            match self.create_object(manifest, request.dry_run).await {
+                Err(error) if services::was_taken(&error) && attempt < ATTEMPTS => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Writes what was let in as a new object.
@@ -165,7 +172,7 @@ impl Front {
             if next.metadata.namespace.is_empty() {
                 next.metadata.namespace.clone_from(&stored.metadata.namespace);
             }
-            admit::check(&key, Some(&stored), &next, &state)?;
+            admit::check(&key, Some(&stored), &mut next, &state)?;
             if dry_run {
                 let same = *stored == next;
                 let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };
@@ -179,6 +186,7 @@ impl Front {
             match self.replica.commit_one(Plan::from(write)).await {
                 // Decided again on what is there now; who named a revision is told so by then.
                 Err(error) if error.reason == Reason::Conflict && attempt < ATTEMPTS => {}
+                Err(error) if services::was_taken(&error) && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
                 Ok(committed) => {
                     let object = written(&committed).and_then(|(_, object)| object);
