@@ -19,13 +19,17 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, mpsc::Sender},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Of each side so much is taken before it is the other's turn: calls, and bytes. What is read is sent while it is still in
 /// the processor's cache.
 const RECEIVES: usize = 8;
 const READ: usize = 48 << 10;
+
+/// How often an address that was just given up is bound again, and how long it is waited in between.
+const REBINDS: u32 = 50;
+const REBIND_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the thread is asked for.
 pub(crate) enum Order {
@@ -254,7 +258,17 @@ impl Driver {
             let elsewhere = SocketAddr::new(address.ip(), 0);
             self.port = Port::bind(elsewhere).or_else(|_| Port::bind(SocketAddr::new(before.ip(), 0)))?;
         }
-        self.port = Port::bind(address)?;
+        // A program that is being started holds the old socket, too, until it runs.
+        let mut attempts = 0;
+        self.port = loop {
+            match Port::bind(address) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < REBINDS => {
+                    attempts += 1;
+                    std::thread::sleep(REBIND_PAUSE);
+                }
+                bound => break bound?,
+            }
+        };
         self.mesh.moved_here(now);
         self.port.local_addr()
     }
