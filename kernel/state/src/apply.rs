@@ -4,7 +4,11 @@ mod delete;
 
 use crate::{
     claims::{self, Claim},
-    merge::merge_patch, names, snapshot::Snapshot, view::PodView};
+    merge::merge_patch,
+    names,
+    snapshot::Snapshot,
+    view::PodView,
+};
 use sampan_api::{
     ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds, time::Timestamp,
 };
@@ -97,7 +101,8 @@ impl<'a> Draft<'a> {
             }
         }
         self.claimed.retain(|_, holder| holder != key);
-        self.claimed.extend(claims.into_iter().map(|claim| (claim, key.clone())));
+        self.claimed
+            .extend(claims.into_iter().map(|claim| (claim, key.clone())));
         Ok(())
     }
 

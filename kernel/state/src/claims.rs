@@ -61,7 +61,10 @@ pub fn of(service: &Object) -> Vec<Claim> {
     let addresses = texts.filter_map(|text| text.parse().ok()).map(Claim::Address);
     let ports = spec.ports.unwrap_or_default().into_iter().filter_map(|port| {
         let number = port.node_port.filter(|number| *number > 0)?;
-        Some(Claim::NodePort(number, port.protocol.unwrap_or_else(|| "TCP".to_owned())))
+        Some(Claim::NodePort(
+            number,
+            port.protocol.unwrap_or_else(|| "TCP".to_owned()),
+        ))
     });
     let health = spec.health_check_node_port.filter(|number| *number > 0);
     let health = health.map(|number| Claim::NodePort(number, "TCP".to_owned()));

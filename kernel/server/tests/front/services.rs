@@ -14,14 +14,23 @@ async fn a_service_gets_an_address_of_its_own_and_keeps_it() {
     let mut client = bench.objects();
     let mut addresses = BTreeSet::new();
     for number in 0..20 {
-        let manifest = service(&format!("s{number}"), json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}));
+        let manifest = service(
+            &format!("s{number}"),
+            json!({"selector": {"app": "a"}, "ports": [{"port": 80}]}),
+        );
         let made = written(&client.create(manifest).await.unwrap());
         let address = made["spec"]["clusterIP"].as_str().unwrap().to_owned();
         assert!(address.starts_with("10."), "{address}");
         assert_eq!(made["spec"]["clusterIPs"], json!([address]));
         assert!(addresses.insert(address));
-        assert_eq!(made["spec"]["ports"], json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
-        assert_eq!((&made["spec"]["type"], &made["spec"]["sessionAffinity"]), (&json!("ClusterIP"), &json!("None")));
+        assert_eq!(
+            made["spec"]["ports"],
+            json!([{"port": 80, "protocol": "TCP", "targetPort": 80}])
+        );
+        assert_eq!(
+            (&made["spec"]["type"], &made["spec"]["sessionAffinity"]),
+            (&json!("ClusterIP"), &json!("None"))
+        );
     }
     let before = client.get("svc", "s0").await.unwrap();
     let patch = json!({"spec": {"type": "NodePort"}});
@@ -35,12 +44,18 @@ async fn a_service_gets_an_address_of_its_own_and_keeps_it() {
     assert_eq!(applied["spec"]["clusterIP"], before["spec"]["clusterIP"]);
     assert_eq!(applied["spec"]["ports"][0]["nodePort"], port);
 
-    let taken = service("t", json!({"clusterIP": before["spec"]["clusterIP"], "ports": [{"port": 80}]}));
+    let taken = service(
+        "t",
+        json!({"clusterIP": before["spec"]["clusterIP"], "ports": [{"port": 80}]}),
+    );
     let error = client.create(taken).await.unwrap_err();
     assert_eq!(error.reason, Reason::Invalid);
     assert_eq!(error.causes[0].field, "spec.clusterIP");
     assert!(error.causes[0].message.contains("\"s0\""), "{error}");
-    let taken = service("t", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}));
+    let taken = service(
+        "t",
+        json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}),
+    );
     assert!(client.create(taken).await.unwrap_err().causes[0].message.contains("s0"));
 }
 
@@ -49,7 +64,10 @@ async fn headless_and_external_ones_get_none() {
     let bench = Bench::start().await;
     let mut client = bench.objects();
     let headless = service("h", json!({"clusterIP": "None", "selector": {"app": "a"}}));
-    assert_eq!(written(&client.create(headless).await.unwrap())["spec"]["clusterIP"], "None");
+    assert_eq!(
+        written(&client.create(headless).await.unwrap())["spec"]["clusterIP"],
+        "None"
+    );
     let external = service("e", json!({"type": "ExternalName", "externalName": "example.org"}));
     assert!(written(&client.create(external).await.unwrap())["spec"]["clusterIP"].is_null());
 }
@@ -60,10 +78,22 @@ async fn what_cannot_be_is_said_by_field() {
     let mut client = bench.objects();
     for (spec, field, words) in [
         (json!({"ports": []}), "spec.ports", "at least one"),
-        (json!({"clusterIP": "192.168.0.1", "ports": [{"port": 1}]}), "spec.clusterIP", "10.96.0.0/12"),
-        (json!({"ports": [{"port": 1}, {"port": 2}]}), "spec.ports[0].name", "several ports"),
+        (
+            json!({"clusterIP": "192.168.0.1", "ports": [{"port": 1}]}),
+            "spec.clusterIP",
+            "10.96.0.0/12",
+        ),
+        (
+            json!({"ports": [{"port": 1}, {"port": 2}]}),
+            "spec.ports[0].name",
+            "several ports",
+        ),
         (json!({"ports": [{"port": 70000}]}), "spec.ports[0].port", "no port"),
-        (json!({"ports": [{"port": 1, "nodePort": 30000}]}), "spec.ports[0].nodePort", "type: NodePort"),
+        (
+            json!({"ports": [{"port": 1, "nodePort": 30000}]}),
+            "spec.ports[0].nodePort",
+            "type: NodePort",
+        ),
         (
             json!({"type": "NodePort", "ports": [{"port": 1, "nodePort": 80}]}),
             "spec.ports[0].nodePort",

@@ -16,7 +16,11 @@ fn what_one_has_nobody_else_gets() {
     world.create(service("a", "10.96.0.7", 30_001, "TCP"));
     let address = world.try_create(service("b", "10.96.0.7", 30_002, "TCP"));
     refused(address, Reason::Invalid, "the address 10.96.0.7");
-    refused(world.try_create(service("b", "10.96.0.8", 30_001, "TCP")), Reason::Invalid, "30001/TCP");
+    refused(
+        world.try_create(service("b", "10.96.0.8", 30_001, "TCP")),
+        Reason::Invalid,
+        "30001/TCP",
+    );
     // Another protocol is another port, and no address at all is nobody's.
     world.create(service("b", "10.96.0.8", 30_001, "UDP"));
     world.create(service("c", "None", 0, "TCP"));
@@ -33,7 +37,9 @@ fn what_one_has_nobody_else_gets() {
 fn what_is_given_up_is_free_again() {
     let mut world = World::new();
     world.create(service("a", "10.96.0.7", 30_001, "TCP"));
-    world.write(&key("services", "a"), Operation::Delete(Deletion::default())).unwrap();
+    world
+        .write(&key("services", "a"), Operation::Delete(Deletion::default()))
+        .unwrap();
     world.create(service("b", "10.96.0.7", 30_001, "TCP"));
 }
 

@@ -121,7 +121,12 @@ pub fn complete(
         let config = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
         default(&mut spec, "sessionAffinityConfig", config);
     }
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         let Some(port) = port.as_object_mut() else { continue };
         default(port, "protocol", json!("TCP"));
         let number = port.get("port").cloned().unwrap_or_default();
@@ -181,7 +186,12 @@ fn ports(
     }
     let mut own: BTreeSet<Claim> = own.into_iter().collect();
     let had = before["ports"].as_array().cloned().unwrap_or_default();
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if port["nodePort"].as_u64().is_some_and(|number| number > 0) {
             continue;
         }
@@ -218,7 +228,10 @@ fn check(service: &Object, spec: &Map<String, Value>, kind: &str, ranges: &Servi
         }
     }
     if kind == "ExternalName" && text(spec, "externalName").is_none_or(str::is_empty) {
-        cause("spec.externalName".to_owned(), "required for the type ExternalName".to_owned());
+        cause(
+            "spec.externalName".to_owned(),
+            "required for the type ExternalName".to_owned(),
+        );
     }
     let ports = spec.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
     if ports.is_empty() && kind != "ExternalName" && asked != "None" {
@@ -238,12 +251,18 @@ fn check(service: &Object, spec: &Map<String, Value>, kind: &str, ranges: &Servi
             cause(field("name"), format!("\"{name}\" is there twice"));
         }
         if !numbers.insert((number, port["protocol"].to_string())) {
-            cause(field("port"), format!("{number}/{} is there twice", port["protocol"].as_str().unwrap_or("TCP")));
+            cause(
+                field("port"),
+                format!("{number}/{} is there twice", port["protocol"].as_str().unwrap_or("TCP")),
+            );
         }
         let node = port["nodePort"].as_u64().unwrap_or_default();
         let within = u16::try_from(node).is_ok_and(|node| ranges.node_ports.contains(&node));
         if node > 0 && kind == "ClusterIP" {
-            cause(field("nodePort"), "a Service of the type ClusterIP has none: set type: NodePort".to_owned());
+            cause(
+                field("nodePort"),
+                "a Service of the type ClusterIP has none: set type: NodePort".to_owned(),
+            );
         } else if node > 0 && !within {
             let (first, last) = (ranges.node_ports.start(), ranges.node_ports.end());
             cause(field("nodePort"), format!("{node} is no node port: {first} to {last}"));
