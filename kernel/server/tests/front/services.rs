@@ -106,3 +106,20 @@ async fn what_cannot_be_is_said_by_field() {
         assert!(error.causes[0].message.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn apply_says_the_same() {
+    let bench = Bench::start().await;
+    let mut client = bench.objects();
+    let outside = service("x", json!({"clusterIP": "192.168.0.1", "ports": [{"port": 1}]}));
+    let error = client.apply(outside).await.unwrap_err();
+    assert_eq!(
+        (error.reason, &*error.causes[0].field),
+        (Reason::Invalid, "spec.clusterIP")
+    );
+    let one = |name: &str| service(name, json!({"clusterIP": "10.96.0.9", "ports": [{"port": 1}]}));
+    client.apply(one("a")).await.unwrap();
+    let error = client.apply(one("b")).await.unwrap_err();
+    assert_eq!(error.reason, Reason::Invalid, "{error}");
+    assert!(error.causes[0].message.contains("\"a\""), "{error}");
+}

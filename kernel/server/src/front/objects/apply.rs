@@ -4,7 +4,7 @@ use super::{
         access::{self, Verb},
         merge::{Lists, three_way},
     },
-    ATTEMPTS, Front, admit, services,
+    ATTEMPTS, Front, admit,
     write::Change,
 };
 use crate::pki::Identity;
@@ -36,7 +36,6 @@ impl Front {
                 // It came or went between the look and the write: look again.
                 Err(error) if error.reason == Reason::AlreadyExists => {}
                 Err(error) if error.reason == Reason::NotFound && was_there => {}
-                Err(error) if services::was_taken(&error) => {}
                 other => return other,
             }
         }
@@ -52,8 +51,7 @@ impl Front {
         mut manifest: admit::Manifest,
         dry_run: bool,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let state = self.replica.snapshot();
-        access::check(who, Verb::Create, &manifest.key, &state)?;
+        access::check(who, Verb::Create, &manifest.key, &self.replica.snapshot())?;
         let wanted = wanted(&manifest.object);
         manifest.object.metadata.resource_version = 0;
         manifest
@@ -62,7 +60,6 @@ impl Front {
             .annotations
             .insert(LAST_APPLIED.to_owned(), wanted.to_string());
         admit::as_new(&mut manifest.object);
-        admit::check(&manifest.key, None, &mut manifest.object, &state)?;
         self.create_object(manifest, dry_run).await
     }
 

@@ -38,34 +38,34 @@ impl Front {
         who: &Identity,
         request: &rpc::CreateRequest,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut manifest = admit::read(&request.json, &request.default_namespace)?;
-            let state = self.replica.snapshot();
-            access::check(who, Verb::Create, &manifest.key, &state)?;
-            admit::as_new(&mut manifest.object);
-            admit::check(&manifest.key, None, &mut manifest.object, &state)?;
-            match self.create_object(manifest, request.dry_run).await {
-                Err(error) if services::was_taken(&error) && attempt < ATTEMPTS => {}
-                answer => return answer,
-            }
-        }
+        let mut manifest = admit::read(&request.json, &request.default_namespace)?;
+        access::check(who, Verb::Create, &manifest.key, &self.replica.snapshot())?;
+        admit::as_new(&mut manifest.object);
+        self.create_object(manifest, request.dry_run).await
     }
 
-    /// Writes what was let in as a new object.
+    /// Completes, checks and writes a new object; again if what it was given was taken meanwhile.
     pub(super) async fn create_object(
         &self,
         manifest: admit::Manifest,
         dry_run: bool,
     ) -> Result<rpc::WriteResponse, ApiError> {
         let admit::Manifest { key, object, warnings } = manifest;
-        if dry_run {
-            self.would_create(&key)?;
-            return Ok(response(&key, Some(&object), Outcome::Created, warnings));
-        }
-        let write = Write::new(key.clone(), Operation::Create(object));
-        let committed = self.replica.commit_one(Plan::from(write)).await?;
+        let mut attempt = 0;
+        let committed = loop {
+            attempt += 1;
+            let mut object = object.clone();
+            admit::check(&key, None, &mut object, &self.replica.snapshot())?;
+            if dry_run {
+                self.would_create(&key)?;
+                return Ok(response(&key, Some(&object), Outcome::Created, warnings));
+            }
+            let write = Write::new(key.clone(), Operation::Create(object));
+            match self.replica.commit_one(Plan::from(write)).await {
+                Err(error) if services::was_taken(&error) && attempt < ATTEMPTS => {}
+                committed => break committed?,
+            }
+        };
         match written(&committed) {
             Some((key, object)) => Ok(response(
                 key,
