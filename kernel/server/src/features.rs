@@ -16,10 +16,10 @@ use sampan_state::Snapshot;
 use serde_json::json;
 
 /// The resource of the Cluster object.
-pub const RESOURCE: &str = "clusters.sampan.dev";
+pub const RESOURCE: &str = sampan_state::claims::CLUSTER.0;
 
 /// The name of the only one.
-const NAME: &str = "cluster";
+const NAME: &str = sampan_state::claims::CLUSTER.1;
 
 /// The level of this build.
 pub const LEVEL: u32 = 3;
@@ -95,7 +95,7 @@ impl Feature {
     pub fn level(self) -> u32 {
         match self {
             Feature::Standbys => 2,
-            Feature::Networking => 3,
+            Feature::Networking => sampan_state::claims::LEVEL,
         }
     }
 }

@@ -80,11 +80,20 @@ impl<'a> Draft<'a> {
             let message = format!("{key} would take {weight} bytes, and {MAX_OBJECT_BYTES} are the limit");
             return Err(ApiError::new(Reason::TooLarge, message));
         }
-        if &*key.resource == claims::RESOURCE {
+        if &*key.resource == claims::RESOURCE && self.level() >= u64::from(claims::LEVEL) {
             self.claim(&key, &object)?;
         }
         self.changes.insert(key, Some(object));
         Ok(())
+    }
+
+    /// The level of features in force.
+    fn level(&self) -> u64 {
+        let (resource, name) = claims::CLUSTER;
+        let cluster = self.state.objects.get(&Key::new(resource, "", name));
+        cluster.map_or(0, |cluster| {
+            cluster.field_value("status")["level"].as_u64().unwrap_or(0)
+        })
     }
 
     /// Notes what a Service claims, if nobody else has it as the writes so far leave it.

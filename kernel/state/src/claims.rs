@@ -5,6 +5,12 @@ use sampan_api::{ApiError, Cause, Key, Object};
 use serde::Deserialize;
 use std::{fmt, net::IpAddr};
 
+/// The level of features from which on the committer refuses: builds below it would take what others refuse.
+pub const LEVEL: u32 = 3;
+
+/// The one object whose status says which level is in force.
+pub const CLUSTER: (&str, &str) = ("clusters.sampan.dev", "cluster");
+
 /// The resource that claims.
 pub const RESOURCE: &str = "services";
 
