@@ -82,13 +82,15 @@ impl Publisher {
     #[must_use]
     pub fn publish(&self, snapshot: Snapshot, status: ReplicaStatus, leads: Option<u64>) -> Vec<Arc<Listener>> {
         let before = self.published.snapshot.read().revision();
+        let news = snapshot.since(before);
         let mut listeners = self.published.listeners.lock();
-        let woken = match snapshot.since(before) {
+        // First the snapshot: who is told of a change and is awake looks for it at once.
+        *self.published.snapshot.write() = snapshot;
+        let woken = match news {
             Ok(events) => listeners.note(&events),
             // History was cut off meanwhile: everybody looks for himself.
             Err(_) => listeners.note_gap(before + 1),
         };
-        *self.published.snapshot.write() = snapshot;
         drop(listeners);
         *self.published.status.write() = status;
         self.leadership.send_if_modified(|known| {
@@ -97,5 +99,61 @@ impl Publisher {
             newer
         });
         woken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Changes, listeners::EVERY};
+    use super::*;
+    use sampan_api::{Key, Object, Operation, Write, kinds};
+    use sampan_state::{Command, Store};
+
+    /// The next revision, with one object more.
+    fn grow(store: &mut Store) {
+        let index = store.applied() + 1;
+        let name = format!("n{index}");
+        let object = Object::new(kinds::of_manifest("v1", "Namespace").unwrap(), "", &name);
+        let write = Write::new(Key::new("namespaces", "", &name), Operation::Create(object));
+        let command = Command {
+            plans: vec![write.into()],
+            now_ms: index,
+            ..Command::default()
+        };
+        store.apply(index, command);
+    }
+
+    /// What is told while a reader is just looking is not passed over: it once was, when it was told before it was shown.
+    #[test]
+    fn readers_that_never_sleep_miss_nothing() {
+        const REVISIONS: u64 = 5_000;
+        let mut store = Store::new("test");
+        let publisher = Publisher::new(store.snapshot(), ReplicaStatus::default(), None);
+        let published = publisher.published.clone();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let mut changes = Changes::new(published.clone(), 0, vec![EVERY.to_owned()]);
+                scope.spawn(move || {
+                    let mut seen = Vec::new();
+                    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                    loop {
+                        match std::pin::pin!(changes.next()).poll(&mut context) {
+                            std::task::Poll::Ready(Some(batch)) => {
+                                seen.extend(batch.events.iter().map(|event| event.revision));
+                            }
+                            std::task::Poll::Ready(None) => break,
+                            std::task::Poll::Pending => std::thread::yield_now(),
+                        }
+                    }
+                    assert_eq!(seen, (1..=REVISIONS).collect::<Vec<_>>());
+                });
+            }
+            for _ in 0..REVISIONS {
+                grow(&mut store);
+                let woken = publisher.publish(store.snapshot(), ReplicaStatus::default(), None);
+                woken.into_iter().for_each(|listener| listener.wake());
+            }
+            drop(publisher);
+        });
     }
 }
