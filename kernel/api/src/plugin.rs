@@ -73,6 +73,11 @@ pub struct PluginStatus {
 impl World {
     pub const ALL: [World; 3] = [World::Scheduler, World::Controller, World::Network];
 
+    /// Whether plugins of this world run on every node, instead of on the servers.
+    pub fn runs_on_nodes(self) -> bool {
+        self == World::Network
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             World::Scheduler => "scheduler",

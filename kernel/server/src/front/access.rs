@@ -71,7 +71,17 @@ enum Which {
 const AGENTS: &[(&[Verb], &[&str], Which)] = &[
     (
         &[Verb::Get, Verb::List, Verb::Watch],
-        &["pods", "nodes", "namespaces", "services", "configmaps", "events"],
+        &[
+            "pods",
+            "nodes",
+            "namespaces",
+            "services",
+            "configmaps",
+            "events",
+            "endpointslices.discovery.k8s.io",
+            "networkpolicies.networking.k8s.io",
+            "plugins.sampan.dev",
+        ],
         Which::All,
     ),
     (&[Verb::Get], &["secrets"], Which::NamedByOwnPods),

@@ -119,14 +119,14 @@ impl Fleet {
         slots
     }
 
-    /// Those that servers run: network plugins are the nodes'.
+    /// Those that servers run.
     fn specs(&self) -> Vec<(Arc<Object>, PluginSpec)> {
         let snapshot = self.replica.snapshot();
         let plugins = Selection::of(plugin::RESOURCE);
         let objects = snapshot.list(&plugins).map(|(_, object)| object);
         objects
             .filter_map(|object| object.field("spec").ok().map(|spec| (object, spec)))
-            .filter(|(_, spec): &(_, PluginSpec)| spec.world != plugin::World::Network)
+            .filter(|(_, spec): &(_, PluginSpec)| !spec.world.runs_on_nodes())
             .collect()
     }
 

@@ -1,8 +1,9 @@
 //! The service of plugins: what a component is, and which one decides.
+mod fetch;
 mod load;
 mod modes;
 
-use super::{Front, access, caller};
+use super::{Front, Pieces, access, caller};
 use sampan_api::{ApiError, Key, Object, Plan, Selection, plugin, rpc};
 use sampan_state::Snapshot;
 use std::sync::Arc;
@@ -126,5 +127,12 @@ impl rpc::plugins_server::Plugins for Plugins {
     async fn describe(&self, request: Request<rpc::PluginRequest>) -> Answer<rpc::PluginFigures> {
         access::check_master(&caller(&request)?, "ask for the figures of plugins")?;
         Ok(Response::new(Plugins::describe(self, &request.into_inner().name)?))
+    }
+
+    type FetchStream = Pieces<rpc::FetchPluginPiece>;
+
+    async fn fetch(&self, request: Request<rpc::FetchPluginRequest>) -> Answer<Self::FetchStream> {
+        let who = caller(&request)?;
+        Ok(Response::new(self.fetch_for(&who, &request.into_inner().digest)?))
     }
 }
