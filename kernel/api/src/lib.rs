@@ -10,6 +10,7 @@ pub mod object;
 pub mod plan;
 pub mod plugin;
 pub mod quantity;
+pub mod ranges;
 pub mod rpc;
 pub mod selector;
 pub mod time;

@@ -76,6 +76,8 @@ pub enum Command {
     Edit(verbs::edit::EditArgs),
     /// Print what containers say
     Logs(verbs::logs::LogsArgs),
+    /// Let ports of this machine lead to ports of a pod
+    PortForward(verbs::port_forward::PortForwardArgs),
     /// Set how many replicas there are to be
     Scale(verbs::scale::ScaleArgs),
     /// Follow, undo, restart and pause rollouts
@@ -211,6 +213,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Delete(args) => done(verbs::delete::run(args, &global.session()?).await),
         Command::Edit(args) => done(verbs::edit::run(args, &global.session()?).await),
         Command::Logs(args) => done(verbs::logs::run(args, &global.session()?).await),
+        Command::PortForward(args) => done(verbs::port_forward::run(args, &global.session()?).await),
         Command::Scale(args) => done(verbs::scale::run(args, &global.session()?).await),
         Command::Rollout(args) => done(verbs::rollout::run(args, &global.session()?).await),
         Command::Wait(args) => done(verbs::wait::run(args, &global.session()?).await),

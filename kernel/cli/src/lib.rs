@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod failure;
 pub mod jsonpath;
 pub mod manifest;
+pub mod owned;
 pub mod print;
 pub mod progress;
 pub mod session;

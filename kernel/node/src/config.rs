@@ -41,6 +41,8 @@ pub struct AgentConfig {
     pub listen: SocketAddr,
     /// The node's address, as its object says it. None: that of `listen`, or of the way to the server.
     pub address: Option<IpAddr>,
+    /// Where the overlay listens (UDP). Port 0: any.
+    pub overlay: SocketAddr,
     /// How many pods it takes.
     pub max_pods: u32,
     /// The cgroup below which pods have theirs, without a slash before it: `sampan`.
@@ -70,6 +72,7 @@ impl AgentConfig {
             registry_auth: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             address: None,
+            overlay: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             max_pods: 250,
             cgroup: "sampan".to_owned(),
             shutdown_grace: Duration::from_secs(2),

@@ -13,17 +13,20 @@
 mod agent;
 mod config;
 mod control;
+pub mod datapath;
 pub mod dns;
 mod host;
 mod images;
 mod logs;
 pub mod net;
+mod network;
 mod pod;
 mod probing;
 pub mod reconcile;
 mod runtime;
 mod serve;
 pub mod servers;
+mod whole_file;
 
 pub use agent::{Agent, StartError};
 pub use config::AgentConfig;

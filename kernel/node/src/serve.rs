@@ -1,8 +1,10 @@
-//! What the node does for those who ask: logs, images, its certificate, over gRPC, for the control plane and administrators
+//! What the node does for those who ask: logs, images, connections to pods, its certificate, over gRPC, for the control plane and administrators
 //! alone.
 mod certificate;
+mod forward;
 mod images;
 mod logs;
+mod peers;
 mod rights;
 
 use crate::agent::{Node, StartError};
@@ -75,6 +77,24 @@ impl rpc::runtime_server::Runtime for Service {
     ) -> Result<Response<rpc::ListImagesResponse>, Status> {
         rights::check(&request)?;
         Ok(Response::new(images::list(&self.node)))
+    }
+
+    type PortForwardStream = Answers<rpc::PortForwardResponse>;
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<rpc::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        rights::check(&request)?;
+        forward::forward(&self.node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_peers(
+        &self,
+        request: Request<rpc::ListPeersRequest>,
+    ) -> Result<Response<rpc::ListPeersResponse>, Status> {
+        rights::check(&request)?;
+        Ok(Response::new(peers::list(&self.node).await))
     }
 
     async fn remove_image(

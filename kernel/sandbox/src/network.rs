@@ -18,7 +18,7 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: ["../../wit/lifecycle", "../../wit/network"],
         world: "sampan:network/network",
-        additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash, Clone],
+        additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash, Clone, serde::Serialize, serde::Deserialize],
     });
 }
 

@@ -72,6 +72,7 @@ pub struct ContainerSpec {
 #[serde(rename_all = "camelCase")]
 pub enum Rootfs {
     /// The node's own root filesystem and processes, in the pod's network: for a program of ours, such as the Wasm runner.
+    /// Mounts cover files of the node.
     #[default]
     Host,
     /// An overlay, mounted in the container's mount namespace only, so that it vanishes with the container.

@@ -106,6 +106,25 @@ pub fn enter(spec: &ContainerSpec, layers: &Layers<'_>, cgroups: &[(String, Path
     change_root(&root).doing(|| "cannot change the root".to_owned())
 }
 
+/// Covers files of the node by others, for this container alone. What the node does not have is not covered.
+pub fn cover(mounts: &[Mount]) -> Result<(), SetupError> {
+    for mount in mounts {
+        let Source::Bind(source) = &mount.source else {
+            return Err(SetupError(format!("{} can be covered by a file only", mount.target)));
+        };
+        let what = || format!("cannot cover {} by {}", mount.target, source.display());
+        let place = match openat(CWD, &*mount.target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            place => place.doing(what)?,
+        };
+        let tree = clone_tree(CWD, source, false).doing(what)?;
+        let readonly = if mount.readonly { libc::MOUNT_ATTR_RDONLY } else { 0 };
+        sys::set_mount_attributes(tree.as_fd(), readonly | libc::MOUNT_ATTR_NODEV, false).doing(what)?;
+        attach(&tree, place.as_fd()).doing(what)?;
+    }
+    Ok(())
+}
+
 /// Layers are named by descriptor: options are limited to a page, and paths may hold what overlay takes for a separator.
 fn mount_overlay(layers: &Layers<'_>, privileged: bool) -> Result<(), SetupError> {
     let open = |path: &Path| -> Result<OwnedFd, SetupError> {

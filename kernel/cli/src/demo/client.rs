@@ -220,6 +220,11 @@ impl Client {
     }
 }
 
+/// The key of a Service in the default namespace.
+pub fn service_key(name: &str) -> Key {
+    Key::new("services", sampan_api::DEFAULT_NAMESPACE, name)
+}
+
 /// The key of a deployment in the default namespace.
 pub fn deployment_key(name: &str) -> Key {
     Key::new("deployments.apps", sampan_api::DEFAULT_NAMESPACE, name)

@@ -45,11 +45,14 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     settings.name = "demo".to_owned();
     // Beside a cluster that this host may have, and another demo.
     settings.cgroup.clone_from(&cgroup);
-    settings.pod_cidr = format!("10.{}.{}.0/24", 64 + number / 256 % 64, number % 256);
+    // Beside the range of Services, too.
+    settings.pod_cidr = format!("10.{}.{}.0/24", 112 + number / 256 % 16, number % 256);
     let rootless = settings.rootless;
     if rootless {
         let why = "containers need root; run the demo as root to see it";
         report.leave_out("a Deployment of a native container answers", why);
+        let why = "pods need networks of their own; run the demo as root to see it";
+        report.leave_out("one Service is in front of a container and a Wasm component", why);
     }
     let step = report.step("start the control plane and the node");
     let started = Instant::now();
@@ -104,6 +107,7 @@ async fn tell(client: Client, report: Report, home: &Path, rootless: bool) -> (R
         report,
         ledger,
         apps,
+        front: None,
     };
     let told = chapters(&mut story, home, rootless).await;
     witness.abort();
@@ -113,6 +117,9 @@ async fn tell(client: Client, report: Report, home: &Path, rootless: bool) -> (R
 async fn chapters(story: &mut Story, home: &Path, rootless: bool) -> Result<()> {
     images(story, home, rootless).await?;
     story.deployments().await?;
+    if !rootless {
+        story.service().await?;
+    }
     story.job().await?;
     story.swaps().await?;
     story.hostile().await?;

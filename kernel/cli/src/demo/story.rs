@@ -1,6 +1,6 @@
 //! The demo's chapters, each on the real cluster through its gRPC, each with what had to be seen.
 use super::{
-    client::{Client, deployment_key},
+    client::{Client, deployment_key, service_key},
     ledger::Ledger,
     load::{Load, get},
     report::Report,
@@ -8,7 +8,7 @@ use super::{
 use anyhow::{Context, Result, bail};
 use sampan_api::Key;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, watch};
 
 const WEB: &str = include_str!("../../../../images/demo/web.yaml");
 const HELLO: &str = include_str!("../../../../images/demo/hello.yaml");
+const FRONT: &str = include_str!("../../../../images/demo/front.yaml");
 const PRIMES: &str = include_str!("../../../../images/demo/primes.yaml");
 
 /// Nothing here should take so long.
@@ -27,6 +28,12 @@ const SWAPS: usize = 4;
 /// Longer than a batch takes.
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// What each app's answers begin with.
+const GREETING: &str = "hello from the ";
+
+/// Requests to the Service in which everybody behind it must answer.
+const ASKED: usize = 200;
+
 /// Pods that each scale-up adds.
 const MORE: usize = 2;
 
@@ -37,6 +44,8 @@ pub struct Story {
     pub ledger: Arc<Mutex<Ledger>>,
     /// `web` is left out without root.
     pub apps: Vec<App>,
+    /// The Service in front of all of them, once it is known to answer.
+    pub front: Option<watch::Receiver<Vec<SocketAddr>>>,
 }
 
 /// A deployment of the demo.
@@ -101,6 +110,59 @@ impl Story {
         Ok(())
     }
 
+    /// One Service is in front of all deployments, whatever their pods run.
+    pub async fn service(&mut self) -> Result<()> {
+        let step = self.report.step("service front: one address for both");
+        self.client.apply(FRONT).await?;
+        let service = self.client.get(&service_key("front")).await?;
+        let address: IpAddr = service.field_value("spec")["clusterIP"]
+            .as_str()
+            .and_then(|address| address.parse().ok())
+            .context("the Service has no address")?;
+        let front = SocketAddr::new(address, 80);
+        let started = Instant::now();
+        let mut missing: Vec<&str> = self.apps.iter().map(|app| app.greeting).collect();
+        let mut failure = None;
+        for _ in 0..ASKED {
+            match tokio::time::timeout(Duration::from_secs(1), get(front)).await {
+                Ok(Ok(answer)) => missing.retain(|greeting| !answer.starts_with(greeting)),
+                Ok(Err(error)) => failure = Some(format!("{error:#}")),
+                Err(_) => failure = Some("no answer in a second".to_owned()),
+            }
+            if missing.is_empty() || started.elapsed() > PATIENCE {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let seen = match (missing.is_empty(), failure) {
+            (true, _) => format!("{front}: a container and a component answer"),
+            (false, Some(failure)) => format!("{front}: {failure}"),
+            (false, None) => format!("{front}: not seen: \"{}\"", missing.join("\", \"")),
+        };
+        step.done(&seen);
+        let good = missing.is_empty();
+        self.report.check(
+            "one Service is in front of a container and a Wasm component",
+            good,
+            seen,
+        );
+        if good {
+            self.front = Some(watch::channel(vec![front]).1);
+        }
+        Ok(())
+    }
+
+    /// Whom requests go to: the Service, or where there is none each app's pods by themselves.
+    fn loads(&self) -> Vec<Load> {
+        match &self.front {
+            Some(front) => vec![Load::start(6, front.clone(), GREETING)],
+            None => {
+                let of = |app: &App| Load::start(3, app.endpoints.clone(), app.greeting);
+                self.apps.iter().map(of).collect()
+            }
+        }
+    }
+
     /// A Wasm batch job runs to completion.
     pub async fn job(&mut self) -> Result<()> {
         let step = self.report.step("job primes: two Wasm pods");
@@ -127,11 +189,7 @@ impl Story {
 
     /// The policy is swapped while requests and scale-ups go on.
     pub async fn swaps(&mut self) -> Result<()> {
-        let loads: Vec<Load> = self
-            .apps
-            .iter()
-            .map(|app| Load::start(3, app.endpoints.clone(), app.greeting))
-            .collect();
+        let loads = self.loads();
         tokio::time::sleep(Duration::from_millis(300)).await;
         let mut slowest = Duration::ZERO;
         for swap in 0..SWAPS {
@@ -287,6 +345,9 @@ impl Story {
         self.client
             .delete(&Key::new("jobs.batch", sampan_api::DEFAULT_NAMESPACE, "primes"))
             .await?;
+        if self.front.take().is_some() {
+            self.client.delete(&service_key("front")).await?;
+        }
         let started = Instant::now();
         loop {
             let left = self.client.list("pods").await?.len();

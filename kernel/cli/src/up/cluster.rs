@@ -175,7 +175,9 @@ impl Cluster {
         }
         config.address = settings.advertise.parse().ok().or(local);
         // Servers are on other machines: they ask for logs, and bring images.
-        config.listen = reach::node_listens(config.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())).await;
+        let own = config.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        config.listen = reach::node_listens(own).await;
+        config.overlay = reach::overlay_listens(config.listen.ip()).await;
         config.identity_file = Some(node_file(&settings.data));
         let over = Certificate::of_pem(&config.cert_pem)?.validity(jiff::Timestamp::now()) == Validity::Over;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
@@ -201,6 +203,7 @@ impl Cluster {
             })
         {
             config.listen = SocketAddr::new(address, 0);
+            config.overlay = reach::overlay_listens(address).await;
         }
         Agent::start(config).await.context("the node cannot start")
     }

@@ -23,7 +23,8 @@ const EXAMPLES: &str = "Examples:
   sampan get deploy/web -o yaml
   sampan get pods -l app=web --sort-by=.spec.nodeName -w
   sampan get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'
-  sampan get pods -o custom-columns=NAME:.metadata.name,IP:.status.podIP";
+  sampan get pods -o custom-columns=NAME:.metadata.name,IP:.status.podIP
+  sampan get peers -o wide                    # how nodes reach each other";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -69,6 +70,12 @@ pub struct GetArgs {
 }
 
 pub async fn run(args: GetArgs, session: &Session) -> Result<()> {
+    // No objects: what nodes know of each other now.
+    if let [peers] = args.which.args.as_slice()
+        && matches!(peers.as_str(), "peers" | "peer")
+    {
+        return super::peers::run(&args.output.clone().unwrap_or_default(), args.no_headers, session).await;
+    }
     let mut scope = args.which.scope(args.all_namespaces);
     scope.fields = args.field_selector.clone().unwrap_or_default();
     scope.check()?;

@@ -2,7 +2,8 @@
 use crate::{
     doc::{Doc, at, list, plain, text},
     failure::Tally,
-    print::{age, columns::pod_is_ready},
+    owned,
+    print::age,
     session::Session,
     targets::{self, Scope},
     terminal,
@@ -10,7 +11,7 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use futures::future::join_all;
-use sampan_api::{LabelSelector, rpc};
+use sampan_api::rpc;
 use std::{io::Write, time::Duration};
 
 const EXAMPLES: &str = "Examples:
@@ -145,62 +146,13 @@ async fn pods(args: &LogsArgs, session: &Session) -> Result<Vec<Doc>> {
     if kind.kind == "Pod" {
         return Ok(vec![named]);
     }
-    of_owner(args, &named, session).await
-}
-
-/// The pods of a deployment, a replica set, a job or a service: one that is ready, unless all are asked for.
-async fn of_owner(args: &LogsArgs, owner: &Doc, session: &Session) -> Result<Vec<Doc>> {
-    let mut labels = match owner.kind.kind {
-        "Deployment" | "ReplicaSet" => crate::print::columns::selector(owner.at("/spec/selector")),
-        "Job" => match crate::print::columns::selector(owner.at("/spec/selector")) {
-            none if none == "<none>" => crate::print::columns::joined(owner.at("/spec/template/metadata/labels")),
-            selector => selector,
-        },
-        "Service" => crate::print::columns::joined(owner.at("/spec/selector")),
-        _ => bail!(
-            "{} has no pods: name a pod, deployment, replicaset, job or service",
-            owner.full_name()
-        ),
-    };
-    if labels == "<none>" {
-        labels.clear();
+    let mut found = owned::pods_of(&named, session).await?;
+    if !args.all_pods {
+        if found.len() > 1 {
+            eprintln!("Found {} pods, using pod/{}", found.len(), found[0].name());
+        }
+        found.truncate(1);
     }
-    LabelSelector::parse(&labels)?;
-    let scope = Scope {
-        labels,
-        ..Scope::default()
-    };
-    let mut selection = scope.selection(targets::kind("pods")?, session);
-    owner.namespace().clone_into(&mut selection.namespace);
-    let mut found = session.list(&selection).await?.objects;
-    if owner.kind.kind == "Job" {
-        found.retain(|pod| {
-            list(&pod.value, "/metadata/ownerReferences")
-                .iter()
-                .any(|o| o["uid"] == owner.uid())
-        });
-    }
-    if found.is_empty() {
-        bail!(
-            "{} has no pods now: `sampan describe {}` may say why",
-            owner.full_name(),
-            owner.full_name()
-        );
-    }
-    if args.all_pods {
-        return Ok(found);
-    }
-    found.sort_by_key(|pod| {
-        (
-            !pod_is_ready(&pod.value),
-            pod.text("/status/phase") != "Running",
-            pod.name().to_owned(),
-        )
-    });
-    if found.len() > 1 {
-        eprintln!("Found {} pods, using pod/{}", found.len(), found[0].name());
-    }
-    found.truncate(1);
     Ok(found)
 }
 

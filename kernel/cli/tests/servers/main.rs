@@ -13,6 +13,7 @@ mod moving;
 mod network;
 mod nodes;
 mod observing;
+mod reaching;
 mod rolling;
 mod strangers;
 #[path = "../whole/tools.rs"]

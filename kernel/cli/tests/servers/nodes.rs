@@ -30,7 +30,11 @@ spec:
 "#;
 
 /// Ends by force what nodes have left, if the test failed.
-struct Wipe(Vec<PathBuf>);
+pub struct Wipe(Vec<PathBuf>);
+
+pub fn wipe(group: &Group) -> Wipe {
+    Wipe(NODES.map(|host| group.data(host)).to_vec())
+}
 
 impl Drop for Wipe {
     fn drop(&mut self) {
@@ -42,7 +46,7 @@ impl Drop for Wipe {
 
 /// Servers with two nodes, which run the pods.
 async fn with_nodes(group: &mut Group) -> Wipe {
-    let wipe = Wipe(NODES.map(|host| group.data(host)).to_vec());
+    let wipe = wipe(group);
     for host in NODES {
         let token = group.ok(0, "token create --role node --single-use --ttl 10m");
         group.join_as_node(host, &token, 0).await;
@@ -58,7 +62,7 @@ async fn with_nodes(group: &mut Group) -> Wipe {
 }
 
 /// The pods that are to stay, on a host if one is given.
-fn pods(group: &Group, by: usize, host: Option<usize>) -> Vec<Value> {
+pub fn pods(group: &Group, by: usize, host: Option<usize>) -> Vec<Value> {
     let done = group.run(by, "get pods -o json");
     let list: Value = serde_json::from_str(&done.out).unwrap_or_default();
     let items = list["items"].as_array().cloned().unwrap_or_default().into_iter();
@@ -69,7 +73,7 @@ fn pods(group: &Group, by: usize, host: Option<usize>) -> Vec<Value> {
     items.filter(there).collect()
 }
 
-async fn until(group: &Group, what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(group: &Group, what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         let said = || {
@@ -130,7 +134,7 @@ fn a_node_that_is_cut_off_loses_its_pods_and_comes_back_clean() {
 }
 
 /// Waits until no pod is left on any node, nor an interface of one: there is that to the bridge alone.
-async fn ended(group: &Group) {
+pub async fn ended(group: &Group) {
     for host in NODES {
         let data = group.data(host);
         until(group, "all pods have ended", || traces::pods(&data).is_empty()).await;

@@ -58,6 +58,9 @@ async fn adopt_one(node: &Arc<Node>, uid: &str, record: Record) -> Entry {
             .keep(uid, record.manifests.iter().filter_map(|digest| digest.parse().ok()));
         if let Ok(address) = actual.ip.parse() {
             node.addresses.lock().keep(uid, address);
+            if let Some(network) = node.network.as_ref().filter(|_| !desired.is_on_host()) {
+                network.found(node.local_pod(&desired, address));
+            }
         }
     }
     tracing::info!(pod = desired.name, uid, alive = link.is_some(), "a pod was found again");

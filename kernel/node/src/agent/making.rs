@@ -129,18 +129,23 @@ impl Making {
     ) -> Result<Vec<Mount>, ConfigError> {
         let mut of_volumes = volumes::mounts(&self.container, places, variables)?;
         of_volumes.sort_by_key(|mount| mount.target.trim_end_matches('/').matches('/').count());
-        let etc = self.node.etc_dir(&self.desired.uid);
-        let files = ["hosts", "hostname", "resolv.conf"].map(|name| Mount {
-            target: format!("/etc/{name}"),
-            source: Source::Bind(etc.join(name)),
-            readonly: false,
-        });
+        let files = self.files(&["hosts", "hostname", "resolv.conf"]);
         let volumes = of_volumes.into_iter().map(|mount| Mount {
             target: mount.target,
             source: Source::Bind(mount.source),
             readonly: mount.read_only,
         });
-        Ok(files.into_iter().chain(volumes).collect())
+        Ok(files.chain(volumes).collect())
+    }
+
+    /// Files about the network.
+    pub fn files<'a>(&self, names: &'a [&str]) -> impl Iterator<Item = Mount> + use<'a> {
+        let etc = self.node.etc_dir(&self.desired.uid);
+        names.iter().map(move |name| Mount {
+            target: format!("/etc/{name}"),
+            source: Source::Bind(etc.join(name)),
+            readonly: false,
+        })
     }
 
     /// Fresh directories for what the container writes. Those of runs before are in nobody's way any more.
@@ -207,14 +212,9 @@ impl Making {
         if lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some()) {
             words.push("lifecycle hooks are not supported yet and are not run".to_owned());
         }
-        if self
-            .container
-            .ports
-            .iter()
-            .flatten()
-            .any(|port| port.host_port.is_some_and(|port| port != 0))
-        {
-            words.push("hostPort is not supported yet: the port is reached on the pod's address".to_owned());
+        let mut ports = self.container.ports.iter().flatten();
+        if self.node.network.is_none() && ports.any(|port| port.host_port.is_some_and(|port| port != 0)) {
+            words.push("hostPort needs root: the port is reached on the pod's address".to_owned());
         }
         words
     }

@@ -19,6 +19,7 @@ use crate::{
     host::{self, Clock},
     images::Images,
     net::{self, AddressPool},
+    network::Prepared,
     serve,
 };
 use sampan_api::rpc;
@@ -93,16 +94,23 @@ impl Agent {
         let credentials = shown(&config)?;
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
-        let identity = Identity::look(&config, serves);
+        let network = (!config.rootless).then(|| Prepared::make(&config, cidr, credentials.clone()));
+        let identity = Identity::look(&config, serves, network.as_ref());
         let (inputs, receiver) = mpsc::unbounded_channel();
         let io_error = |path: &Path| {
             let path = path.to_owned();
             move |source| StartError::Io { path, source }
         };
+        let writer = Writer::start(plane.clone(), &config.name, host::unix_millis());
+        let dns = net::ClusterDns {
+            server: network.as_ref().and_then(Prepared::dns),
+            ..net::ClusterDns::default()
+        };
+        let network = network.map(|network| network.start(&config, &plane, &writer));
         let node = Arc::new(Node {
             images: Images::new(store, &config),
             addresses: parking_lot::Mutex::new(AddressPool::new((!config.rootless).then_some(cidr))),
-            writer: Writer::start(plane.clone(), &config.name, host::unix_millis()),
+            writer,
             records: record::Records::start().map_err(io_error(&config.data))?,
             views: view::Views::default(),
             clock: Clock::new(),
@@ -113,8 +121,8 @@ impl Agent {
             } else {
                 cidr.gateway()
             },
-            // Not served yet: pods have the node's own name servers.
-            dns: net::ClusterDns::default(),
+            dns,
+            network: network.transpose().map_err(StartError::Config)?,
             kept: parking_lot::Mutex::default(),
             plane: plane.clone(),
             credentials: credentials.clone(),
@@ -124,6 +132,9 @@ impl Agent {
             config,
         });
         let pods = adopt::adopt(&node).await;
+        if let Some(network) = &node.network {
+            network.adopted();
+        }
         tokio::spawn(collect(node.clone()));
         let table = tokio::spawn(Table::new(node.clone(), receiver, pods).run());
         let (ready, registered) = watch::channel(false);
@@ -182,6 +193,9 @@ impl Agent {
         self.node.records.barrier().await;
         self.table.abort();
         let _ = (&mut self.table).await;
+        if let Some(network) = &self.node.network {
+            network.shutdown(stop_pods);
+        }
         if stop_pods {
             clear(&self.node.config);
         }
@@ -193,6 +207,9 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.table.abort();
+        if let Some(network) = &self.node.network {
+            network.shutdown(false);
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use crate::{
     host::Clock,
     images::Images,
     net::{AddressPool, ClusterDns, Wire},
+    network::{LocalPod, Network, host_ports},
     pod::{Facts, Sources, sources::Wanted},
-    reconcile::{NodeFacts, Report},
+    reconcile::{Desired, NodeFacts, Report},
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
@@ -39,6 +40,8 @@ pub struct Node {
     pub gateway: Ipv4Addr,
     /// What pods are told of the cluster's DNS.
     pub dns: ClusterDns,
+    /// None: without root there is none but the machine's own.
+    pub network: Option<Network>,
     pub inputs: mpsc::UnboundedSender<Input>,
     /// The config maps and secrets that pods were given last.
     pub kept: Mutex<HashMap<Key, Object>>,
@@ -96,6 +99,18 @@ impl Node {
         }
     }
 
+    /// A pod with a wire, as the network knows it.
+    pub fn local_pod(&self, desired: &Desired, address: Ipv4Addr) -> LocalPod {
+        LocalPod {
+            uid: desired.uid.clone(),
+            namespace: desired.namespace.clone(),
+            name: desired.name.clone(),
+            interface: self.wire(&desired.uid, address).name(),
+            address,
+            host_ports: host_ports(&desired.pod),
+        }
+    }
+
     pub fn facts(&self, pod_ip: &str) -> Facts {
         Facts {
             pod_ip: pod_ip.to_owned(),
@@ -127,6 +142,9 @@ impl Node {
             namespace: namespace.to_owned(),
             ..Sources::default()
         };
+        if let Some(network) = &self.network {
+            sources.services = network.services(namespace).await;
+        }
         if wanted.is_empty() {
             return Ok(sources);
         }

@@ -40,11 +40,7 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         // It was there before: what its shim held may still be.
         clear_remains(node, uid).await.map_err(|error| error.to_string())?;
     }
-    let host_network = desired
-        .pod
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.host_network == Some(true));
+    let host_network = desired.is_on_host();
     if host_network && node.config.rootless {
         return Err("hostNetwork needs root".to_owned());
     }
@@ -74,10 +70,12 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         }
         let namespace =
             fs::File::open(format!("/proc/{}/ns/net", info.pid)).map_err(|e| format!("the shim is gone: {e}"))?;
-        node.wire(uid, address)
-            .connect(namespace)
-            .await
-            .map_err(|error| error.to_string())
+        let wire = node.wire(uid, address);
+        wire.connect(namespace).await.map_err(|error| error.to_string())?;
+        if let Some(network) = &node.network {
+            network.pod_up(node.local_pod(desired, address)).await;
+        }
+        Ok(())
     };
     let link = async {
         connect(node, uid, &shim_dir)
@@ -150,6 +148,9 @@ async fn take_down(node: &Arc<Node>, desired: &Desired, link: Option<Link>) {
     }
     if let Err(error) = clear_remains(node, uid).await {
         tracing::warn!(pod = desired.name, uid, %error, "something of a pod is left");
+    }
+    if let Some(network) = &node.network {
+        network.pod_down(uid);
     }
     node.addresses.lock().release(uid);
     node.images.release(uid);

@@ -6,7 +6,7 @@ use super::{
     view::{ContainerView, View},
 };
 use crate::{
-    control::{Change, PodEvent},
+    control::{About, Change, NodeEvent},
     reconcile::{self, Action, Actual, Deletion, Desired, Millis, Report, Role, State, StopCause},
     runtime::{self, Link},
 };
@@ -324,7 +324,7 @@ fn event(
     reason: &'static str,
     message: String,
     at: Millis,
-) -> PodEvent {
+) -> NodeEvent {
     let field_path = container.and_then(|index| desired.containers.get(index)).map(|spec| {
         let list = if spec.role == Role::Main {
             "containers"
@@ -333,10 +333,14 @@ fn event(
         };
         format!("spec.{list}{{{}}}", spec.name)
     });
-    PodEvent {
-        namespace: desired.namespace.clone(),
-        pod: desired.name.clone(),
-        uid: desired.uid.clone(),
+    NodeEvent {
+        about: About {
+            api_version: "v1",
+            kind: "Pod",
+            namespace: desired.namespace.clone(),
+            name: desired.name.clone(),
+            uid: desired.uid.clone(),
+        },
         field_path: field_path.unwrap_or_default(),
         warning,
         reason,

@@ -75,6 +75,11 @@ pub fn spec(
         args: vec![text(sampan), "__wasm".to_owned(), "--spec".to_owned(), text(file)],
         env: env::environment(&[], &BTreeMap::new(), &name),
         capabilities: vec!["CAP_NET_BIND_SERVICE".to_owned()],
+        // Names are looked up as by every other container of the pod.
+        mounts: match node.config.rootless {
+            true => Vec::new(),
+            false => making.files(&["hosts", "resolv.conf"]).collect(),
+        },
         no_new_privileges: true,
         limits: cgroup,
         ..base

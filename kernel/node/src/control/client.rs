@@ -3,7 +3,7 @@ use crate::servers::Servers;
 use parking_lot::Mutex;
 use sampan_api::{
     ApiError, Key, Object, Plan, Reason, SERVERS_HOST,
-    rpc::{self, certificates_client::CertificatesClient, nodes_client::NodesClient, objects_client::ObjectsClient},
+    rpc::{self, certificates_client::CertificatesClient, nodes_client::NodesClient, objects_client::ObjectsClient, plugins_client::PluginsClient},
 };
 use sampan_tls::{Credentials, CredentialsError, Dialer};
 use std::{sync::Arc, time::Duration};
@@ -69,6 +69,10 @@ impl ControlPlane {
 
     pub fn certificates(&self) -> CertificatesClient<Channel> {
         CertificatesClient::new(self.channel())
+    }
+
+    pub fn plugins(&self) -> PluginsClient<Channel> {
+        PluginsClient::new(self.channel())
     }
 
     pub fn nodes(&self) -> NodesClient<Channel> {

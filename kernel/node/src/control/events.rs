@@ -1,18 +1,27 @@
-//! Events about pods, as Kubernetes' users know them: what repeats is counted in one object.
+//! Events, as Kubernetes' users know them: what repeats is counted in one object.
 use crate::reconcile::Millis;
-use sampan_api::{Key, Object, Operation, Plan, Write, kinds, time::Timestamp};
+use sampan_api::{DEFAULT_NAMESPACE, Key, Object, Operation, Plan, Write, kinds, time::Timestamp};
 use serde_json::json;
 use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
 };
 
-/// Something worth telling about a pod.
+/// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodEvent {
+pub struct About {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    /// Empty for objects of the whole cluster.
     pub namespace: String,
-    pub pod: String,
+    pub name: String,
     pub uid: String,
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEvent {
+    pub about: About,
     /// `spec.containers{web}`, or empty.
     pub field_path: String,
     pub warning: bool,
@@ -47,7 +56,7 @@ impl Ledger {
     }
 
     /// The write that tells it.
-    pub(super) fn plan(&mut self, event: &PodEvent) -> Plan {
+    pub(super) fn plan(&mut self, event: &NodeEvent) -> Plan {
         let name = self.name(event);
         if self.told.len() >= REMEMBERED {
             self.told.clear();
@@ -60,19 +69,24 @@ impl Ledger {
         told.count += 1;
         let last = Timestamp::from_millis(event.at);
         let kind = kinds::of_resource("events");
-        let key = Key::new("events", &event.namespace, &name);
+        let about = &event.about;
+        let namespace = match about.namespace.as_str() {
+            "" => DEFAULT_NAMESPACE,
+            namespace => namespace,
+        };
+        let key = Key::new("events", namespace, &name);
         if told.count > 1 {
             let patch = json!({"count": told.count, "lastTimestamp": last});
             return Write::new(key, Operation::Merge(patch)).into();
         }
         let mut object = kind
-            .map(|kind| Object::new(kind, &event.namespace, &name))
+            .map(|kind| Object::new(kind, namespace, &name))
             .unwrap_or_default();
         object.set_field(
             "involvedObject",
             &json!({
-                "apiVersion": "v1", "kind": "Pod", "namespace": event.namespace, "name": event.pod, "uid": event.uid,
-                "fieldPath": event.field_path,
+                "apiVersion": about.api_version, "kind": about.kind, "namespace": about.namespace, "name": about.name,
+                "uid": about.uid, "fieldPath": event.field_path,
             }),
         );
         object.set_field("type", if event.warning { "Warning" } else { "Normal" });
@@ -87,11 +101,11 @@ impl Ledger {
         Write::new(key, Operation::Create(object)).into()
     }
 
-    fn name(&self, event: &PodEvent) -> String {
+    fn name(&self, event: &NodeEvent) -> String {
         let mut hasher = std::hash::DefaultHasher::new();
-        (self.salt, &event.uid, &event.field_path, event.reason, &event.message).hash(&mut hasher);
-        let pod: String = event.pod.chars().take(200).collect();
-        format!("{pod}.{:016x}", hasher.finish())
+        (self.salt, &event.about.uid, &event.field_path, event.reason, &event.message).hash(&mut hasher);
+        let about: String = event.about.name.chars().take(200).collect();
+        format!("{about}.{:016x}", hasher.finish())
     }
 }
 
@@ -107,10 +121,14 @@ mod tests {
     #[test]
     fn what_repeats_is_counted() {
         let mut ledger = Ledger::new("n1", 7);
-        let mut event = PodEvent {
-            namespace: "default".into(),
-            pod: "web".into(),
-            uid: "u1".into(),
+        let mut event = NodeEvent {
+            about: About {
+                api_version: "v1",
+                kind: "Pod",
+                namespace: "default".into(),
+                name: "web".into(),
+                uid: "u1".into(),
+            },
             field_path: "spec.containers{web}".into(),
             warning: true,
             reason: "BackOff",

@@ -7,7 +7,7 @@ mod watch;
 mod writer;
 
 pub use client::ControlPlane;
-pub use events::PodEvent;
+pub use events::{About, NodeEvent};
 pub use register::{Identity, keep_registered};
 pub use renew::keep_certificate;
 pub use watch::{Change, follow};

@@ -1,6 +1,6 @@
 //! The Node object: what this node is, and that it lives.
 use super::{Change, ControlPlane, Retry, follow};
-use crate::config::AgentConfig;
+use crate::{config::AgentConfig, network::Prepared};
 use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Write, kinds, rpc, time::Timestamp};
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, time::Duration};
@@ -15,14 +15,17 @@ pub struct Identity {
     pub pod_cidr: String,
     /// Status without conditions.
     pub status: Value,
+    /// Why pods have no network, or not all of it; empty if they have.
+    pub lacking: String,
     /// Thousandths of a core, and bytes.
     pub milli_cpu: u64,
     pub memory: u64,
 }
 
 impl Identity {
-    /// Looks at the machine. `serves` is where the agent answers for logs and images.
-    pub fn look(config: &AgentConfig, serves: SocketAddr) -> Self {
+    /// Looks at the machine. `serves` is where the agent answers for logs and images; `network` is what there is of the
+    /// network of pods.
+    pub fn look(config: &AgentConfig, serves: SocketAddr, network: Option<&Prepared>) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let memory = proc_value("/proc/meminfo", "MemTotal:").unwrap_or(0) * 1024;
         let disk = rustix::fs::statvfs(&config.data).map_or(0, |vfs| vfs.f_blocks * vfs.f_frsize);
@@ -33,6 +36,10 @@ impl Identity {
             "pods": config.max_pods.to_string(),
         });
         let architecture = architecture();
+        let mut endpoints = json!({"kubeletEndpoint": {"Port": serves.port()}});
+        if let Some(overlay) = network.and_then(Prepared::listens) {
+            endpoints["overlayEndpoint"] = json!({"Port": overlay.port()});
+        }
         let status = json!({
             "capacity": capacity,
             "allocatable": capacity,
@@ -40,7 +47,7 @@ impl Identity {
                 {"type": "InternalIP", "address": config.node_address().to_string()},
                 {"type": "Hostname", "address": config.name},
             ],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": serves.port()}},
+            "daemonEndpoints": endpoints,
             "nodeInfo": {
                 "architecture": architecture,
                 "bootID": crate::host::boot_id(),
@@ -69,6 +76,7 @@ impl Identity {
             labels,
             pod_cidr,
             status,
+            lacking: network.map(|network| network.problems().join("; ")).unwrap_or_default(),
             milli_cpu: cpus * 1000,
             memory,
         }
@@ -106,6 +114,10 @@ impl Identity {
                 "KubeletHasSufficientPID",
                 "the node has sufficient PID available"
             ),
+            match self.lacking.as_str() {
+                "" => condition("NetworkUnavailable", false, "NetworkIsUp", "pods have their network"),
+                lacking => condition("NetworkUnavailable", true, "NetworkIsLacking", lacking),
+            },
             condition("Ready", true, "KubeletReady", "the agent is ready"),
         ]);
         status
@@ -266,7 +278,7 @@ mod tests {
     fn the_node_object_is_one() {
         let dir = tempfile::tempdir().unwrap();
         let config = AgentConfig::new(dir.path().to_owned(), "n1", "https://127.0.0.1:1");
-        let identity = Identity::look(&config, "127.0.0.1:4711".parse().unwrap());
+        let identity = Identity::look(&config, "127.0.0.1:4711".parse().unwrap(), None);
         assert!(identity.milli_cpu >= 1000 && identity.memory > 1 << 26);
         let status = identity.status_now(1_772_366_400_000, 1_772_366_460_000);
         assert!(is_ready(&status));

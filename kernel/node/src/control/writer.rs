@@ -2,7 +2,7 @@
 //!
 //! A commit is sent as soon as there is something urgent and none is under way; what comes meanwhile goes with the next.
 //! Of a pod's statuses only the newest is told. Nothing is lost while the control plane is away but the oldest events.
-use super::{ControlPlane, PodEvent, Retry, events::Ledger};
+use super::{ControlPlane, NodeEvent, Retry, events::Ledger};
 use sampan_api::{Key, Object, Operation, Plan, Reason, Write, plan::Deletion};
 use std::{
     collections::{HashMap, VecDeque},
@@ -32,7 +32,7 @@ enum Item {
         key: Key,
         uid: String,
     },
-    Event(Box<PodEvent>),
+    Event(Box<NodeEvent>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -77,7 +77,7 @@ impl Writer {
         });
     }
 
-    pub fn event(&self, event: PodEvent) {
+    pub fn event(&self, event: NodeEvent) {
         let _ = self.items.send(Item::Event(Box::new(event)));
     }
 
@@ -94,7 +94,7 @@ struct Waiting {
     /// By uid.
     statuses: HashMap<String, (Key, Box<Object>)>,
     deletions: Vec<(Key, String)>,
-    events: VecDeque<PodEvent>,
+    events: VecDeque<NodeEvent>,
     due: Option<Instant>,
 }
 
@@ -113,7 +113,7 @@ impl Waiting {
 enum About {
     Status(Key, Box<Object>),
     Deletion(Key, String),
-    Event(PodEvent),
+    Event(NodeEvent),
 }
 
 struct Task {
@@ -216,7 +216,7 @@ impl Task {
             (About::Status(..) | About::Deletion(..), Reason::NotFound | Reason::Conflict) => {}
             (About::Status(key, _) | About::Deletion(key, _), _) => tracing::warn!(%key, %error, "a write was refused"),
             // Its namespace is going, or the event was forgotten: nothing to be done.
-            (About::Event(event), _) => tracing::debug!(pod = event.pod, %error, "an event was refused"),
+            (About::Event(event), _) => tracing::debug!(about = event.about.name, %error, "an event was refused"),
         }
     }
 

@@ -4,19 +4,15 @@ use super::{
     respond::Responder,
     zone::{Fed, Zone},
 };
+use crate::whole_file;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
-
-/// The largest file that is written or read. Bytes.
-const MAX: usize = 64 << 20;
 
 /// How the file is written; one of another version is not read.
 const VERSION: u32 = 1;
@@ -36,7 +32,7 @@ struct Kept {
 
 /// Feeds the zone what is in the file. Without one that makes sense, nothing.
 pub fn restore(path: &Path, domain: &str, zone: &mut Zone) {
-    let kept = match read(path) {
+    let kept: Kept = match whole_file::read(path) {
         Ok(kept) => kept,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => {
@@ -49,19 +45,6 @@ pub fn restore(path: &Path, domain: &str, zone: &mut Zone) {
     }
 }
 
-fn read(path: &Path) -> io::Result<Kept> {
-    let mut text = Vec::new();
-    fs::File::open(path)?.take(MAX as u64 + 1).read_to_end(&mut text)?;
-    if text.len() > MAX {
-        return Err(too_large());
-    }
-    Ok(serde_json::from_slice(&text)?)
-}
-
-fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("more than {MAX} bytes"))
-}
-
 /// Writes the file.
 ///
 /// # Errors
@@ -72,21 +55,7 @@ pub fn write(path: &Path, domain: &str, fed: Fed) -> io::Result<()> {
         domain: domain.to_owned(),
         fed,
     };
-    let text = serde_json::to_vec(&kept)?;
-    if text.len() > MAX {
-        return Err(too_large());
-    }
-    let aside = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    fs::rename(&aside, path)
+    whole_file::write(path, &kept)
 }
 
 /// Writes the file some time after each change from now on, for as long as the future is polled.

@@ -19,6 +19,11 @@ impl PodCidr {
         Ipv4Addr::from(self.base + 1)
     }
 
+    /// Its first address and its prefix.
+    pub fn range(self) -> (Ipv4Addr, u8) {
+        (self.base.into(), self.prefix)
+    }
+
     fn size(self) -> u32 {
         1 << (32 - u32::from(self.prefix))
     }
@@ -99,6 +104,11 @@ impl AddressPool {
         let address = address.ok_or(NoAddress(range))?;
         self.keep(uid, address);
         Ok(address)
+    }
+
+    /// The address that a pod has.
+    pub fn of(&self, uid: &str) -> Option<Ipv4Addr> {
+        self.by_pod.get(uid).copied()
     }
 
     /// Notes the address a pod has from before.

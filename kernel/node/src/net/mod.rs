@@ -6,11 +6,15 @@
 //! loopback.
 mod address;
 mod files;
-mod netlink;
+mod gateway;
+pub(crate) mod netlink;
 mod resolv;
+mod step;
 mod wire;
 
 pub use address::{AddressPool, NoAddress, PodCidr};
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
+pub use gateway::Gateway;
 pub use resolv::ResolvConf;
-pub use wire::{Wire, WireError, mtu, sweep};
+pub use step::WireError;
+pub use wire::{POD_PREFIX, Wire, mtu, owned_name, sweep};

@@ -16,30 +16,34 @@ use std::{
 };
 
 /// Make it, and fail if it is there.
-pub(super) const CREATE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
+pub(crate) const CREATE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
 /// Make it, or make it so.
-pub(super) const REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
+pub(crate) const REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
 
 /// A socket to the network namespace that the thread was in when it was opened.
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
 }
 
 impl Netlink {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         Ok(Netlink { socket, sequence: 0 })
     }
 
     /// Sends a request and waits until it is done.
-    pub(super) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(crate) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.exchange(message, NLM_F_ACK | flags).map(drop)
     }
 
     /// Sends a request; the answers, when it is done.
-    fn exchange(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(crate) fn exchange(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
@@ -84,7 +88,7 @@ impl Netlink {
     }
 
     /// The number of an interface.
-    pub(super) fn index_of(&mut self, name: &str) -> io::Result<u32> {
+    pub(crate) fn index_of(&mut self, name: &str) -> io::Result<u32> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let answers = self.exchange(RouteNetlinkMessage::GetLink(link), NLM_F_ACK)?;
@@ -96,7 +100,7 @@ impl Netlink {
     }
 
     /// All interfaces, as number and alias.
-    pub(super) fn aliases(&mut self) -> io::Result<Vec<(u32, String)>> {
+    pub(crate) fn aliases(&mut self) -> io::Result<Vec<(u32, String)>> {
         let answers = self.exchange(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
         let alias = |link: LinkMessage| {
             let alias = link.attributes.iter().find_map(|attribute| match attribute {
@@ -114,7 +118,7 @@ impl Netlink {
             .collect())
     }
 
-    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+    pub(crate) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
         link.header.flags = LinkFlags::Up;
@@ -122,21 +126,28 @@ impl Netlink {
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    pub(super) fn set_alias(&mut self, index: u32, alias: &str) -> io::Result<()> {
+    pub(crate) fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(LinkAttribute::Mtu(mtu));
+        self.request(RouteNetlinkMessage::SetLink(link), 0)
+    }
+
+    pub(crate) fn set_alias(&mut self, index: u32, alias: &str) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
         link.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
         self.request(RouteNetlinkMessage::SetLink(link), 0)
     }
 
-    pub(super) fn delete_link(&mut self, index: u32) -> io::Result<()> {
+    pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.header.index = index;
         self.request(RouteNetlinkMessage::DelLink(link), 0)
     }
 
     /// Gives an interface this one address.
-    pub(super) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
         let mut message = AddressMessage::default();
         message.header.family = AddressFamily::Inet;
         message.header.prefix_len = 32;
@@ -148,7 +159,7 @@ impl Netlink {
     }
 
     /// Says once and for all where a neighbour is.
-    pub(super) fn add_neighbour(&mut self, index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> io::Result<()> {
+    pub(crate) fn add_neighbour(&mut self, index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> io::Result<()> {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Inet;
         message.header.ifindex = index;
@@ -163,22 +174,32 @@ impl Netlink {
         self.request(RouteNetlinkMessage::NewNeighbour(message), REPLACE)
     }
 
-    /// A route to one address straight through an interface; packets of the node's own come from `source`.
-    pub(super) fn add_route(&mut self, index: u32, to: Ipv4Addr, source: Ipv4Addr) -> io::Result<()> {
-        let mut message = route(index, RouteScope::Link);
-        message.header.destination_prefix_length = 32;
-        message
-            .attributes
-            .push(RouteAttribute::Destination(IpAddr::V4(to).into()));
+    /// A route to a range straight through an interface; packets of the node's own come from `source`.
+    pub(crate) fn add_route(&mut self, index: u32, to: (Ipv4Addr, u8), source: Ipv4Addr) -> io::Result<()> {
+        let mut message = route(RouteScope::Link, RouteType::Unicast);
+        message.attributes.push(RouteAttribute::Oif(index));
         message
             .attributes
             .push(RouteAttribute::PrefSource(IpAddr::V4(source).into()));
-        self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
+        self.request(RouteNetlinkMessage::NewRoute(toward(message, to)), REPLACE)
+    }
+
+    /// Who sends to a range, but for what there are better routes to, is told that nobody is there.
+    pub(crate) fn refuse_range(&mut self, range: (Ipv4Addr, u8)) -> io::Result<()> {
+        let message = route(RouteScope::Universe, RouteType::Unreachable);
+        self.request(RouteNetlinkMessage::NewRoute(toward(message, range)), REPLACE)
+    }
+
+    /// Takes that back.
+    pub(crate) fn forget_range(&mut self, range: (Ipv4Addr, u8)) -> io::Result<()> {
+        let message = route(RouteScope::Universe, RouteType::Unreachable);
+        self.request(RouteNetlinkMessage::DelRoute(toward(message, range)), 0)
     }
 
     /// All that has no better route goes to `gateway`, which need not be in any network of the interface.
-    pub(super) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
-        let mut message = route(index, RouteScope::Universe);
+    pub(crate) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
+        let mut message = route(RouteScope::Universe, RouteType::Unicast);
+        message.attributes.push(RouteAttribute::Oif(index));
         message.header.flags = RouteFlags::Onlink;
         message
             .attributes
@@ -187,13 +208,20 @@ impl Netlink {
     }
 }
 
-fn route(index: u32, scope: RouteScope) -> RouteMessage {
+fn route(scope: RouteScope, kind: RouteType) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = AddressFamily::Inet;
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = scope;
-    message.header.kind = RouteType::Unicast;
-    message.attributes.push(RouteAttribute::Oif(index));
+    message.header.kind = kind;
+    message
+}
+
+fn toward(mut message: RouteMessage, (base, prefix): (Ipv4Addr, u8)) -> RouteMessage {
+    message.header.destination_prefix_length = prefix;
+    message
+        .attributes
+        .push(RouteAttribute::Destination(IpAddr::V4(base).into()));
     message
 }

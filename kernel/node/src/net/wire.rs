@@ -1,5 +1,8 @@
 //! The wire between the node and a pod: a veth pair, put up in about a millisecond.
-use super::netlink::{CREATE, Netlink};
+use super::{
+    netlink::{CREATE, Netlink},
+    step::{Step, WireError},
+};
 use rtnetlink::packet_route::{
     RouteNetlinkMessage,
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
@@ -12,26 +15,11 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
+/// What the names of pods' interfaces on the node begin with.
+pub const POD_PREFIX: &str = "sp";
+
 /// The gateway that pods see. It is in no network: they know it as a fixed neighbour.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
-
-/// A step that the kernel refused.
-#[derive(Debug, thiserror::Error)]
-#[error("the network of the pod: cannot {step}: {source}")]
-pub struct WireError {
-    step: &'static str,
-    source: io::Error,
-}
-
-trait Step<T> {
-    fn step(self, step: &'static str) -> Result<T, WireError>;
-}
-
-impl<T> Step<T> for io::Result<T> {
-    fn step(self, step: &'static str) -> Result<T, WireError> {
-        self.map_err(|source| WireError { step, source })
-    }
-}
 
 /// A pod's wire.
 #[derive(Clone, Debug)]
@@ -46,27 +34,31 @@ pub struct Wire {
     pub mtu: u32,
 }
 
-impl Wire {
-    fn hash(&self, salt: &str) -> [u8; 8] {
-        let mut hasher = std::hash::DefaultHasher::new();
-        (&self.owner, &self.uid, salt).hash(&mut hasher);
-        hasher.finish().to_be_bytes()
-    }
+/// The name of something of a node's: a prefix and a hash, 12 letters long.
+pub fn owned_name(prefix: &str, owner: &str, of: &str) -> String {
+    let hex: String = hash((owner, of, "name"))
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{prefix}{hex}")
+}
 
+fn hash(of: impl Hash) -> [u8; 8] {
+    let mut hasher = std::hash::DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish().to_be_bytes()
+}
+
+impl Wire {
     /// The name of the node's end: `sp` and a hash.
     pub fn name(&self) -> String {
-        let hex: String = self
-            .hash("name")
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        format!("sp{hex}")
+        owned_name(POD_PREFIX, &self.owner, &self.uid)
     }
 
     /// A locally administered address.
     fn hardware(&self, end: &str) -> [u8; 6] {
-        let [a, b, c, d, e, ..] = self.hash(end);
+        let [a, b, c, d, e, ..] = hash((&self.owner, &self.uid, end));
         [0x02, a, b, c, d, e]
     }
 
@@ -111,7 +103,8 @@ impl Wire {
         node.add_address(index, self.node).step("set the node's address")?;
         node.add_neighbour(index, self.address, self.hardware("pod"))
             .step("set its neighbour")?;
-        node.add_route(index, self.address, self.node).step("set its route")?;
+        node.add_route(index, (self.address, 32), self.node)
+            .step("set its route")?;
         // Packets from the pod may go on to others, whatever the node does elsewhere.
         fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "1").step("let it forward")
     }

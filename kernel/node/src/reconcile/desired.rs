@@ -93,6 +93,12 @@ pub struct Probe {
 }
 
 impl Desired {
+    /// Whether it has the node's network instead of one of its own.
+    pub fn is_on_host(&self) -> bool {
+        let spec = self.pod.spec.as_ref();
+        spec.is_some_and(|spec| spec.host_network == Some(true))
+    }
+
     /// Reads a pod.
     pub fn new(pod: Arc<Pod>) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();

@@ -23,6 +23,21 @@ impl Entry {
 }
 
 impl Datapath {
+    /// With these entries.
+    pub fn with(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut datapath = Datapath::default();
+        for entry in entries {
+            let key = entry.key();
+            datapath.of_mut(key.table()).insert(key, entry);
+        }
+        datapath
+    }
+
+    /// All entries of several, of which no two fill the same table.
+    pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Datapath>) -> Self {
+        Datapath::with(parts.into_iter().flat_map(Datapath::entries).cloned())
+    }
+
     /// All entries, table by table and in the order of their keys.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.all().map(|(_, entry)| entry)

@@ -11,7 +11,7 @@ use crate::{
     peers::{self, Peer, members},
     token::{Role, Token},
 };
-use sampan_api::{ApiError, Key, Operation, Plan, Reason, Selection, Write, rpc, validate};
+use sampan_api::{ApiError, Key, Operation, Plan, Reason, Selection, Write, ranges, rpc, validate};
 use sampan_state::Snapshot;
 use serde_json::json;
 use std::{
@@ -243,8 +243,9 @@ fn free_pod_cidr(state: &Snapshot) -> Result<String, ApiError> {
         .chain(state.list(&servers))
         .filter_map(|(_, machine)| Some(machine.field_value("spec")["podCIDR"].as_str()?.to_owned()))
         .collect();
+    let [a, b, ..] = ranges::PODS.0.octets();
     (0..=255)
-        .map(|n| format!("10.42.{n}.0/24"))
+        .map(|n| format!("{a}.{b}.{n}.0/24"))
         .find(|cidr| !taken.contains(cidr))
         .ok_or_else(|| {
             ApiError::new(

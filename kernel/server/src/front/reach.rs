@@ -176,7 +176,7 @@ impl Front {
             Some(node) if !node.is_empty() => self.node_named(node),
             _ => {
                 let message = format!(
-                    "{key} is not bound to a node yet, so it has no logs: `sampan describe pod {pod}` says why"
+                    "{key} is not bound to a node yet, so nothing of it runs: `sampan describe pod {pod}` says why"
                 );
                 Err(ApiError::bad_request(message))
             }

@@ -1,4 +1,4 @@
-//! The service of what nodes do: logs and images, passed on to the node they are on.
+//! The service of what nodes do: logs, images, connections to pods, passed on to the node they are on.
 use super::{Front, Pieces, access, caller, reach::Node};
 use futures::{StreamExt, stream};
 use sampan_api::{ApiError, Reason, rpc};
@@ -149,6 +149,47 @@ impl rpc::runtime_server::Runtime for Runtime {
         Ok(Response::new(rpc::ListImagesResponse {
             images: answers.await?.into_iter().flat_map(of_node).collect(),
         }))
+    }
+
+    type PortForwardStream = Pieces<rpc::PortForwardResponse>;
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<rpc::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        access::check_master(&caller(&request)?, "connect to pods")?;
+        let mut pieces = request.into_inner();
+        let Some(mut first) = pieces.message().await? else {
+            return Err(ApiError::bad_request("nothing was said of where to connect to").into());
+        };
+        if first.namespace.is_empty() {
+            sampan_api::DEFAULT_NAMESPACE.clone_into(&mut first.namespace);
+        }
+        let mut node = self.0.node_of_pod(&first.namespace, &first.pod)?;
+        // Where the client breaks off, so does the stream to the node.
+        let rest = pieces.take_while(|piece| std::future::ready(piece.is_ok()));
+        let rest = rest.filter_map(|piece| std::future::ready(piece.ok()));
+        let whole = stream::iter([first]).chain(rest);
+        match node.client.port_forward(whole).await {
+            Ok(answer) => Ok(Response::new(node.pieces(answer.into_inner()))),
+            Err(status) => Err(node.explain(status).into()),
+        }
+    }
+
+    async fn list_peers(
+        &self,
+        request: Request<rpc::ListPeersRequest>,
+    ) -> Result<Response<rpc::ListPeersResponse>, Status> {
+        access::check_master(&caller(&request)?, "list peers")?;
+        let nodes = self.0.nodes_named(&request.into_inner().node)?;
+        let answers = ask_all(nodes, |mut node| async move {
+            let request = rpc::ListPeersRequest {
+                node: node.name.clone(),
+            };
+            node.client.list_peers(request).await
+        });
+        let peers = answers.await?.into_iter().flat_map(|(_, answer)| answer.peers);
+        Ok(Response::new(rpc::ListPeersResponse { peers: peers.collect() }))
     }
 
     async fn remove_image(

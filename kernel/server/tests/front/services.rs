@@ -57,6 +57,18 @@ async fn a_service_gets_an_address_of_its_own_and_keeps_it() {
         json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}),
     );
     assert!(client.create(taken).await.unwrap_err().causes[0].message.contains("s0"));
+
+    // Back to what it was: the ports that it was given go, although the stored object names them.
+    let patch = json!({"spec": {"type": "ClusterIP"}});
+    let changed = written(&client.patch("services", "s0", PatchType::Merge, patch).await.unwrap());
+    assert_eq!(changed["spec"]["ports"][0]["nodePort"], Value::Null);
+    assert_eq!(changed["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+    let patch = json!({"spec": {"clusterIP": "10.96.0.200"}});
+    let error = client
+        .patch("services", "s0", PatchType::Merge, patch)
+        .await
+        .unwrap_err();
+    assert!(error.causes[0].message.contains("immutable"), "{error}");
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ fn become_program(plan: &Plan<'_>) -> Result<Infallible, SetupError> {
             target: &plan.target,
         };
         rootfs::enter(spec, &layers, &plan.cgroup.views())?;
+    } else {
+        rootfs::cover(&spec.mounts)?;
     }
     // Only now, so that a container with little processor time is set up no slower than others.
     entrance.enter().doing(|| "cannot enter the cgroup".to_owned())?;

@@ -141,10 +141,10 @@ pub fn start(context: &mut Context, spec: &ContainerSpec) -> Result<Container, S
 }
 
 fn fork(plan: &Plan<'_>) -> Result<i32, SetupError> {
-    let namespaces = if plan.isolated {
-        libc::CLONE_NEWPID | libc::CLONE_NEWNS
-    } else {
-        0
+    let namespaces = match (plan.isolated, plan.spec.mounts.is_empty()) {
+        (true, _) => libc::CLONE_NEWPID | libc::CLONE_NEWNS,
+        (false, false) => libc::CLONE_NEWNS,
+        (false, true) => 0,
     };
     let cgroup = plan
         .cgroup
@@ -173,8 +173,8 @@ fn check(pod: &PodSpec, spec: &ContainerSpec) -> Result<(), SetupError> {
                 lower.len()
             ));
         }
-    } else if !spec.mounts.is_empty() {
-        return refuse("mounts need a root filesystem of the container's own".to_owned());
+    } else if !spec.mounts.is_empty() && !pod.namespaces {
+        return refuse("mounts need root".to_owned());
     }
     let relative = spec.mounts.iter().find(|mount| !mount.target.starts_with('/'));
     match relative {

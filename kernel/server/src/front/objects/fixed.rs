@@ -26,6 +26,14 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
                 }
             }
         }
+        // Between an external name and an address there is a choice; other addresses are known to clients.
+        "Service" => {
+            let has_address = |spec: &Value| spec["clusterIP"].as_str().is_some_and(|address| !address.is_empty());
+            let (stored, next) = (spec(stored), spec(next));
+            if has_address(&stored) && has_address(&next) && stored["clusterIP"] != next["clusterIP"] {
+                fixed("spec.clusterIP", ": delete the Service and create it again");
+            }
+        }
         "Pod" => pod(&spec(stored), &spec(next), &mut fixed),
         "Secret" | "ConfigMap" if stored.field_value("immutable") == true => {
             for field in ["data", "binaryData", "immutable"] {
@@ -110,6 +118,17 @@ mod tests {
             .flat_map(|error| error.causes)
             .map(|cause| cause.field)
             .collect()
+    }
+
+    #[test]
+    fn a_service_keeps_its_address() {
+        let at = |address: Option<&str>| json!({"spec": {"clusterIP": address}});
+        let (a, b) = (at(Some("10.96.0.9")), at(Some("10.96.0.10")));
+        assert_eq!(fields("Service", &a, &b), ["spec.clusterIP"]);
+        assert_eq!(fields("Service", &a, &at(Some("None"))), ["spec.clusterIP"]);
+        for (stored, next) in [(&a, &a), (&a, &at(None)), (&at(None), &b)] {
+            assert!(fields("Service", stored, next).is_empty());
+        }
     }
 
     #[test]

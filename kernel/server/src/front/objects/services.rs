@@ -1,6 +1,6 @@
 //! What a Service is given before it is written: an address of the cluster, node ports, and what Kubernetes' API server fills
 //! in. A pick is made on a state that may move on; the committer refuses what was taken meanwhile, and it is picked again.
-use sampan_api::{ApiError, Cause, Object};
+use sampan_api::{ApiError, Cause, Object, ranges};
 use sampan_state::{
     Snapshot,
     claims::{self, Claim},
@@ -28,12 +28,12 @@ pub struct ServiceRanges {
 }
 
 impl Default for ServiceRanges {
-    /// As kubeadm has them.
     fn default() -> Self {
+        let (base, prefix) = ranges::SERVICES;
         ServiceRanges {
-            base: Ipv4Addr::new(10, 96, 0, 0),
-            prefix: 12,
-            node_ports: 30_000..=32_767,
+            base,
+            prefix,
+            node_ports: ranges::NODE_PORTS,
         }
     }
 }
@@ -132,6 +132,9 @@ pub fn complete(
         let number = port.get("port").cloned().unwrap_or_default();
         default(port, "targetPort", number);
     }
+    if kind == "ClusterIP" {
+        drop_kept_node_ports(&mut spec, &before);
+    }
     check(service, &spec, &kind, ranges)?;
     if kind == "ExternalName" {
         spec.remove("clusterIP");
@@ -153,6 +156,19 @@ pub fn complete(
     }
     service.set_field("spec", &spec);
     Ok(())
+}
+
+/// A Service that is to have no node ports any more, and still names those that it was given: they go, as with Kubernetes.
+fn drop_kept_node_ports(spec: &mut Map<String, Value>, before: &Value) {
+    let had = before["ports"].as_array().cloned().unwrap_or_default();
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        let same = |had: &Value| had["port"] == port["port"] && had["nodePort"] == port["nodePort"];
+        let kept = had.iter().any(same);
+        if let Some(port) = port.as_object_mut().filter(|_| kept) {
+            port.remove("nodePort");
+        }
+    }
 }
 
 /// The address: what was asked for, what it had, or a free one.

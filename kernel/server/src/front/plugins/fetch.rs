@@ -29,7 +29,10 @@ impl Plugins {
             .filter_map(|(_, object)| object.field::<PluginSpec>("spec").ok());
         let mut of_digest = specs.filter(|spec| spec.digest == digest);
         if !of_digest.any(|spec| who.node().is_none() || spec.world.runs_on_nodes()) {
-            let message = format!("no plugin that runs on nodes has the digest \"{}\"", digest.escape_debug());
+            let message = format!(
+                "no plugin that runs on nodes has the digest \"{}\"",
+                digest.escape_debug()
+            );
             return Err(ApiError::new(Reason::NotFound, message));
         }
         let bytes = state

@@ -1,0 +1,249 @@
+//! Pods of several nodes: they reach each other by address, by Service and by name, and only where policies let them.
+use crate::{
+    group::{Group, NODES, play},
+    network::ip,
+    nodes::{Wipe, ended, pods, until, wipe},
+    tools::{busybox, have},
+    traces,
+};
+use serde_json::Value;
+use std::{process::Command, time::Duration};
+
+/// A web server on each node that says which pod it is, with a Service, and a client on each node that does nothing.
+const MANIFEST: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: main
+        image: busybox:1
+        command: [sh, -c, "echo $HOSTNAME > /tmp/index.html; dd if=/dev/zero of=/tmp/large bs=1024 count=1024; exec httpd -f -p 8080 -h /tmp"]
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+        resources: {requests: {cpu: 10m}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: client}}
+  template:
+    metadata: {labels: {app: client}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: main
+        image: busybox:1
+        command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
+        resources: {requests: {cpu: 10m}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports:
+  - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
+"#;
+
+/// Nothing gets to the servers but from clients on the first node.
+const POLICY: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - from:
+    - podSelector: {matchLabels: {allowed: "yes"}}
+    ports: [{port: 8080}]
+"#;
+
+/// What one request to the Service may take, and how often one is sent to see everybody behind it.
+const PATIENCE: &str = "3";
+const OFTEN: usize = 30;
+
+struct Pods {
+    web: Vec<Value>,
+    clients: Vec<Value>,
+}
+
+fn of_app(group: &Group, app: &str) -> Vec<Value> {
+    // One of each node, in their order.
+    let of_node = |host: &usize| {
+        let pods = pods(group, 0, Some(*host));
+        let found = pods.into_iter().find(|pod| pod["metadata"]["labels"]["app"] == app);
+        found.unwrap_or_else(|| panic!("n{host} has no {app}"))
+    };
+    NODES.iter().map(of_node).collect()
+}
+
+async fn set_up(group: &mut Group) -> (Wipe, Pods) {
+    let wipe = wipe(group);
+    for host in NODES {
+        let token = group.ok(0, "token create --role node --single-use --ttl 10m");
+        group.join_as_node(host, &token, 0).await;
+    }
+    let root = group.dir.path().join("busybox");
+    busybox(&root);
+    group.ok(0, &format!("image build {} -t busybox:1 --cmd sh", root.display()));
+    apply(group, MANIFEST);
+    group.ok(0, "rollout status deployment/web --timeout=60s");
+    group.ok(0, "rollout status deployment/client --timeout=60s");
+    let pods = Pods {
+        web: of_app(group, "web"),
+        clients: of_app(group, "client"),
+    };
+    (wipe, pods)
+}
+
+fn apply(group: &Group, manifest: &str) {
+    let file = group.dir.path().join("manifest.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    group.ok(0, &format!("apply -f {}", file.display()));
+}
+
+fn text<'a>(pod: &'a Value, pointer: &str) -> &'a str {
+    pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What a command prints in a pod's container; none if it fails.
+fn inside(group: &Group, pod: &Value, args: &[&str]) -> Option<String> {
+    let node = text(pod, "/spec/nodeName");
+    let host: usize = node.strip_prefix('n')?.parse().ok()?;
+    let found = traces::of_pods(&group.data(host), std::slice::from_ref(pod));
+    let (_, containers) = found.first()?;
+    let target = containers.first()?.to_string();
+    let mut command = Command::new("nsenter");
+    command
+        .args(["--target", &target, "--mount", "--net", "--root"])
+        .args(args);
+    printed(&mut command)
+}
+
+fn printed(command: &mut Command) -> Option<String> {
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(text)
+}
+
+fn fetch(group: &Group, pod: &Value, url: &str) -> Option<String> {
+    inside(group, pod, &["/bin/wget", "-q", "-T", PATIENCE, "-O", "-", url])
+}
+
+/// The pods that answer at an address, by name, when it is asked often.
+fn answering(often: usize, ask: impl Fn() -> Option<String>) -> Vec<String> {
+    let mut names: Vec<String> = (0..often)
+        .map(|_| ask().unwrap_or_else(|| "nobody".to_owned()))
+        .collect();
+    names.iter_mut().for_each(|name| *name = name.trim().to_owned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn names(pods: &[Value]) -> Vec<String> {
+    let mut names: Vec<String> = pods.iter().map(|pod| text(pod, "/metadata/name").to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A request from a machine that belongs to no cluster.
+fn from_outside(url: &str) -> Option<String> {
+    printed(Command::new("busybox").args(["wget", "-q", "-T", PATIENCE, "-O", "-", url]))
+}
+
+#[test]
+fn pods_of_all_nodes_are_reached_by_address_by_service_and_by_name() {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, pods) = set_up(group).await;
+        let all = names(&pods.web);
+        for client in &pods.clients {
+            for web in &pods.web {
+                let address = text(web, "/status/podIP");
+                let answer = fetch(group, client, &format!("http://{address}:8080/"));
+                assert_eq!(answer.unwrap_or_default().trim(), text(web, "/metadata/name"));
+                let large = fetch(group, client, &format!("http://{address}:8080/large"));
+                assert_eq!(large.map(|large| large.len()), Some(1 << 20));
+            }
+        }
+        let service: Value = serde_json::from_str(&group.ok(0, "get service web -o json")).unwrap();
+        let address = text(&service, "/spec/clusterIP").to_owned();
+        for client in &pods.clients {
+            for url in [
+                format!("http://{address}/"),
+                "http://web/".to_owned(),
+                "http://web.default.svc.cluster.local/".to_owned(),
+            ] {
+                let seen = answering(OFTEN, || fetch(group, client, &url));
+                assert_eq!(seen, all, "{url} from {}", text(client, "/metadata/name"));
+            }
+        }
+        // A server reaches itself through its Service, too.
+        let seen = answering(OFTEN, || fetch(group, &pods.web[0], "http://web/"));
+        assert_eq!(seen, all);
+        for host in NODES {
+            let by_node = || {
+                let mut wget = group.network.command(host, "busybox".as_ref());
+                printed(wget.args(["wget", "-q", "-T", PATIENCE, "-O", "-", &format!("http://{address}/")]))
+            };
+            assert_eq!(answering(OFTEN, by_node), all, "from the node n{host} itself");
+            let url = format!("http://{}:30080/", ip(host));
+            assert_eq!(answering(OFTEN, || from_outside(&url)), all, "{url} from outside");
+        }
+        group.ok(0, "delete service web");
+        until(group, "the Service is gone", || {
+            fetch(group, &pods.clients[0], &format!("http://{address}/")).is_none()
+        })
+        .await;
+        group.ok(0, "delete deployment web client");
+        ended(group).await;
+    });
+}
+
+#[test]
+fn policies_hold_on_all_nodes() {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, pods) = set_up(group).await;
+        let [web, other] =
+            [&pods.web[0], &pods.web[1]].map(|pod| format!("http://{}:8080/", text(pod, "/status/podIP")));
+        let [near, far] = [&pods.clients[0], &pods.clients[1]];
+        let reached = |group: &Group, from: &Value, url: &str| fetch(group, from, url).is_some();
+        for (from, url) in [(near, &web), (near, &other), (far, &web), (far, &other)] {
+            assert!(reached(group, from, url), "{url}");
+        }
+        apply(group, POLICY);
+        for (from, url) in [(near, &web), (near, &other), (far, &web), (far, &other)] {
+            until(group, "nobody is let in", || !reached(group, from, url)).await;
+        }
+        let name = text(near, "/metadata/name");
+        group.ok(0, &format!("label pod {name} allowed=yes"));
+        for url in [&web, &other] {
+            until(group, "who has the label is let in", || reached(group, near, url)).await;
+            assert!(!reached(group, far, url), "and nobody else: {url}");
+        }
+        assert!(reached(group, near, "http://web/"), "through the Service too");
+        group.ok(0, "delete networkpolicy web");
+        until(group, "all are let in again", || {
+            reached(group, far, &web) && reached(group, far, &other)
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        group.ok(0, "delete deployment web client");
+        ended(group).await;
+    });
+}

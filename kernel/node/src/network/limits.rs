@@ -1,0 +1,156 @@
+//! What the node itself knows of the cluster's addresses: the bounds that plans of plugins are held against.
+use super::objects::News;
+use sampan_api::{Key, Object, ranges};
+use sampan_sandbox::network::{Address, Bounds, NodeBounds, PodKey, Range};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// The bounds, kept up with the objects.
+pub struct Limits {
+    bounds: Bounds,
+    /// The external addresses that each Service names: several may name one.
+    external: BTreeMap<Key, Vec<Address>>,
+}
+
+impl Limits {
+    /// Of a node of that name; nobody else is known yet.
+    pub fn new(node: &str) -> Self {
+        let (base, prefix) = ranges::SERVICES;
+        let services = Range {
+            address: IpAddr::from(base).into(),
+            prefix,
+        };
+        let bounds = Bounds {
+            node: node.to_owned(),
+            service_ranges: vec![services],
+            node_ports: ranges::NODE_PORTS,
+            ..Bounds::default()
+        };
+        Limits {
+            bounds,
+            external: BTreeMap::new(),
+        }
+    }
+
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    /// Takes in what happened to an object of any resource.
+    pub fn take(&mut self, news: &News) {
+        let object = news.object.as_deref();
+        match &*news.key.resource {
+            "nodes" => self.node(&news.key, object),
+            "services" => self.service(&news.key, object),
+            "pods" => self.pod(&news.key, object),
+            _ => {}
+        }
+    }
+
+    fn node(&mut self, key: &Key, node: Option<&Object>) {
+        let name = key.name.to_string();
+        match node {
+            Some(node) => drop(self.bounds.nodes.insert(name, node_bounds(node))),
+            None => drop(self.bounds.nodes.remove(&name)),
+        }
+    }
+
+    fn service(&mut self, key: &Key, service: Option<&Object>) {
+        let addresses = service.map(external_addresses).unwrap_or_default();
+        let before = match addresses.is_empty() {
+            true => self.external.remove(key),
+            false => self.external.insert(key.clone(), addresses),
+        };
+        // Few Services name any.
+        if before.as_ref() != self.external.get(key) {
+            self.bounds.external_addresses = self.external.values().flatten().copied().collect();
+        }
+    }
+
+    fn pod(&mut self, key: &Key, pod: Option<&Object>) {
+        let pod_key = PodKey {
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+        };
+        let is_ours = pod.is_some_and(|pod| {
+            let spec = pod.field_value("spec");
+            spec["nodeName"] == *self.bounds.node && spec["hostNetwork"] != true
+        });
+        match is_ours {
+            true => self.bounds.pods.insert(pod_key),
+            false => self.bounds.pods.remove(&pod_key),
+        };
+    }
+}
+
+fn node_bounds(node: &Object) -> NodeBounds {
+    let spec = node.field_value("spec");
+    let of_list = spec["podCIDRs"].as_array().into_iter().flatten();
+    let mut pod_ranges: Vec<Range> = of_list.filter_map(|range| Range::parse(range.as_str()?)).collect();
+    let first = spec["podCIDR"].as_str().and_then(Range::parse);
+    if let Some(first) = first.filter(|first| !pod_ranges.contains(first)) {
+        pod_ranges.push(first);
+    }
+    let status = node.field_value("status");
+    let addresses = status["addresses"].as_array().into_iter().flatten();
+    let addresses = addresses.filter_map(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
+    NodeBounds {
+        pod_ranges,
+        addresses: addresses.map(Address::from).collect(),
+    }
+}
+
+fn external_addresses(service: &Object) -> Vec<Address> {
+    let spec = service.field_value("spec");
+    let addresses = spec["externalIPs"].as_array().into_iter().flatten();
+    let addresses = addresses.filter_map(|address| address.as_str()?.parse::<IpAddr>().ok());
+    addresses.map(Address::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn news(resource: &str, name: &str, fields: Option<Value>) -> News {
+        let object = |fields: Value| {
+            let mut object = Object::default();
+            for (field, value) in fields.as_object().unwrap() {
+                object.set_field(field, value);
+            }
+            Box::new(object)
+        };
+        News {
+            key: Key::new(resource, "", name),
+            object: fields.map(object),
+        }
+    }
+
+    #[test]
+    fn bounds_follow_the_objects() {
+        let mut limits = Limits::new("here");
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "192.0.2.2"}, {"type": "Hostname", "address": "x"}]});
+        let spec = json!({"podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24", "fd00:1::/64", "rubbish"]});
+        limits.take(&news("nodes", "there", Some(json!({"spec": spec, "status": status}))));
+        let there = &limits.bounds().nodes["there"];
+        assert_eq!(there.pod_ranges.len(), 2);
+        assert_eq!(there.addresses, [Address::from("192.0.2.2".parse::<IpAddr>().unwrap())]);
+        limits.take(&news("nodes", "there", None));
+        assert!(limits.bounds().nodes.is_empty());
+
+        let external = |address: &str| Some(json!({"spec": {"externalIPs": [address]}}));
+        limits.take(&news("services", "a", external("198.51.100.1")));
+        limits.take(&news("services", "b", external("198.51.100.1")));
+        limits.take(&news("services", "a", None));
+        assert_eq!(limits.bounds().external_addresses.len(), 1);
+        limits.take(&news("services", "b", Some(json!({"spec": {}}))));
+        assert!(limits.bounds().external_addresses.is_empty());
+
+        let pod = |node: &str, host: bool| Some(json!({"spec": {"nodeName": node, "hostNetwork": host}}));
+        limits.take(&news("pods", "a", pod("here", false)));
+        limits.take(&news("pods", "b", pod("there", false)));
+        limits.take(&news("pods", "c", pod("here", true)));
+        assert_eq!(limits.bounds().pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["a"]);
+        limits.take(&news("pods", "a", None));
+        assert!(limits.bounds().pods.is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! The node's part of the cluster's network: plugins of the world `network` decide what the datapath is to be, and this node
+//! makes it so.
+//!
+//! One thread, `worker`, has it all: the objects that the control plane tells of (`feed`, `objects`), the bounds that they set
+//! (`limits`), the plugins (`fleet`, `slot`), and what is the network's own on this machine (`ground`): the overlay with its
+//! peers, and the kernel's datapath. What was wanted last is on disk (`kept`) for when no server is there.
+//!
+//! Invariants:
+//! - a plugin that fails, or is not there, leaves what was wanted last;
+//! - who takes a plugin's place changes what differs, and nothing else: flows that stand go on;
+//! - a pod's containers start when what plugins want of it holds, or the plugins are late.
+mod feed;
+mod fleet;
+mod ground;
+mod host_ports;
+mod kept;
+mod limits;
+mod objects;
+mod peers;
+mod slot;
+mod worker;
+
+pub use ground::LocalPod;
+pub use host_ports::of as host_ports;
+
+use crate::{
+    config::AgentConfig,
+    control::{About, ControlPlane, NodeEvent, Writer},
+    dns::{Dns, DnsConfig, IpNet},
+    host,
+    net::PodCidr,
+};
+use feed::{Feeds, Services, Told};
+use fleet::Fleet;
+use ground::Ground;
+use k8s_openapi::api::core::v1::Service;
+use kept::Keeper;
+use limits::Limits;
+use objects::Objects;
+use parking_lot::Mutex;
+use sampan_api::ranges;
+use sampan_overlay::PeerStatus;
+use sampan_sandbox::{
+    PluginEngine,
+    network::{Datapath, Identity},
+};
+use sampan_tls::Credentials;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+};
+use worker::{Input, Worker};
+
+/// How long a pod waits for what plugins want of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The port of the cluster's DNS.
+const DNS_PORT: u16 = 53;
+
+/// What is there of the network before the control plane is asked for anything.
+pub struct Prepared {
+    ground: Ground,
+    dns: Option<Arc<Dns>>,
+    range: PodCidr,
+}
+
+/// The running network.
+pub struct Network {
+    inputs: Sender<Input>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    services: Arc<Services>,
+    synced: watch::Receiver<bool>,
+}
+
+impl Prepared {
+    /// Makes the overlay, the datapath and the DNS, as far as they can be had. Blocks for some milliseconds; call within a
+    /// tokio runtime.
+    pub fn make(config: &AgentConfig, range: PodCidr, credentials: Arc<Credentials>) -> Self {
+        let ground = Ground::start(config, range, credentials);
+        let mut wanted = DnsConfig::new(vec![SocketAddr::from((range.gateway(), DNS_PORT))]);
+        wanted.ranges = [range.range(), ranges::PODS, ranges::SERVICES].map(net_of).into();
+        wanted.keep = Some(config.data.join("dns.json"));
+        let dns = Dns::start(wanted);
+        let dns = dns.map_err(|error| tracing::error!(%error, "this node has no DNS for pods"));
+        Prepared {
+            ground,
+            dns: dns.ok().map(Arc::new),
+            range,
+        }
+    }
+
+    /// Where the overlay listens, and what is lacking.
+    pub fn listens(&self) -> Option<SocketAddr> {
+        self.ground.listens()
+    }
+
+    pub fn problems(&self) -> &[String] {
+        self.ground.problems()
+    }
+
+    /// Where pods ask for names.
+    pub fn dns(&self) -> Option<IpAddr> {
+        self.dns.as_ref().map(|_| self.range.gateway().into())
+    }
+
+    /// Follows the control plane from now on. Nothing changes in the kernel before [`Network::adopted`].
+    ///
+    /// # Errors
+    /// If this machine cannot run plugins.
+    pub fn start(self, config: &AgentConfig, plane: &ControlPlane, writer: &Writer) -> Result<Network, String> {
+        let engine = PluginEngine::new(Some(config.cache.clone())).map_err(|error| error.to_string())?;
+        let (inputs, receiver) = channel();
+        let services = Arc::new(Services::default());
+        let (synced, told) = watch::channel(false);
+        let feeds = Feeds::start(
+            plane.clone(),
+            Told {
+                inputs: inputs.clone(),
+                dns: self.dns,
+                services: services.clone(),
+                synced,
+            },
+        );
+        let file = config.data.join("network.json");
+        let (slots, peers) = kept::restore(&file);
+        let limits = Limits::new(&config.name);
+        let worker = Worker {
+            me: Identity {
+                node: config.name.clone(),
+                pod_ranges: vec![ground::pod_range(self.range)],
+                service_ranges: limits.bounds().service_ranges.clone(),
+            },
+            inputs: receiver,
+            objects: Objects::default(),
+            limits,
+            fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
+            slots,
+            host_ports: Datapath::default(),
+            feeds,
+            ground: self.ground,
+            peers,
+            keeper: Keeper::new(file),
+            tell: tell(writer.clone()),
+            waiting: Vec::new(),
+            adopting: true,
+        };
+        let thread = std::thread::Builder::new().name("network".to_owned());
+        let thread = thread.spawn(|| worker.run()).map_err(|error| error.to_string())?;
+        Ok(Network {
+            inputs,
+            thread: Mutex::new(Some(thread)),
+            services,
+            synced: told,
+        })
+    }
+}
+
+impl Network {
+    /// A pod that was here before.
+    pub fn found(&self, pod: LocalPod) {
+        let _ = self.inputs.send(Input::PodUp { pod, ready: None });
+    }
+
+    /// All pods that were here before are known again.
+    pub fn adopted(&self) {
+        let _ = self.inputs.send(Input::Adopted);
+    }
+
+    /// A pod has its wire. Returns when what plugins want of it holds, or they take too long.
+    pub async fn pod_up(&self, pod: LocalPod) {
+        let (ready, wait) = oneshot::channel();
+        let name = pod.name.clone();
+        let up = Input::PodUp {
+            pod,
+            ready: Some(ready),
+        };
+        if self.inputs.send(up).is_ok() && tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            tracing::warn!(pod = name, "the network's plugins are late: the pod starts without their rules");
+        }
+    }
+
+    pub fn pod_down(&self, uid: &str) {
+        let _ = self.inputs.send(Input::PodDown { uid: uid.to_owned() });
+    }
+
+    /// The other nodes, as the overlay knows them.
+    pub async fn peers(&self) -> Vec<PeerStatus> {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.inputs.send(Input::Peers(answer));
+        wait.await.unwrap_or_default()
+    }
+
+    /// The Services that the pods of a namespace are told of. Waits a while for the control plane after a start.
+    pub async fn services(&self, namespace: &str) -> Vec<Service> {
+        let mut synced = self.synced.clone();
+        let _ = tokio::time::timeout(PATIENCE, synced.wait_for(|synced| *synced)).await;
+        self.services.of(namespace)
+    }
+
+    /// Ends it; with `clear` nothing of it is left on this machine. Blocks for some milliseconds.
+    pub fn shutdown(&self, clear: bool) {
+        let _ = self.inputs.send(Input::Stop { clear });
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the network's thread had panicked");
+        }
+    }
+}
+
+fn net_of((base, prefix): (Ipv4Addr, u8)) -> IpNet {
+    IpNet::new_assert(base.into(), prefix)
+}
+
+/// Failures of plugins become events of their objects.
+fn tell(writer: Writer) -> worker::Tell {
+    Box::new(move |failure, uid| {
+        let (plugin, why) = (&failure.plugin, &failure.why);
+        tracing::warn!(plugin, why, given_up = failure.given_up, "a network plugin failed on this node");
+        let message = match failure.given_up {
+            true => format!("{why}; it is not asked again on this node, and what was wanted last stays"),
+            false => why.clone(),
+        };
+        let about = About {
+            api_version: "sampan.dev/v1",
+            kind: "Plugin",
+            namespace: String::new(),
+            name: plugin.clone(),
+            uid: uid.to_owned(),
+        };
+        writer.event(NodeEvent {
+            about,
+            field_path: String::new(),
+            warning: true,
+            reason: "PluginFailed",
+            message,
+            at: host::unix_millis(),
+        });
+    })
+}

@@ -1,0 +1,183 @@
+//! A slot of the network: the plugin that fills it, the one that is to take its place, and the datapath that is wanted.
+//!
+//! Who comes is told everything on an empty datapath first, and takes the place with what differs from what was wanted
+//! before; until then the one before goes on. After a failure what was wanted last stays.
+use super::objects::{News, Objects};
+use sampan_sandbox::{
+    Breaker, CallError, Loaded,
+    network::{Bounds, Datapath, Delta, Identity, NetworkPlugin, Op, Table},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+/// A plugin as its object wants it, loaded.
+#[derive(Clone)]
+pub struct Member {
+    pub name: String,
+    pub loaded: Arc<Loaded>,
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Arc::ptr_eq(&self.loaded, &other.loaded)
+    }
+}
+
+/// An instance at work.
+struct Seat {
+    member: Member,
+    plugin: NetworkPlugin,
+    watches: BTreeSet<String>,
+    tables: Vec<Table>,
+    /// What it has not been told yet.
+    untold: Vec<Delta>,
+}
+
+/// A failure, for people.
+#[derive(Debug)]
+pub struct Failure {
+    pub plugin: String,
+    pub why: String,
+    /// It has failed so often that it is not asked again.
+    pub given_up: bool,
+}
+
+/// A slot.
+#[derive(Default)]
+pub struct Slot {
+    seat: Option<Seat>,
+    /// Waits until all is known that it wants to be told.
+    coming: Option<Seat>,
+    /// What is wanted.
+    pub datapath: Datapath,
+    breaker: Breaker,
+    /// Who is not asked again, while the line-up still names him.
+    benched: Vec<Member>,
+}
+
+impl Slot {
+    /// One that begins with what was wanted before.
+    pub fn resuming(datapath: Datapath) -> Self {
+        Slot {
+            datapath,
+            ..Slot::default()
+        }
+    }
+
+    /// The tables that it fills.
+    pub fn tables(&self) -> &[Table] {
+        self.seat.as_ref().map_or(&[], |seat| &seat.tables)
+    }
+
+    /// The resources that its instances want to be told of.
+    pub fn watches(&self) -> impl Iterator<Item = &String> {
+        let both = [&self.seat, &self.coming];
+        both.into_iter().flatten().flat_map(|seat| &seat.watches)
+    }
+
+    /// Whether somebody is still to take the place, or has not been told all.
+    pub fn is_behind(&self) -> bool {
+        self.coming.is_some() || self.seat.as_ref().is_some_and(|seat| !seat.untold.is_empty())
+    }
+
+    /// Brings in whom the line-up names: the active one, or else the last good one. `taken` are the tables of other slots.
+    pub fn seat(
+        &mut self,
+        active: Option<&Member>,
+        last_good: Option<&Member>,
+        me: &Identity,
+        taken: &[Table],
+    ) -> Result<(), Failure> {
+        self.benched
+            .retain(|member| active == Some(member) || last_good == Some(member));
+        let fit = |member: &&Member| !self.benched.contains(member);
+        let Some(wanted) = active.filter(fit).or(last_good.filter(fit)) else {
+            return Ok(());
+        };
+        let sits = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.member == *wanted);
+        if sits(&self.coming) || (self.coming.is_none() && sits(&self.seat)) {
+            return Ok(());
+        }
+        match bring(wanted, me, taken) {
+            Ok(seat) => self.coming = Some(seat),
+            Err(error) => {
+                self.coming = None;
+                return Err(self.failed(wanted.clone(), &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what is new.
+    pub fn take(&mut self, news: &News) {
+        // Who is coming is told everything when it is his turn.
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.watches.contains(&*news.key.resource)) {
+            seat.untold.push(news.delta());
+        }
+    }
+
+    /// Asks for what differs in the datapath, and makes it what is wanted.
+    pub fn ask(&mut self, objects: &Objects, bounds: &Bounds) -> Result<Vec<Op>, Failure> {
+        if let Some(coming) = self.coming.take_if(|coming| knows_all(coming, objects)) {
+            return self.replace(coming, objects, bounds);
+        }
+        let Some(mut seat) = self.seat.take_if(|seat| !seat.untold.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let untold = std::mem::take(&mut seat.untold);
+        match seat.plugin.plan(&untold, bounds, &mut self.datapath) {
+            Ok(ops) => {
+                self.seat = Some(seat);
+                Ok(ops)
+            }
+            Err(error) => Err(self.failed(seat.member, &error)),
+        }
+    }
+
+    fn replace(&mut self, mut coming: Seat, objects: &Objects, bounds: &Bounds) -> Result<Vec<Op>, Failure> {
+        let mut wanted = Datapath::default();
+        let all = objects.deltas(&coming.watches);
+        match coming.plugin.plan(&all, bounds, &mut wanted) {
+            Ok(_) => {
+                let ops = self.datapath.changes_to(&wanted);
+                self.datapath = wanted;
+                self.seat = Some(coming);
+                Ok(ops)
+            }
+            Err(error) => Err(self.failed(coming.member, &error)),
+        }
+    }
+
+    fn failed(&mut self, member: Member, error: &CallError) -> Failure {
+        let failure = Failure {
+            plugin: member.name.clone(),
+            why: error.to_string(),
+            given_up: self.breaker.failed(Instant::now()),
+        };
+        if failure.given_up {
+            self.breaker = Breaker::default();
+            self.benched.push(member);
+        }
+        failure
+    }
+}
+
+fn knows_all(seat: &Seat, objects: &Objects) -> bool {
+    seat.watches.iter().all(|resource| objects.is_synced(resource))
+}
+
+fn bring(member: &Member, me: &Identity, taken: &[Table]) -> Result<Seat, CallError> {
+    let mut plugin = member.loaded.network()?;
+    let watches = plugin.watches()?.into_iter().collect();
+    let tables = plugin.start(me)?.to_vec();
+    if let Some(table) = tables.iter().find(|table| taken.contains(table)) {
+        let what = format!("it fills the table {table}, as the plugin of another slot does");
+        return Err(CallError::Rubbish(what));
+    }
+    Ok(Seat {
+        member: member.clone(),
+        plugin,
+        watches,
+        tables,
+        untold: Vec::new(),
+    })
+}

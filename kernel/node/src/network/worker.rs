@@ -1,0 +1,230 @@
+//! The one thread that decides about the node's network: what the control plane says and which pods are here goes in, the
+//! plugins are asked, and what they want is made so.
+use super::{
+    feed::Feeds,
+    fleet::{Fleet, Make},
+    ground::{Ground, LocalPod},
+    host_ports,
+    kept::Keeper,
+    limits::Limits,
+    objects::Objects,
+    peers::Peers,
+    slot::{Failure, Slot},
+};
+use crate::control::Change;
+use sampan_api::{Key, plugin};
+use sampan_overlay::PeerStatus;
+use sampan_sandbox::{
+    Loaded,
+    network::{Datapath, Identity, Op, Table},
+};
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// Before what the kernel did not take is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether somebody else has changed what is the network's.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// What the worker is told.
+pub enum Input {
+    /// Of the objects of a resource.
+    Change { resource: String, change: Change },
+    /// A plugin that was sent for has come, or cannot be loaded.
+    Loaded {
+        name: String,
+        make: Make,
+        result: Result<Loaded, String>,
+    },
+    /// A pod has its wire; told when everything holds for it that plugins want.
+    PodUp {
+        pod: LocalPod,
+        ready: Option<oneshot::Sender<()>>,
+    },
+    PodDown { uid: String },
+    /// Whoever asks for the overlay's peers.
+    Peers(oneshot::Sender<Vec<PeerStatus>>),
+    /// All pods that were here before are known again.
+    Adopted,
+    /// The end. With `clear` nothing is left in the kernel.
+    Stop { clear: bool },
+}
+
+/// Where failures of plugins are told, with the uid of the plugin's object.
+pub type Tell = Box<dyn Fn(&Failure, &str) + Send>;
+
+pub struct Worker {
+    pub me: Identity,
+    pub inputs: Receiver<Input>,
+    pub objects: Objects,
+    pub limits: Limits,
+    pub fleet: Fleet,
+    pub slots: BTreeMap<String, Slot>,
+    /// What no plugin decides about.
+    pub host_ports: Datapath,
+    pub feeds: Feeds,
+    pub ground: Ground,
+    pub peers: Peers,
+    pub keeper: Keeper,
+    pub tell: Tell,
+    /// Those that wait for their pod's rules.
+    pub waiting: Vec<(LocalPod, oneshot::Sender<()>)>,
+    /// Pods that were here before are still being found.
+    pub adopting: bool,
+}
+
+impl Worker {
+    /// Runs until it is told to end, or nobody can tell it anything.
+    pub fn run(mut self) {
+        let mut look = Instant::now() + ROUND;
+        loop {
+            let wake = match self.ground.is_behind() && !self.adopting {
+                true => look.min(Instant::now() + PAUSE),
+                false => look,
+            };
+            let wake = self.keeper.due().map_or(wake, |due| wake.min(due));
+            let first = self.inputs.recv_timeout(wake.saturating_duration_since(Instant::now()));
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
+            let mut ops = Vec::new();
+            let queued: Vec<Input> = first.into_iter().chain(self.inputs.try_iter()).collect();
+            for input in queued {
+                if let Input::Stop { clear } = input {
+                    return self.end(clear);
+                }
+                self.take(input);
+            }
+            self.turn(&mut ops);
+            if Instant::now() >= look {
+                self.ground.look();
+                look = Instant::now() + ROUND;
+            }
+            self.settle(&ops);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Change { resource, change } => {
+                for news in self.objects.take(&resource, change) {
+                    self.limits.take(&news);
+                    self.peers.take(&news);
+                    self.slots.values_mut().for_each(|slot| slot.take(&news));
+                }
+            }
+            Input::Loaded { name, make, result } => {
+                if let Err(why) = self.fleet.arrived(make, result) {
+                    let failure = Failure {
+                        plugin: name,
+                        why,
+                        given_up: true,
+                    };
+                    self.tell(&failure);
+                }
+            }
+            Input::PodUp { pod, ready } => {
+                self.waiting.extend(ready.map(|ready| (pod.clone(), ready)));
+                self.ground.pod_up(pod);
+            }
+            Input::PodDown { uid } => self.ground.pod_down(&uid),
+            Input::Peers(asks) => drop(asks.send(self.ground.peers())),
+            Input::Adopted => self.adopting = false,
+            Input::Stop { .. } => {}
+        }
+    }
+
+    /// Seats whom the line-ups name, and asks everybody who was told something.
+    fn turn(&mut self, ops: &mut Vec<Op>) {
+        if self.objects.is_synced(plugin::RESOURCE) {
+            self.seat(ops);
+        }
+        for resource in self.slots.values().flat_map(Slot::watches) {
+            self.feeds.want(resource);
+        }
+        let mut failures = Vec::new();
+        for slot in self.slots.values_mut() {
+            match slot.ask(&self.objects, self.limits.bounds()) {
+                Ok(more) => ops.extend(more),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        failures.iter().for_each(|failure| self.tell(failure));
+        let host_ports = host_ports::datapath(self.ground.pods());
+        ops.extend(self.host_ports.changes_to(&host_ports));
+        self.host_ports = host_ports;
+    }
+
+    fn seat(&mut self, ops: &mut Vec<Op>) {
+        let line_ups = self.fleet.line_ups(&self.objects);
+        // What nobody is wanted for any more goes.
+        let unwanted = |name: &String| !line_ups.contains_key(name);
+        let gone: Vec<String> = self.slots.keys().filter(|name| unwanted(name)).cloned().collect();
+        for name in gone {
+            let slot = self.slots.remove(&name).unwrap_or_default();
+            ops.extend(slot.datapath.changes_to(&Datapath::default()));
+        }
+        for (name, line_up) in line_ups {
+            let others = self.slots.iter().filter(|(other, _)| **other != name);
+            let taken: Vec<Table> = others.flat_map(|(_, slot)| slot.tables()).copied().collect();
+            let slot = self.slots.entry(name).or_default();
+            let seated = slot.seat(line_up.active.as_ref(), line_up.last_good.as_ref(), &self.me, &taken);
+            if let Err(failure) = seated {
+                self.tell(&failure);
+            }
+        }
+    }
+
+    fn tell(&self, failure: &Failure) {
+        let key = Key::new(plugin::RESOURCE, "", &failure.plugin);
+        let uid = self.objects.get(&key).map_or("", |object| &object.metadata.uid);
+        (self.tell)(failure, uid);
+    }
+
+    /// Makes it so, in the kernel and towards the peers, and says so to those who wait for it.
+    fn settle(&mut self, ops: &[Op]) {
+        if self.adopting {
+            return;
+        }
+        let of_slots = self.slots.values().map(|slot| &slot.datapath);
+        let sum = || Datapath::sum([&self.host_ports].into_iter().chain(of_slots));
+        self.ground.settle(ops, sum);
+        if let Some(peers) = self.peers.changed(self.slots.values().map(|slot| &slot.datapath), ops) {
+            self.ground.set_peers(peers);
+        }
+        if !ops.is_empty() {
+            self.keeper.changed();
+        }
+        self.keeper.keep(&self.slots, &self.peers);
+        self.answer();
+    }
+
+    /// Those whose pods are as plugins want them.
+    fn answer(&mut self) {
+        let behind = || self.fleet.expects_some() || self.slots.values().any(Slot::is_behind);
+        if self.waiting.is_empty() || self.ground.is_behind() || behind() {
+            return;
+        }
+        let follows_pods = self.slots.values().flat_map(Slot::watches).any(|resource| resource == "pods");
+        for (pod, ready) in std::mem::take(&mut self.waiting) {
+            let known = self.objects.get(&pod.key());
+            if !follows_pods || known.is_some_and(|known| known.metadata.uid == pod.uid) {
+                let _ = ready.send(());
+            } else if !ready.is_closed() {
+                self.waiting.push((pod, ready));
+            }
+        }
+    }
+
+    fn end(&mut self, clear: bool) {
+        self.keeper.write(&self.slots, &self.peers);
+        if clear {
+            self.ground.clear();
+        }
+    }
+}
