@@ -13,6 +13,7 @@
 mod agent;
 mod config;
 mod control;
+pub mod datapath;
 pub mod dns;
 mod host;
 mod images;

@@ -6,7 +6,7 @@
 //! loopback.
 mod address;
 mod files;
-mod netlink;
+pub(crate) mod netlink;
 mod resolv;
 mod wire;
 

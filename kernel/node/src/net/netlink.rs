@@ -18,28 +18,32 @@ use std::{
 /// Make it, and fail if it is there.
 pub(super) const CREATE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
 /// Make it, or make it so.
-pub(super) const REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
+pub(crate) const REPLACE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_REPLACE;
 
 /// A socket to the network namespace that the thread was in when it was opened.
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
 }
 
 impl Netlink {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         Ok(Netlink { socket, sequence: 0 })
     }
 
     /// Sends a request and waits until it is done.
-    pub(super) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(crate) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.exchange(message, NLM_F_ACK | flags).map(drop)
     }
 
     /// Sends a request; the answers, when it is done.
-    fn exchange(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(crate) fn exchange(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence += 1;
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
@@ -84,7 +88,7 @@ impl Netlink {
     }
 
     /// The number of an interface.
-    pub(super) fn index_of(&mut self, name: &str) -> io::Result<u32> {
+    pub(crate) fn index_of(&mut self, name: &str) -> io::Result<u32> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let answers = self.exchange(RouteNetlinkMessage::GetLink(link), NLM_F_ACK)?;
