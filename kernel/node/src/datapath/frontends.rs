@@ -2,9 +2,10 @@
 use super::{
     changes::Changes,
     intervals::{self, Intervals},
-    layout::{DROP, REJECT, Row, named, number, ranges, rule, verdict},
+    layout::{DROP, REJECT, ranges},
     nft::{Element, Expression, Verdict},
     places::{self, Target},
+    row::{Row, named, number, rule, verdict},
     settings::{Settings, octets},
     shapes::{self, Numbered, Shape, Side, Touched},
 };

@@ -8,7 +8,7 @@
 //! jumps of a table again when one is added.
 //!
 //! [`KernelDatapath`] is the face. `state` is what is wanted, and works out what differs (`frontends`, `policies`, `pods`);
-//! `layout` and `shapes` are the rules; `nft` speaks with nf_tables, `routes` and `forwarding` with the rest of the kernel.
+//! `layout`, `rules` and `shapes` are the table's; `nft` speaks with nf_tables, `routes` and `forwarding` with the rest of the kernel.
 //!
 //! Invariants:
 //! - what is wanted changes in one transaction, or not at all: who is refused has what he had before;
@@ -28,6 +28,8 @@ mod places;
 mod pods;
 mod policies;
 mod routes;
+mod row;
+mod rules;
 mod settings;
 mod shapes;
 mod state;

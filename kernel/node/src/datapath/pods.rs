@@ -1,9 +1,9 @@
 //! The pods of this node: what each may send from, and by which address its rules are found.
 use super::{
     changes::Changes,
-    layout::named,
     nft::{Element, Verdict},
     policies::Policies,
+    row::named,
     settings::{interface, octets},
 };
 use sampan_sandbox::network::{Address, PodKey};

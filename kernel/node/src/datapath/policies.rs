@@ -3,11 +3,12 @@ use super::{
     changes::Changes,
     frontends::protocol,
     intervals::{self, Intervals},
-    layout::{FAMILIES, Row, SCRATCH, named, ranges, rule, verdict},
+    layout::ranges,
     nft::{
         Expression, Verdict,
         expression::{Layer, Meta},
     },
+    row::{FAMILIES, Row, SCRATCH, named, rule, verdict},
 };
 use imbl::OrdMap;
 use sampan_sandbox::network::{EntryKey, Family, PeerSet, PodKey, PodRules, Ports, Rule};

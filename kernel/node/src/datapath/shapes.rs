@@ -1,8 +1,9 @@
 //! Chains that frontends of one shape share: draw a place, find its backend, go there.
 use super::{
     changes::Changes,
-    layout::{DROP, Row, mark, named, number, rule, verdict},
+    layout::DROP,
     nft::{Element, Expression, Verdict},
+    row::{Row, mark, named, number, rule, verdict},
     settings::Settings,
 };
 use imbl::OrdMap;

@@ -5,9 +5,10 @@ use super::{
     changes::{Census, Changes},
     frontends::Frontends,
     intervals::{self, Intervals},
-    layout::{self, FAMILIES, named},
+    layout,
     pods::{self, Pods},
     policies::{Policies, Unfit},
+    row::{FAMILIES, named},
     settings::Settings,
 };
 use imbl::OrdSet;
