@@ -1,0 +1,266 @@
+//! Frontends as elements of maps.
+use super::{
+    changes::Changes,
+    intervals::{self, Intervals},
+    layout::{DROP, REJECT, ranges},
+    nft::{Element, Expression, Verdict},
+    places::{self, Target},
+    row::{Row, named, number, rule, verdict},
+    settings::{Settings, octets},
+    shapes::{self, Numbered, Shape, Side, Touched},
+};
+use imbl::OrdMap;
+use sampan_sandbox::network::{Destination, EntryKey, Fallback, Family, Frontend, FrontendKey, Pool, Protocol};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A pool whose backends have places.
+#[derive(Clone, PartialEq, Eq)]
+struct Placed {
+    places: Vec<Target>,
+    otherwise: Fallback,
+}
+
+impl Placed {
+    fn new(before: Option<&Placed>, pool: &Pool) -> Self {
+        let places = before.map(|before| before.places.as_slice()).unwrap_or_default();
+        Placed {
+            places: places::places(places, &pool.backends),
+            otherwise: pool.otherwise,
+        }
+    }
+}
+
+/// What is kept of a frontend.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Served {
+    affinity: u32,
+    sources: Option<SourceList>,
+    inside: Placed,
+    outside: Option<Placed>,
+}
+
+/// Who may connect.
+type SourceList = (Family, Intervals);
+
+#[derive(Clone, Default)]
+pub(super) struct Frontends {
+    all: OrdMap<FrontendKey, Arc<Served>>,
+    shapes: Numbered<Shape>,
+    sources: Numbered<SourceList>,
+}
+
+/// What a transaction has touched.
+#[derive(Default)]
+struct Use {
+    shapes: Touched<Shape>,
+    sources: Touched<SourceList>,
+}
+
+fn family(key: &FrontendKey) -> Family {
+    match key.destination {
+        Destination::Address(address) => address.family(),
+        Destination::Node(family) => family,
+    }
+}
+
+/// As packets have it.
+pub(super) fn protocol(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+fn port(number: u16) -> [u8; 4] {
+    let [upper, lower] = number.to_be_bytes();
+    [upper, lower, 0, 0]
+}
+
+/// The key of a frontend in maps.
+fn bytes(key: &FrontendKey) -> Vec<u8> {
+    let mut bytes = match key.destination {
+        Destination::Address(address) => octets(address),
+        Destination::Node(Family::V4) => vec![0; 4],
+        Destination::Node(Family::V6) => vec![0; 16],
+    };
+    bytes.extend_from_slice(&[protocol(key.protocol), 0, 0, 0]);
+    bytes.extend_from_slice(&port(key.port));
+    bytes
+}
+
+fn target((address, number): &Target) -> Vec<u8> {
+    let mut bytes = octets(*address);
+    bytes.extend_from_slice(&port(*number));
+    bytes
+}
+
+fn joined(one: &[u8], other: &[u8]) -> Vec<u8> {
+    [one, other].concat()
+}
+
+impl Served {
+    fn new(key: &FrontendKey, frontend: &Frontend, before: Option<&Served>) -> Self {
+        let family = family(key);
+        Served {
+            affinity: frontend.affinity_seconds,
+            sources: (!frontend.sources.is_empty()).then(|| (family, intervals::joined(&frontend.sources, family))),
+            inside: Placed::new(before.map(|before| &before.inside), &frontend.inside),
+            outside: frontend
+                .outside
+                .as_ref()
+                .map(|pool| Placed::new(before.and_then(|before| before.outside.as_ref()), pool)),
+        }
+    }
+
+    /// Both sides, each with who serves it; the outside is served by the inside's where it has nobody of its own.
+    fn sides(&self) -> [(Side, &Placed); 2] {
+        [
+            (Side::Inside, &self.inside),
+            (Side::Outside, self.outside.as_ref().unwrap_or(&self.inside)),
+        ]
+    }
+
+    fn shape(&self, key: &FrontendKey, side: Side, placed: &Placed) -> Option<Shape> {
+        (!placed.places.is_empty()).then(|| Shape {
+            family: family(key),
+            side,
+            at_node: matches!(key.destination, Destination::Node(_)),
+            places: u32::try_from(placed.places.len()).unwrap_or(u32::MAX),
+            affinity: self.affinity,
+            masquerade: side == Side::Outside && self.outside.is_none(),
+        })
+    }
+
+    fn shapes(&self, key: &FrontendKey) -> impl Iterator<Item = Shape> {
+        self.sides()
+            .into_iter()
+            .filter_map(|(side, placed)| self.shape(key, side, placed))
+    }
+
+    /// What stands for it in the maps, by map and key.
+    fn elements(&self, key: &FrontendKey, of: &Frontends) -> BTreeMap<(String, Vec<u8>), Element> {
+        let (own, family) = (bytes(key), family(key));
+        let mut found = BTreeMap::new();
+        let mut put = |name: String, element: Element| found.insert((name, element.key.clone()), element);
+        for (side, placed) in self.sides() {
+            let shape = self.shape(key, side, placed).and_then(|shape| of.shapes.number(&shape));
+            let fallback = match placed.otherwise {
+                Fallback::Reject => REJECT,
+                Fallback::Drop => DROP,
+            };
+            let data = number(shape.unwrap_or(fallback));
+            put(named(side.name(), family), Element::value(own.clone(), data));
+            let places = named(&format!("{}-places", side.name()), family);
+            let members = named(&format!("{}-members", side.name()), family);
+            for (place, to) in (0..).zip(&placed.places) {
+                let at = joined(&own, &number(place));
+                put(places.clone(), Element::value(at, target(to)));
+                if self.affinity > 0 {
+                    put(members.clone(), Element::key(joined(&own, &target(to))));
+                }
+            }
+        }
+        let list = self.sources.as_ref().and_then(|list| of.sources.number(list));
+        if let Some(list) = list {
+            put(named("sourced", family), Element::value(own, number(list)));
+        }
+        found
+    }
+}
+
+impl Frontends {
+    /// Takes in changed frontends, and says what differs.
+    pub(super) fn change<'a>(
+        &mut self,
+        changed: impl IntoIterator<Item = (&'a FrontendKey, Option<&'a Frontend>)>,
+        settings: &Settings,
+        changes: &mut Changes,
+    ) {
+        let before = self.clone();
+        let mut used = Use::default();
+        for (key, frontend) in changed {
+            let old = before.all.get(key);
+            let new = frontend.map(|frontend| Arc::new(Served::new(key, frontend, old.map(Arc::as_ref))));
+            if old != new.as_ref() {
+                self.one(key, old, new, &mut used, changes);
+            }
+        }
+        self.settle(&before, used, settings, changes);
+    }
+
+    /// All of another's, with the places that they have there.
+    pub(super) fn take_over(&mut self, other: &Frontends, settings: &Settings, changes: &mut Changes) {
+        let before = self.clone();
+        let mut used = Use::default();
+        for (key, served) in &other.all {
+            self.one(key, None, Some(served.clone()), &mut used, changes);
+        }
+        self.settle(&before, used, settings, changes);
+    }
+
+    fn one(
+        &mut self,
+        key: &FrontendKey,
+        old: Option<&Arc<Served>>,
+        new: Option<Arc<Served>>,
+        used: &mut Use,
+        changes: &mut Changes,
+    ) {
+        changes.comes_from(EntryKey::Frontend(*key));
+        // Numbers are taken before any are given back, so that what both use keeps its own.
+        if let Some(new) = &new {
+            for shape in new.shapes(key) {
+                self.shapes.take(&shape, &mut used.shapes);
+            }
+            if let Some(list) = &new.sources {
+                self.sources.take(list, &mut used.sources);
+            }
+        }
+        let elements =
+            |served: Option<&Arc<Served>>| served.map(|served| served.elements(key, self)).unwrap_or_default();
+        let (had, has) = (elements(old), elements(new.as_ref()));
+        for ((set, _), element) in had.iter().filter(|(at, element)| has.get(*at) != Some(*element)) {
+            changes.remove(set, Element::key(element.key.clone()));
+        }
+        for ((set, _), element) in has.iter().filter(|(at, element)| had.get(*at) != Some(*element)) {
+            changes.add(set, element.clone());
+        }
+        if let Some(old) = old {
+            for shape in old.shapes(key) {
+                self.shapes.release(&shape, &mut used.shapes);
+            }
+            if let Some(list) = &old.sources {
+                self.sources.release(list, &mut used.sources);
+            }
+        }
+        match new {
+            Some(new) => self.all.insert(*key, new),
+            None => self.all.remove(key),
+        };
+    }
+
+    fn settle(&mut self, before: &Self, used: Use, settings: &Settings, changes: &mut Changes) {
+        shapes::settle(self.shapes.settle(&before.shapes, used.shapes), settings, changes);
+        let (fresh, gone) = self.sources.settle(&before.sources, used.sources);
+        for ((family, list), id) in fresh {
+            let name = format!("{}-{id}", named("sources", family));
+            changes.set(ranges(name.clone(), family));
+            changes.add_all(&name, intervals::changes(&Vec::new(), &list, family).1);
+            let row = Row(family);
+            let listed = vec![row.load_source(), Expression::In(name.clone(), row.source())];
+            let rules = vec![
+                rule([listed, verdict(Verdict::Return)]),
+                rule([vec![Expression::Counter], verdict(Verdict::Drop)]),
+            ];
+            changes.chain(&name, None, rules);
+            changes.add("source-lists", Element::verdict(number(id), Verdict::Jump(name)));
+        }
+        for ((family, _), id) in gone {
+            let name = format!("{}-{id}", named("sources", family));
+            changes.remove("source-lists", Element::key(number(id)));
+            changes.delete_chain(name.clone());
+            changes.delete_set(name);
+        }
+    }
+}
