@@ -86,7 +86,9 @@ impl rpc::runtime_server::Runtime for Service {
         request: Request<Streaming<rpc::PortForwardRequest>>,
     ) -> Result<Response<Self::PortForwardStream>, Status> {
         rights::check(&request)?;
-        forward::forward(&self.node, request.into_inner()).await.map(Response::new)
+        forward::forward(&self.node, request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_peers(

@@ -183,7 +183,7 @@ impl Group {
         command
             .args(args.split_whitespace())
             .env("SAMPAN_CONFIG", self.home(host).join("config"))
-            .env("RUST_LOG", "warn,sampan_server=info")
+            .env("RUST_LOG", "warn,sampan_server=info,sampan_node::network=info")
             .env("NO_COLOR", "1");
         command
     }

@@ -67,7 +67,7 @@ spec:
     ports: [{port: 8080}]
 "#;
 
-/// What one request to the Service may take, and how often one is sent to see everybody behind it.
+/// Seconds that one request to the Service may take, and how often one is sent to see everybody behind it.
 const PATIENCE: &str = "3";
 const OFTEN: usize = 30;
 
@@ -122,9 +122,9 @@ fn inside(group: &Group, pod: &Value, args: &[&str]) -> Option<String> {
     let found = traces::of_pods(&group.data(host), std::slice::from_ref(pod));
     let (_, containers) = found.first()?;
     let target = containers.first()?.to_string();
-    let mut command = Command::new("nsenter");
+    let mut command = Command::new("timeout");
     command
-        .args(["--target", &target, "--mount", "--net", "--root"])
+        .args([PATIENCE, "nsenter", "--target", &target, "--mount", "--net", "--root"])
         .args(args);
     printed(&mut command)
 }
@@ -136,7 +136,7 @@ fn printed(command: &mut Command) -> Option<String> {
 }
 
 fn fetch(group: &Group, pod: &Value, url: &str) -> Option<String> {
-    inside(group, pod, &["/bin/wget", "-q", "-T", PATIENCE, "-O", "-", url])
+    inside(group, pod, &["/bin/wget", "-q", "-O", "-", url])
 }
 
 /// The pods that answer at an address, by name, when it is asked often.
@@ -158,7 +158,7 @@ fn names(pods: &[Value]) -> Vec<String> {
 
 /// A request from a machine that belongs to no cluster.
 fn from_outside(url: &str) -> Option<String> {
-    printed(Command::new("busybox").args(["wget", "-q", "-T", PATIENCE, "-O", "-", url]))
+    printed(Command::new("timeout").args([PATIENCE, "busybox", "wget", "-q", "-O", "-", url]))
 }
 
 #[test]
@@ -195,8 +195,16 @@ fn pods_of_all_nodes_are_reached_by_address_by_service_and_by_name() {
         assert_eq!(seen, all);
         for host in NODES {
             let by_node = || {
-                let mut wget = group.network.command(host, "busybox".as_ref());
-                printed(wget.args(["wget", "-q", "-T", PATIENCE, "-O", "-", &format!("http://{address}/")]))
+                let mut wget = group.network.command(host, "timeout".as_ref());
+                printed(wget.args([
+                    PATIENCE,
+                    "busybox",
+                    "wget",
+                    "-q",
+                    "-O",
+                    "-",
+                    &format!("http://{address}/"),
+                ]))
             };
             assert_eq!(answering(OFTEN, by_node), all, "from the node n{host} itself");
             let url = format!("http://{}:30080/", ip(host));

@@ -3,7 +3,10 @@ use crate::servers::Servers;
 use parking_lot::Mutex;
 use sampan_api::{
     ApiError, Key, Object, Plan, Reason, SERVERS_HOST,
-    rpc::{self, certificates_client::CertificatesClient, nodes_client::NodesClient, objects_client::ObjectsClient, plugins_client::PluginsClient},
+    rpc::{
+        self, certificates_client::CertificatesClient, nodes_client::NodesClient, objects_client::ObjectsClient,
+        plugins_client::PluginsClient,
+    },
 };
 use sampan_tls::{Credentials, CredentialsError, Dialer};
 use std::{sync::Arc, time::Duration};

@@ -79,9 +79,7 @@ impl Ledger {
             let patch = json!({"count": told.count, "lastTimestamp": last});
             return Write::new(key, Operation::Merge(patch)).into();
         }
-        let mut object = kind
-            .map(|kind| Object::new(kind, namespace, &name))
-            .unwrap_or_default();
+        let mut object = kind.map(|kind| Object::new(kind, namespace, &name)).unwrap_or_default();
         object.set_field(
             "involvedObject",
             &json!({
@@ -103,7 +101,14 @@ impl Ledger {
 
     fn name(&self, event: &NodeEvent) -> String {
         let mut hasher = std::hash::DefaultHasher::new();
-        (self.salt, &event.about.uid, &event.field_path, event.reason, &event.message).hash(&mut hasher);
+        (
+            self.salt,
+            &event.about.uid,
+            &event.field_path,
+            event.reason,
+            &event.message,
+        )
+            .hash(&mut hasher);
         let about: String = event.about.name.chars().take(200).collect();
         format!("{about}.{:016x}", hasher.finish())
     }

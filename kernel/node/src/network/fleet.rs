@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Weak, mpsc::Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 
@@ -38,7 +38,9 @@ impl Make {
 /// What became of one that was wanted.
 enum State {
     /// Who fetches it gives up when this is dropped.
-    Coming { _wanted: Arc<()> },
+    Coming {
+        _wanted: Arc<()>,
+    },
     Here(Arc<Loaded>),
     /// It cannot be loaded, and will not be: its bytes or its configuration are wrong.
     Unfit,
@@ -74,7 +76,8 @@ impl Fleet {
     /// The line-up of each slot, by the Plugin objects. Who is not here yet is sent for.
     pub fn line_ups(&mut self, objects: &Objects) -> BTreeMap<String, LineUp> {
         let specs = objects.of(plugin::RESOURCE);
-        let specs = specs.filter_map(|(key, object)| Some((key.name.to_string(), object.field::<PluginSpec>("spec").ok()?)));
+        let specs =
+            specs.filter_map(|(key, object)| Some((key.name.to_string(), object.field::<PluginSpec>("spec").ok()?)));
         let specs: Vec<(String, PluginSpec)> = specs
             .filter(|(_, spec)| spec.world == World::Network && matches!(spec.mode, Mode::Active | Mode::LastGood))
             .collect();
@@ -102,7 +105,12 @@ impl Fleet {
             Some(State::Coming { .. } | State::Unfit) => None,
             None => {
                 let wanted = Arc::new(());
-                self.send_for(name.to_owned(), make.clone(), spec.config.clone(), Arc::downgrade(&wanted));
+                self.send_for(
+                    name.to_owned(),
+                    make.clone(),
+                    spec.config.clone(),
+                    Arc::downgrade(&wanted),
+                );
                 self.states.insert(make, State::Coming { _wanted: wanted });
                 None
             }
@@ -117,7 +125,9 @@ impl Fleet {
             };
             let digest = make.digest.clone();
             let load = move || load(&engine, &digest, &bytes, &config);
+            let started = Instant::now();
             let loaded = tokio::task::spawn_blocking(load).await;
+            tracing::info!(plugin = name, digest = make.digest, elapsed = ?started.elapsed(), "loaded a plugin");
             let result = loaded.unwrap_or_else(|error| Err(error.to_string()));
             let _ = inputs.send(Input::Loaded { name, make, result });
         });
@@ -131,7 +141,9 @@ impl Fleet {
     /// What was sent for has come, or will not. Says why not.
     pub fn arrived(&mut self, make: Make, result: Result<Loaded, String>) -> Result<(), String> {
         // Nobody wants it any more.
-        let Some(state) = self.states.get_mut(&make) else { return Ok(()) };
+        let Some(state) = self.states.get_mut(&make) else {
+            return Ok(());
+        };
         match result {
             Ok(loaded) => {
                 *state = State::Here(Arc::new(loaded));

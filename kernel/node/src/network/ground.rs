@@ -200,7 +200,9 @@ impl Ground {
     /// Finds out whether somebody else has changed what is ours, and mends it.
     pub fn look(&mut self) {
         match self.kernel.as_mut().map(KernelDatapath::mend) {
-            Some(Ok(done)) if done.mended => tracing::warn!("somebody else had changed the datapath: it was made again"),
+            Some(Ok(done)) if done.mended => {
+                tracing::warn!("somebody else had changed the datapath: it was made again")
+            }
             Some(Err(error)) => {
                 tracing::error!(%error, "the datapath cannot be looked after");
                 self.stale = true;

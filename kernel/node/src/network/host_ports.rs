@@ -30,7 +30,10 @@ pub fn of(pod: &Pod) -> Vec<HostPort> {
         let address: Option<IpAddr> = port.host_ip.as_deref().and_then(|ip| ip.parse().ok());
         Some(HostPort {
             address: address.filter(|address| !address.is_unspecified()),
-            number: port.host_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)?,
+            number: port
+                .host_port
+                .and_then(|port| u16::try_from(port).ok())
+                .filter(|port| *port > 0)?,
             protocol,
             target: u16::try_from(port.container_port).ok()?,
         })
@@ -111,6 +114,9 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(said, ["192.0.2.1:53/udp to 10.42.0.2:53", "node:8080/tcp to 10.42.0.2:80"]);
+        assert_eq!(
+            said,
+            ["192.0.2.1:53/udp to 10.42.0.2:53", "node:8080/tcp to 10.42.0.2:80"]
+        );
     }
 }

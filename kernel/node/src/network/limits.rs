@@ -149,7 +149,10 @@ mod tests {
         limits.take(&news("pods", "a", pod("here", false)));
         limits.take(&news("pods", "b", pod("there", false)));
         limits.take(&news("pods", "c", pod("here", true)));
-        assert_eq!(limits.bounds().pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(
+            limits.bounds().pods.iter().map(|pod| &*pod.name).collect::<Vec<_>>(),
+            ["a"]
+        );
         limits.take(&news("pods", "a", None));
         assert!(limits.bounds().pods.is_empty());
     }

@@ -184,7 +184,10 @@ impl Network {
             ready: Some(ready),
         };
         if self.inputs.send(up).is_ok() && tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            tracing::warn!(pod = name, "the network's plugins are late: the pod starts without their rules");
+            tracing::warn!(
+                pod = name,
+                "the network's plugins are late: the pod starts without their rules"
+            );
         }
     }
 
@@ -224,7 +227,12 @@ fn net_of((base, prefix): (Ipv4Addr, u8)) -> IpNet {
 fn tell(writer: Writer) -> worker::Tell {
     Box::new(move |failure, uid| {
         let (plugin, why) = (&failure.plugin, &failure.why);
-        tracing::warn!(plugin, why, given_up = failure.given_up, "a network plugin failed on this node");
+        tracing::warn!(
+            plugin,
+            why,
+            given_up = failure.given_up,
+            "a network plugin failed on this node"
+        );
         let message = match failure.given_up {
             true => format!("{why}; it is not asked again on this node, and what was wanted last stays"),
             false => why.clone(),

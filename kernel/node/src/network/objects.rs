@@ -31,7 +31,8 @@ impl Objects {
             Change::Seen(object) => {
                 let Ok(key) = object.key() else { return Vec::new() };
                 let before = known.objects.insert(key.clone(), (*object).clone());
-                let same = before.is_some_and(|before| before.metadata.resource_version == object.metadata.resource_version);
+                let same =
+                    before.is_some_and(|before| before.metadata.resource_version == object.metadata.resource_version);
                 match same {
                     true => Vec::new(),
                     false => vec![News {

@@ -117,12 +117,21 @@ mod tests {
             changed.map(|peers| peers.into_iter().map(text).collect::<Vec<_>>().join(", "))
         };
         assert_eq!(said(&mut peers, &[]), None);
-        assert_eq!(said(&mut peers, &ops).unwrap(), "b 192.0.2.3:7444 1, hub 192.0.2.1:7444 2");
+        assert_eq!(
+            said(&mut peers, &ops).unwrap(),
+            "b 192.0.2.3:7444 1, hub 192.0.2.1:7444 2"
+        );
         peers.take(&node("hub", Some(9000)));
-        assert_eq!(said(&mut peers, &[]).unwrap(), "b 192.0.2.3:7444 1, hub 192.0.2.1:9000 2");
+        assert_eq!(
+            said(&mut peers, &[]).unwrap(),
+            "b 192.0.2.3:7444 1, hub 192.0.2.1:9000 2"
+        );
         peers.take(&node("hub", Some(9000)));
         assert_eq!(said(&mut peers, &[]), None);
         peers.take(&node("hub", None));
-        assert_eq!(said(&mut peers, &[]).unwrap(), "b 192.0.2.3:7444 1, hub 192.0.2.1:7444 2");
+        assert_eq!(
+            said(&mut peers, &[]).unwrap(),
+            "b 192.0.2.3:7444 1, hub 192.0.2.1:7444 2"
+        );
     }
 }

@@ -110,7 +110,11 @@ impl Slot {
     /// Takes in what is new.
     pub fn take(&mut self, news: &News) {
         // Who is coming is told everything when it is his turn.
-        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.watches.contains(&*news.key.resource)) {
+        if let Some(seat) = self
+            .seat
+            .as_mut()
+            .filter(|seat| seat.watches.contains(&*news.key.resource))
+        {
             seat.untold.push(news.delta());
         }
     }

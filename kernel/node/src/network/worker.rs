@@ -34,7 +34,10 @@ const ROUND: Duration = Duration::from_secs(30);
 /// What the worker is told.
 pub enum Input {
     /// Of the objects of a resource.
-    Change { resource: String, change: Change },
+    Change {
+        resource: String,
+        change: Change,
+    },
     /// A plugin that was sent for has come, or cannot be loaded.
     Loaded {
         name: String,
@@ -46,13 +49,17 @@ pub enum Input {
         pod: LocalPod,
         ready: Option<oneshot::Sender<()>>,
     },
-    PodDown { uid: String },
+    PodDown {
+        uid: String,
+    },
     /// Whoever asks for the overlay's peers.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     /// All pods that were here before are known again.
     Adopted,
     /// The end. With `clear` nothing is left in the kernel.
-    Stop { clear: bool },
+    Stop {
+        clear: bool,
+    },
 }
 
 /// Where failures of plugins are told, with the uid of the plugin's object.
@@ -210,7 +217,11 @@ impl Worker {
         if self.waiting.is_empty() || self.ground.is_behind() || behind() {
             return;
         }
-        let follows_pods = self.slots.values().flat_map(Slot::watches).any(|resource| resource == "pods");
+        let follows_pods = self
+            .slots
+            .values()
+            .flat_map(Slot::watches)
+            .any(|resource| resource == "pods");
         for (pod, ready) in std::mem::take(&mut self.waiting) {
             let known = self.objects.get(&pod.key());
             if !follows_pods || known.is_some_and(|known| known.metadata.uid == pod.uid) {

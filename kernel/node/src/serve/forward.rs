@@ -86,7 +86,10 @@ async fn connect(node: &Arc<Node>, to: &rpc::PortForwardRequest) -> Result<tokio
     let (address, namespace) = match &node.network {
         None => {
             let address = node.addresses.lock().of(&view.uid);
-            (address.ok_or_else(|| not_there("it has no address yet".to_owned()))?, None)
+            (
+                address.ok_or_else(|| not_there("it has no address yet".to_owned()))?,
+                None,
+            )
         }
         Some(_) => {
             let shim = runtime::alive(&node.shim_dir(&view.uid));
