@@ -28,6 +28,7 @@ const PLUGINS: &[&str] = &[
     "garbage-collector",
     "node-lifecycle",
     "endpoints",
+    "load-balancer",
     "routes",
     "service",
     "network-policy",

@@ -27,6 +27,7 @@ pub const IMPORTS: &[(&str, &[&str])] = &[
             "sampan-api",
             "sampan-sandbox",
             "sampan-container",
+            "sampan-overlay",
             "sampan-shim",
             "sampan-tls",
         ],

@@ -1,14 +1,19 @@
 //! What the node itself knows of the cluster's addresses: the bounds that plans of plugins are held against.
 use super::objects::News;
 use sampan_api::{Key, Object, ranges};
-use sampan_sandbox::network::{Address, Bounds, NodeBounds, PodKey, Range};
-use std::{collections::BTreeMap, net::IpAddr};
+use sampan_sandbox::network::{Address, Bounds, Family, NodeBounds, PodKey, Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// The bounds, kept up with the objects.
 pub struct Limits {
     bounds: Bounds,
     /// The external addresses that each Service names: several may name one.
     external: BTreeMap<Key, Vec<Address>>,
+    /// The addresses that each load balancer has.
+    balancers: BTreeMap<Key, Vec<Address>>,
 }
 
 impl Limits {
@@ -28,6 +33,7 @@ impl Limits {
         Limits {
             bounds,
             external: BTreeMap::new(),
+            balancers: BTreeMap::new(),
         }
     }
 
@@ -55,14 +61,15 @@ impl Limits {
     }
 
     fn service(&mut self, key: &Key, service: Option<&Object>) {
+        // Few Services have any.
         let addresses = service.map(external_addresses).unwrap_or_default();
-        let before = match addresses.is_empty() {
-            true => self.external.remove(key),
-            false => self.external.insert(key.clone(), addresses),
-        };
-        // Few Services name any.
-        if before.as_ref() != self.external.get(key) {
+        if replaced(&mut self.external, key, addresses) {
             self.bounds.external_addresses = self.external.values().flatten().copied().collect();
+        }
+        let addresses = service.map(balancer_addresses).unwrap_or_default();
+        if replaced(&mut self.balancers, key, addresses) {
+            let all: BTreeSet<Address> = self.balancers.values().flatten().copied().collect();
+            self.bounds.load_balancer_ranges = all.into_iter().map(alone).collect();
         }
     }
 
@@ -97,6 +104,37 @@ fn node_bounds(node: &Object) -> NodeBounds {
         pod_ranges,
         addresses: addresses.map(Address::from).collect(),
     }
+}
+
+/// What is known of a key becomes this; whether it is other than before.
+fn replaced(known: &mut BTreeMap<Key, Vec<Address>>, key: &Key, addresses: Vec<Address>) -> bool {
+    let before = match addresses.is_empty() {
+        true => known.remove(key),
+        false => known.insert(key.clone(), addresses),
+    };
+    before.as_ref() != known.get(key)
+}
+
+/// The range of one address.
+fn alone(address: Address) -> Range {
+    Range {
+        prefix: match address.family() {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        },
+        address,
+    }
+}
+
+/// The addresses that a controller has given to a load balancer.
+fn balancer_addresses(service: &Object) -> Vec<Address> {
+    if service.field_value("spec")["type"] != "LoadBalancer" {
+        return Vec::new();
+    }
+    let status = service.field_value("status");
+    let ingress = status["loadBalancer"]["ingress"].as_array().into_iter().flatten();
+    let addresses = ingress.filter_map(|one| one["ip"].as_str()?.parse::<IpAddr>().ok());
+    addresses.map(Address::from).collect()
 }
 
 fn external_addresses(service: &Object) -> Vec<Address> {
@@ -144,6 +182,13 @@ mod tests {
         assert_eq!(limits.bounds().external_addresses.len(), 1);
         limits.take(&news("services", "b", Some(json!({"spec": {}}))));
         assert!(limits.bounds().external_addresses.is_empty());
+
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}});
+        let balancer = |kind: &str| Some(json!({"spec": {"type": kind}, "status": status}));
+        limits.take(&news("services", "lb", balancer("LoadBalancer")));
+        assert_eq!(limits.bounds().load_balancer_ranges, [Range::parse("203.0.113.7/32").unwrap()]);
+        limits.take(&news("services", "lb", balancer("ClusterIP")));
+        assert!(limits.bounds().load_balancer_ranges.is_empty());
 
         let pod = |node: &str, host: bool| Some(json!({"spec": {"nodeName": node, "hostNetwork": host}}));
         limits.take(&news("pods", "a", pod("here", false)));
