@@ -128,6 +128,23 @@ pub(super) fn number(value: u32) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
 }
 
+/// Does what a map of verdicts has for the number in the scratch register, if it has. The number goes by way of the
+/// packet's priority, as the program `nft` knows no rules where one map's value is another one's key: it ends itself when
+/// it is to list one. It is the first packet of a connection, and of its priority nothing is left in any case once the
+/// kernel passes it on.
+pub(super) fn act(map: &str) -> Vec<Expression> {
+    vec![
+        Expression::SetPriority(SCRATCH),
+        Expression::Meta(Meta::Priority, SCRATCH),
+        Expression::VerdictMap(map.to_owned(), SCRATCH),
+    ]
+}
+
+/// What [`act`] has left.
+pub(super) fn no_priority() -> Vec<Expression> {
+    vec![Expression::Value(SCRATCH, number(0)), Expression::SetPriority(SCRATCH)]
+}
+
 /// Goes on if any of the bits is set, or, with `none`, if none is.
 pub(super) fn bits(load: Expression, mask: u32, none: bool) -> Vec<Expression> {
     let keep = Expression::Bits(SCRATCH, number(mask), number(0));

@@ -1,7 +1,7 @@
 //! The rules that packets go through whatever is wanted.
 use super::{
     nft::{Expression, Register, Verdict, expression::*},
-    row::{FAMILIES, Row, SCRATCH, bits, goto, named, number, rule, verdict},
+    row::{FAMILIES, Row, SCRATCH, act, bits, goto, named, number, rule, verdict},
     settings::{Settings, interface},
 };
 use sampan_sandbox::network::Family;
@@ -120,7 +120,6 @@ pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
         let find = Expression::Map(named(map, family), row.destination(), SCRATCH);
         rule([row.load_frontend(at_node), vec![find]])
     };
-    let act = |map: &str| vec![Expression::VerdictMap(map.to_owned(), SCRATCH)];
     let mut rules = Vec::new();
     for at_node in [false, true] {
         let local = if at_node { is_local() } else { Vec::new() };
@@ -130,11 +129,9 @@ pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
         rules.push(rule([local, look(side, at_node), act("refusals")]));
         if !at_node {
             rules.push(rule([look(side, false), verdict(Verdict::Accept)]));
-            let of_services = Expression::In(named("services", family), row.destination());
-            rules.push(rule([
-                vec![row.load_destination(), of_services],
-                goto("reject".to_owned()),
-            ]));
+            // A map, not a set: of a table that is being replaced this very moment maps are empty at once, and sets are not.
+            let of_services = Expression::VerdictMap(named("services", family), row.destination());
+            rules.push(vec![row.load_destination(), of_services]);
             rules.push(rule([row.is_loopback(), verdict(Verdict::Accept)]));
         }
     }
@@ -155,14 +152,13 @@ pub(super) fn balance(side: &str, family: Family) -> Vec<Vec<Expression>> {
         let find = Expression::Map(named(side, family), row.destination(), SCRATCH);
         rule([row.load_frontend(at_node), vec![find]])
     };
-    let act = || vec![Expression::VerdictMap("shapes".to_owned(), SCRATCH)];
     // A frontend that was found, but whose shape was not, is being changed this very moment.
     let again = || vec![Expression::Counter, Expression::Verdict(Verdict::Drop)];
     vec![
-        rule([look(false), act()]),
+        rule([look(false), act("shapes")]),
         rule([look(false), again()]),
         rule([row.is_loopback(), verdict(Verdict::Accept)]),
-        rule([is_local(), look(true), act()]),
+        rule([is_local(), look(true), act("shapes")]),
         rule([is_local(), look(true), again()]),
     ]
 }
