@@ -3,7 +3,7 @@ use super::{
     changes::Changes,
     intervals,
     nft::{Element, Hook, HookPoint, SetKind, Verdict, set::*},
-    row::{FAMILIES, named, number},
+    row::{FAMILIES, Row, named, number},
     rules,
     settings::Settings,
 };
@@ -163,6 +163,8 @@ pub(super) fn begin(settings: &Settings, changes: &mut Changes) -> Result<(), St
                 None,
                 rules::balance(side, family),
             );
+            let nobody = Element::value(Row(family).nobody_key(), number(REJECT));
+            changes.add(&named(side, family), nobody);
         }
         let all = |set| intervals::changes(&Vec::new(), &intervals::joined(set, family), family).1;
         changes.add_all(&named("own", family), all(&settings.pod_ranges));

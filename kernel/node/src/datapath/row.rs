@@ -85,6 +85,20 @@ impl Row {
         ]
     }
 
+    /// The key of a frontend that no packet is for.
+    pub(super) fn nobody(self) -> Vec<Expression> {
+        vec![
+            Expression::Value(self.destination(), vec![0; usize::from(self.width()) * 4]),
+            Expression::Value(self.protocol(), number(0)),
+            Expression::Value(self.port(), number(0)),
+        ]
+    }
+
+    /// The same as maps have it.
+    pub(super) fn nobody_key(self) -> Vec<u8> {
+        vec![0; usize::from(self.width()) * 4 + 8]
+    }
+
     pub(super) fn is_family(self) -> Vec<Expression> {
         let number = match self.0 {
             Family::V4 => 2,

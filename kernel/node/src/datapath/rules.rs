@@ -114,6 +114,9 @@ pub(super) fn by_origin(what: &str, from_elsewhere: bool) -> Vec<Vec<Expression>
 }
 
 /// Refuses what is for a frontend without backends, or from somebody who may not.
+///
+/// Of a table that is replaced this very moment the maps are empty at once, so that nothing is found is not enough to refuse
+/// a connection: nobody's frontend, which is always there, must be found.
 pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
     let row = Row(family);
     let look = |map: &str, at_node| {
@@ -129,9 +132,10 @@ pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
         rules.push(rule([local, look(side, at_node), act("refusals")]));
         if !at_node {
             rules.push(rule([look(side, false), verdict(Verdict::Accept)]));
-            // A map, not a set: of a table that is being replaced this very moment maps are empty at once, and sets are not.
             let of_services = Expression::VerdictMap(named("services", family), row.destination());
-            rules.push(vec![row.load_destination(), of_services]);
+            let is_whole = Expression::Map(named(side, family), row.destination(), SCRATCH);
+            let nobody = row.nobody();
+            rules.push(rule([nobody, vec![is_whole, row.load_destination(), of_services]]));
             rules.push(rule([row.is_loopback(), verdict(Verdict::Accept)]));
         }
     }
