@@ -113,29 +113,28 @@ impl Served {
         }
     }
 
-    /// Both sides, each with who serves it; the outside is served by the inside's where it has nobody of its own.
-    fn sides(&self) -> [(Side, &Placed); 2] {
-        [
-            (Side::Inside, &self.inside),
-            (Side::Outside, self.outside.as_ref().unwrap_or(&self.inside)),
-        ]
+    /// Both sides, each with whose backends serve it; the outside is served by the inside's where it has none of its own.
+    fn sides(&self) -> [(Side, Side, &Placed); 2] {
+        let outside = match &self.outside {
+            Some(outside) => (Side::Outside, Side::Outside, outside),
+            None => (Side::Outside, Side::Inside, &self.inside),
+        };
+        [(Side::Inside, Side::Inside, &self.inside), outside]
     }
 
-    fn shape(&self, key: &FrontendKey, side: Side, placed: &Placed) -> Option<Shape> {
+    fn shape(&self, key: &FrontendKey, (side, by, placed): (Side, Side, &Placed)) -> Option<Shape> {
         (!placed.places.is_empty()).then(|| Shape {
             family: family(key),
-            side,
+            side: by,
             at_node: matches!(key.destination, Destination::Node(_)),
             places: u32::try_from(placed.places.len()).unwrap_or(u32::MAX),
             affinity: self.affinity,
-            masquerade: side == Side::Outside && self.outside.is_none(),
+            masquerade: side != by,
         })
     }
 
     fn shapes(&self, key: &FrontendKey) -> impl Iterator<Item = Shape> {
-        self.sides()
-            .into_iter()
-            .filter_map(|(side, placed)| self.shape(key, side, placed))
+        self.sides().into_iter().filter_map(|side| self.shape(key, side))
     }
 
     /// What stands for it in the maps, by map and key.
@@ -143,14 +142,18 @@ impl Served {
         let (own, family) = (bytes(key), family(key));
         let mut found = BTreeMap::new();
         let mut put = |name: String, element: Element| found.insert((name, element.key.clone()), element);
-        for (side, placed) in self.sides() {
-            let shape = self.shape(key, side, placed).and_then(|shape| of.shapes.number(&shape));
+        for (side, by, placed) in self.sides() {
+            let shape = self.shape(key, (side, by, placed));
+            let shape = shape.and_then(|shape| of.shapes.number(&shape));
             let fallback = match placed.otherwise {
                 Fallback::Reject => REJECT,
                 Fallback::Drop => DROP,
             };
             let data = number(shape.unwrap_or(fallback));
             put(named(side.name(), family), Element::value(own.clone(), data));
+            if side != by {
+                continue;
+            }
             let places = named(&format!("{}-places", side.name()), family);
             let members = named(&format!("{}-members", side.name()), family);
             for (place, to) in (0..).zip(&placed.places) {

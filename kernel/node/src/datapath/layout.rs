@@ -3,7 +3,7 @@ use super::{
     changes::Changes,
     intervals,
     nft::{Element, Hook, HookPoint, SetKind, Verdict, set::*},
-    row::{FAMILIES, named, number},
+    row::{FAMILIES, Row, named, number},
     rules,
     settings::Settings,
 };
@@ -86,10 +86,14 @@ pub(super) fn ranges(name: String, family: Family) -> SetKind {
 
 fn sets_of(family: Family, keys: &'static Keys) -> Vec<SetKind> {
     let of = |name, key, holds| kind(named(name, family), key, holds);
-    let mut sets: Vec<SetKind> = ["own", "cluster", "services"]
+    let mut sets: Vec<SetKind> = ["own", "cluster"]
         .map(|name| ranges(named(name, family), family))
         .into();
     sets.extend([
+        SetKind {
+            interval: true,
+            ..of("services", keys.address, Holds::Verdicts)
+        },
         of("senders", keys.sender, Holds::Keys),
         of("hairpins", keys.pair, Holds::Keys),
         of("rules-in", keys.address, Holds::Verdicts),
@@ -146,7 +150,7 @@ pub(super) fn begin(settings: &Settings, changes: &mut Changes) -> Result<(), St
         point(Hook::Postrouting, 100, true),
         rules::leaving(settings)?,
     );
-    changes.chain("reject", None, rules::reject());
+    changes.chain("rejecting", None, rules::reject());
     for family in FAMILIES {
         for side in ["inside", "outside"] {
             changes.chain(
@@ -159,13 +163,18 @@ pub(super) fn begin(settings: &Settings, changes: &mut Changes) -> Result<(), St
                 None,
                 rules::balance(side, family),
             );
+            let nobody = Element::value(Row(family).nobody_key(), number(REJECT));
+            changes.add(&named(side, family), nobody);
         }
-        for (name, set) in [("own", &settings.pod_ranges), ("services", &settings.service_ranges)] {
-            let (_, elements) = intervals::changes(&Vec::new(), &intervals::joined(set, family), family);
-            changes.add_all(&named(name, family), elements);
-        }
+        let all = |set| intervals::changes(&Vec::new(), &intervals::joined(set, family), family).1;
+        changes.add_all(&named("own", family), all(&settings.pod_ranges));
+        let rejected = all(&settings.service_ranges).into_iter().map(|element| Element {
+            data: (!element.is_end).then(|| Data::Verdict(Verdict::Goto("rejecting".to_owned()))),
+            ..element
+        });
+        changes.add_all(&named("services", family), rejected);
     }
-    for (refusal, verdict) in [(REJECT, Verdict::Goto("reject".to_owned())), (DROP, Verdict::Drop)] {
+    for (refusal, verdict) in [(REJECT, Verdict::Goto("rejecting".to_owned())), (DROP, Verdict::Drop)] {
         changes.add("refusals", Element::verdict(number(refusal), verdict));
         changes.add("shapes", Element::verdict(number(refusal), Verdict::Accept));
     }

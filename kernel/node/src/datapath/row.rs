@@ -85,6 +85,20 @@ impl Row {
         ]
     }
 
+    /// The key of a frontend that no packet is for.
+    pub(super) fn nobody(self) -> Vec<Expression> {
+        vec![
+            Expression::Value(self.destination(), vec![0; usize::from(self.width()) * 4]),
+            Expression::Value(self.protocol(), number(0)),
+            Expression::Value(self.port(), number(0)),
+        ]
+    }
+
+    /// The same as maps have it.
+    pub(super) fn nobody_key(self) -> Vec<u8> {
+        vec![0; usize::from(self.width()) * 4 + 8]
+    }
+
     pub(super) fn is_family(self) -> Vec<Expression> {
         let number = match self.0 {
             Family::V4 => 2,
@@ -126,6 +140,23 @@ pub(super) fn goto(chain: String) -> Vec<Expression> {
 
 pub(super) fn number(value: u32) -> Vec<u8> {
     value.to_ne_bytes().to_vec()
+}
+
+/// Does what a map of verdicts has for the number in the scratch register, if it has. The number goes by way of the
+/// packet's priority, as the program `nft` knows no rules where one map's value is another one's key: it ends itself when
+/// it is to list one. It is the first packet of a connection, and of its priority nothing is left in any case once the
+/// kernel passes it on.
+pub(super) fn act(map: &str) -> Vec<Expression> {
+    vec![
+        Expression::SetPriority(SCRATCH),
+        Expression::Meta(Meta::Priority, SCRATCH),
+        Expression::VerdictMap(map.to_owned(), SCRATCH),
+    ]
+}
+
+/// What [`act`] has left.
+pub(super) fn no_priority() -> Vec<Expression> {
+    vec![Expression::Value(SCRATCH, number(0)), Expression::SetPriority(SCRATCH)]
 }
 
 /// Goes on if any of the bits is set, or, with `none`, if none is.

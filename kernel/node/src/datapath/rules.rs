@@ -1,7 +1,7 @@
 //! The rules that packets go through whatever is wanted.
 use super::{
     nft::{Expression, Register, Verdict, expression::*},
-    row::{FAMILIES, Row, SCRATCH, bits, goto, named, number, rule, verdict},
+    row::{FAMILIES, Row, SCRATCH, act, bits, goto, named, number, rule, verdict},
     settings::{Settings, interface},
 };
 use sampan_sandbox::network::Family;
@@ -114,13 +114,15 @@ pub(super) fn by_origin(what: &str, from_elsewhere: bool) -> Vec<Vec<Expression>
 }
 
 /// Refuses what is for a frontend without backends, or from somebody who may not.
+///
+/// Of a table that is replaced this very moment the maps are empty at once, so that nothing is found is not enough to refuse
+/// a connection: nobody's frontend, which is always there, must be found.
 pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
     let row = Row(family);
     let look = |map: &str, at_node| {
         let find = Expression::Map(named(map, family), row.destination(), SCRATCH);
         rule([row.load_frontend(at_node), vec![find]])
     };
-    let act = |map: &str| vec![Expression::VerdictMap(map.to_owned(), SCRATCH)];
     let mut rules = Vec::new();
     for at_node in [false, true] {
         let local = if at_node { is_local() } else { Vec::new() };
@@ -130,11 +132,10 @@ pub(super) fn refuse(side: &str, family: Family) -> Vec<Vec<Expression>> {
         rules.push(rule([local, look(side, at_node), act("refusals")]));
         if !at_node {
             rules.push(rule([look(side, false), verdict(Verdict::Accept)]));
-            let of_services = Expression::In(named("services", family), row.destination());
-            rules.push(rule([
-                vec![row.load_destination(), of_services],
-                goto("reject".to_owned()),
-            ]));
+            let of_services = Expression::VerdictMap(named("services", family), row.destination());
+            let is_whole = Expression::Map(named(side, family), row.destination(), SCRATCH);
+            let nobody = row.nobody();
+            rules.push(rule([nobody, vec![is_whole, row.load_destination(), of_services]]));
             rules.push(rule([row.is_loopback(), verdict(Verdict::Accept)]));
         }
     }
@@ -155,14 +156,13 @@ pub(super) fn balance(side: &str, family: Family) -> Vec<Vec<Expression>> {
         let find = Expression::Map(named(side, family), row.destination(), SCRATCH);
         rule([row.load_frontend(at_node), vec![find]])
     };
-    let act = || vec![Expression::VerdictMap("shapes".to_owned(), SCRATCH)];
     // A frontend that was found, but whose shape was not, is being changed this very moment.
     let again = || vec![Expression::Counter, Expression::Verdict(Verdict::Drop)];
     vec![
-        rule([look(false), act()]),
+        rule([look(false), act("shapes")]),
         rule([look(false), again()]),
         rule([row.is_loopback(), verdict(Verdict::Accept)]),
-        rule([is_local(), look(true), act()]),
+        rule([is_local(), look(true), act("shapes")]),
         rule([is_local(), look(true), again()]),
     ]
 }

@@ -3,7 +3,7 @@ use super::{
     changes::Changes,
     layout::DROP,
     nft::{Element, Expression, Verdict},
-    row::{Row, mark, named, number, rule, verdict},
+    row::{Row, mark, named, no_priority, number, rule, verdict},
     settings::Settings,
 };
 use imbl::OrdMap;
@@ -30,6 +30,7 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shape {
     pub(super) family: Family,
+    /// Whose backends they are.
     pub(super) side: Side,
     /// At every address of the node.
     pub(super) at_node: bool,
@@ -41,7 +42,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// `node-outside4-masquerade-3-10800s`
+    /// `node-inside4-masquerade-3-10800s`
     fn chain(&self) -> String {
         let node = if self.at_node { "node-" } else { "" };
         let side = named(self.side.name(), self.family);
@@ -72,7 +73,7 @@ impl Shape {
             let find = Expression::Map(set("places"), row.destination(), row.backend());
             rule([row.load_frontend(self.at_node), vec![place, find]])
         };
-        let mut rules = Vec::new();
+        let mut rules = vec![no_priority()];
         if self.masquerade {
             rules.push(mark(mark_bit));
         }

@@ -61,7 +61,7 @@ fn no_connection_fails_while_wholes_come_and_go() {
     let asking = std::mem::ManuallyDrop::new(Namespace(asking.clone()));
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
-            for _ in 0..200 {
+            for _ in 0..500 {
                 assert_eq!(ask(&asking, SERVICE, 80).0, "pod3");
             }
         });

@@ -41,6 +41,8 @@ impl Verdict {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::datapath) enum Meta {
+    /// Which queue a packet is sent by.
+    Priority,
     Mark,
     InputName,
     OutputName,
@@ -59,6 +61,7 @@ pub(in crate::datapath) enum Expression {
     Meta(Meta, Register),
     /// What is in a register becomes the packet's mark.
     SetMark(Register),
+    SetPriority(Register),
     /// Bytes of a header, by their offset and count.
     Payload(Layer, u32, u32, Register),
     /// One bit for each state of connections.
@@ -131,7 +134,7 @@ impl Expression {
     fn name(&self) -> &'static str {
         use Expression::*;
         match self {
-            Meta(..) | SetMark(_) => "meta",
+            Meta(..) | SetMark(_) | SetPriority(_) => "meta",
             Payload(..) => "payload",
             State(_) | Status(_) => "ct",
             DestinationKind(_) => "fib",
@@ -162,6 +165,7 @@ impl Expression {
             Expression::Meta(key, to) => {
                 bytes.u32(1, to.number());
                 let key = match key {
+                    Meta::Priority => 2,
                     Meta::Mark => 3,
                     Meta::InputName => 6,
                     Meta::OutputName => 7,
@@ -170,8 +174,8 @@ impl Expression {
                 };
                 bytes.u32(2, key);
             }
-            Expression::SetMark(from) => {
-                bytes.u32(2, 3);
+            Expression::SetMark(from) | Expression::SetPriority(from) => {
+                bytes.u32(2, if matches!(self, Expression::SetMark(_)) { 3 } else { 2 });
                 bytes.u32(3, from.number());
             }
             Expression::Payload(layer, offset, count, to) => {
