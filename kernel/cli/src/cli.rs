@@ -76,6 +76,8 @@ pub enum Command {
     Edit(verbs::edit::EditArgs),
     /// Print what containers say
     Logs(verbs::logs::LogsArgs),
+    /// The network of pods: how nodes reach each other, and where a packet would stop
+    Net(verbs::net::NetArgs),
     /// Let ports of this machine lead to ports of a pod
     PortForward(verbs::port_forward::PortForwardArgs),
     /// Set how many replicas there are to be
@@ -213,6 +215,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Delete(args) => done(verbs::delete::run(args, &global.session()?).await),
         Command::Edit(args) => done(verbs::edit::run(args, &global.session()?).await),
         Command::Logs(args) => done(verbs::logs::run(args, &global.session()?).await),
+        Command::Net(args) => done(verbs::net::run(args, &global.session()?).await),
         Command::PortForward(args) => done(verbs::port_forward::run(args, &global.session()?).await),
         Command::Scale(args) => done(verbs::scale::run(args, &global.session()?).await),
         Command::Rollout(args) => done(verbs::rollout::run(args, &global.session()?).await),

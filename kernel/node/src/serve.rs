@@ -6,6 +6,7 @@ mod images;
 mod logs;
 mod peers;
 mod rights;
+mod trace;
 
 use crate::agent::{Node, StartError};
 use sampan_api::rpc::{self, own_certificate_server::OwnCertificateServer, runtime_server::RuntimeServer};
@@ -89,6 +90,12 @@ impl rpc::runtime_server::Runtime for Service {
         forward::forward(&self.node, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn trace(&self, request: Request<rpc::TraceRequest>) -> Result<Response<rpc::TraceResponse>, Status> {
+        rights::check(&request)?;
+        let steps = trace::trace(&self.node, &request.into_inner()).await?;
+        Ok(Response::new(steps))
     }
 
     async fn list_peers(

@@ -99,6 +99,7 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
         network::namespaces(root),
         network::veth(root),
         network::nft(root),
+        network::tun(root),
         network::port(args.listen),
         kernel::inotify(),
         kernel::memory(),

@@ -57,16 +57,34 @@ pub fn veth(root: bool) -> Finding {
 
 pub fn nft(root: bool) -> Finding {
     let check = "nftables";
-    match succeeds("nft", &["--version"]) {
-        Some(true) if !root || succeeds("unshare", &["-n", "nft", "list", "tables"]) != Some(false) => {
-            Finding::ok(check, "there")
-        }
-        Some(_) => Finding::warn(
+    if !root {
+        return Finding::warn(check, "not tried: it needs root", "sudo sampan doctor");
+    }
+    match sampan_node::datapath::available() {
+        Ok(()) => Finding::ok(check, "in this kernel"),
+        Err(error) => Finding::warn(
             check,
-            "refused by the kernel",
-            "modprobe nf_tables; wanted for services",
+            error.to_string(),
+            "modprobe nf_tables; wanted for Services and policies",
         ),
-        None => Finding::warn(check, "not installed", "apt-get install nftables; wanted for services"),
+    }
+}
+
+/// Whether the overlay can have its device.
+pub fn tun(root: bool) -> Finding {
+    let check = "tun";
+    match std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
+        Ok(_) => Finding::ok(check, "there"),
+        Err(error) if !root => Finding::warn(
+            check,
+            format!("not tried: it needs root ({error})"),
+            "sudo sampan doctor",
+        ),
+        Err(error) => Finding::warn(
+            check,
+            format!("/dev/net/tun: {error}"),
+            "modprobe tun; wanted for pods of several nodes",
+        ),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod image;
 pub mod label;
 pub mod logs;
 pub mod member;
+pub mod net;
 pub mod outcome;
 pub mod patch;
 pub mod peers;

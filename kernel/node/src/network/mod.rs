@@ -18,6 +18,7 @@ mod limits;
 mod objects;
 mod peers;
 mod slot;
+pub mod trace;
 mod worker;
 
 pub use ground::LocalPod;
@@ -58,6 +59,7 @@ use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
 };
+use trace::{At, Packet, Step};
 use worker::{Input, Worker};
 
 /// How long a pod waits for what plugins want of it.
@@ -199,6 +201,13 @@ impl Network {
     pub async fn peers(&self) -> Vec<PeerStatus> {
         let (answer, wait) = oneshot::channel();
         let _ = self.inputs.send(Input::Peers(answer));
+        wait.await.unwrap_or_default()
+    }
+
+    /// The way of a packet from here on.
+    pub async fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.inputs.send(Input::Trace { packet, at, answer });
         wait.await.unwrap_or_default()
     }
 

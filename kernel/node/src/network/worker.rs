@@ -10,16 +10,18 @@ use super::{
     objects::Objects,
     peers::Peers,
     slot::{Failure, Slot},
+    trace::{At, Here, Packet, Step},
 };
 use crate::control::Change;
-use sampan_api::{Key, plugin};
+use sampan_api::{Key, plugin, ranges};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     Loaded,
-    network::{Datapath, Identity, Op, Table},
+    network::{Datapath, Identity, Op, Range, Table},
 };
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -51,6 +53,12 @@ pub enum Input {
     },
     PodDown {
         uid: String,
+    },
+    /// Whoever asks for the way of a packet.
+    Trace {
+        packet: Packet,
+        at: At,
+        answer: oneshot::Sender<Vec<Step>>,
     },
     /// Whoever asks for the overlay's peers.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
@@ -140,10 +148,33 @@ impl Worker {
                 self.ground.pod_up(pod);
             }
             Input::PodDown { uid } => self.ground.pod_down(&uid),
+            Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
             Input::Adopted => self.adopting = false,
             Input::Stop { .. } => {}
         }
+    }
+
+    fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
+        let (base, prefix) = ranges::PODS;
+        let here = Here {
+            datapath: &self.sum(),
+            pods: self.ground.pods().collect(),
+            peers: self.ground.peers(),
+            own: self.me.pod_ranges.clone(),
+            cluster: Range {
+                address: IpAddr::from(base).into(),
+                prefix,
+            },
+            services: self.me.service_ranges.clone(),
+        };
+        here.trace(packet, at)
+    }
+
+    /// All that is wanted.
+    fn sum(&self) -> Datapath {
+        let of_slots = self.slots.values().map(|slot| &slot.datapath);
+        Datapath::sum([&self.host_ports].into_iter().chain(of_slots))
     }
 
     /// Seats whom the line-ups name, and asks everybody who was told something.

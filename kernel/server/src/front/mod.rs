@@ -17,6 +17,7 @@ mod reach;
 mod runtime;
 mod snapshot;
 mod status;
+mod trace;
 
 pub use closed::say_no_more;
 pub use listener::{Listening, serve};

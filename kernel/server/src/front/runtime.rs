@@ -1,5 +1,5 @@
 //! The service of what nodes do: logs, images, connections to pods, passed on to the node they are on.
-use super::{Front, Pieces, access, caller, reach::Node};
+use super::{Front, Pieces, access, caller, reach::Node, trace};
 use futures::{StreamExt, stream};
 use sampan_api::{ApiError, Reason, rpc};
 use std::{future::Future, sync::Arc};
@@ -174,6 +174,11 @@ impl rpc::runtime_server::Runtime for Runtime {
             Ok(answer) => Ok(Response::new(node.pieces(answer.into_inner()))),
             Err(status) => Err(node.explain(status).into()),
         }
+    }
+
+    async fn trace(&self, request: Request<rpc::TraceRequest>) -> Result<Response<rpc::TraceResponse>, Status> {
+        access::check_master(&caller(&request)?, "trace packets")?;
+        Ok(Response::new(trace::trace(&self.0, request.into_inner()).await?))
     }
 
     async fn list_peers(

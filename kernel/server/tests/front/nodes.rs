@@ -154,6 +154,44 @@ impl rpc::runtime_server::Runtime for Echo {
             }],
         }))
     }
+    type PortForwardStream = Pieces<rpc::PortForwardResponse>;
+    /// Says back what it is told, with where it was to go.
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<rpc::PortForwardRequest>>,
+    ) -> Result<Response<Self::PortForwardStream>, Status> {
+        let (mut pieces, mut answers) = (request.into_inner(), Vec::new());
+        while let Some(piece) = pieces.message().await? {
+            let text = format!("{} {}:{} {}", self.0, piece.pod, piece.port, piece.data.len());
+            answers.push(Ok(rpc::PortForwardResponse { data: text.into() }));
+        }
+        Ok(Response::new(futures::stream::iter(answers)))
+    }
+    async fn list_peers(&self, _: Request<rpc::ListPeersRequest>) -> Result<Response<rpc::ListPeersResponse>, Status> {
+        let peer = rpc::Peer {
+            node: self.0.to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(rpc::ListPeersResponse { peers: vec![peer] }))
+    }
+    /// The first node sends it on to the second, by two ways of which the second ends at once.
+    async fn trace(&self, request: Request<rpc::TraceRequest>) -> Result<Response<rpc::TraceResponse>, Status> {
+        let request = request.into_inner();
+        let step = |way, next_node: &str| rpc::TraceStep {
+            node: self.0.to_owned(),
+            text: format!("{} from {}", request.address, request.source),
+            way,
+            next_node: next_node.to_owned(),
+            source: "10.0.0.1".to_owned(),
+            address: "10.0.0.2".to_owned(),
+            ..Default::default()
+        };
+        let steps = match self.0 {
+            "n1" => vec![step(1, "n2"), step(2, "")],
+            _ => vec![step(0, "")],
+        };
+        Ok(Response::new(rpc::TraceResponse { steps }))
+    }
     async fn remove_image(
         &self,
         _: Request<rpc::RemoveImageRequest>,
@@ -210,6 +248,42 @@ async fn calls_are_passed_on_to_the_right_node() {
     assert_eq!(
         images.iter().map(|image| image.node.as_str()).collect::<Vec<_>>(),
         ["n1", "n2"]
+    );
+    let peers = runtime.list_peers(rpc::ListPeersRequest::default()).await.unwrap();
+    let peers = peers.into_inner().peers;
+    assert_eq!(peers.iter().map(|peer| &*peer.node).collect::<Vec<_>>(), ["n1", "n2"]);
+    let first = rpc::PortForwardRequest {
+        pod: "on-n1".to_owned(),
+        port: 80,
+        ..Default::default()
+    };
+    let next = rpc::PortForwardRequest {
+        data: vec![0; 9].into(),
+        ..Default::default()
+    };
+    let answers = runtime
+        .port_forward(futures::stream::iter([first, next]))
+        .await
+        .unwrap();
+    let mut answers = answers.into_inner();
+    for said in ["n1 on-n1:80 0", "n1 :0 9"] {
+        assert_eq!(answers.message().await.unwrap().unwrap().data, said);
+    }
+    assert_eq!(answers.message().await.unwrap(), None);
+    let request = rpc::TraceRequest {
+        pod: "on-n1".to_owned(),
+        address: "10.96.0.1".to_owned(),
+        ..Default::default()
+    };
+    let steps = runtime.trace(request).await.unwrap().into_inner().steps;
+    let said = |step: &rpc::TraceStep| format!("{} {} {}", step.way, step.node, step.text);
+    assert_eq!(
+        steps.iter().map(said).collect::<Vec<_>>(),
+        [
+            "1 n1 10.96.0.1 from ",
+            "1 n2 10.0.0.2 from 10.0.0.1",
+            "2 n1 10.96.0.1 from "
+        ]
     );
     let pieces = [vec![1; 1000], vec![2; 500]].map(|data| rpc::LoadImageRequest {
         data: data.into(),

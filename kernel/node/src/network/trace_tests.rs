@@ -1,0 +1,190 @@
+//! The ways of packets on a node with two pods, a Service, a policy and a peer.
+use super::*;
+use sampan_sandbox::network::{PeerSet, Ports, Route, Scope};
+use std::{net::Ipv4Addr, time::Duration};
+
+fn address(text: &str) -> Address {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+fn range(text: &str) -> Range {
+    Range::parse(text).unwrap()
+}
+
+fn pod(name: &str, last: u8) -> LocalPod {
+    LocalPod {
+        uid: name.into(),
+        namespace: "default".into(),
+        name: name.into(),
+        interface: format!("sp-{name}"),
+        address: Ipv4Addr::new(10, 42, 0, last),
+        host_ports: Vec::new(),
+    }
+}
+
+fn frontend(at: &str, backends: &[&str]) -> Entry {
+    let backend = |at: &&str| Backend {
+        address: address(at),
+        port: 8080,
+        weight: 1,
+        local: false,
+        terminating: false,
+    };
+    Entry::Frontend(Frontend {
+        key: FrontendKey {
+            destination: Destination::Address(address(at)),
+            port: 80,
+            protocol: Protocol::Tcp,
+        },
+        scope: Scope::Cluster,
+        service: "default/web:http".into(),
+        affinity_seconds: 0,
+        sources: Vec::new(),
+        inside: Pool {
+            backends: backends.iter().map(backend).collect(),
+            otherwise: Fallback::Reject,
+        },
+        outside: None,
+    })
+}
+
+/// `b` is let in from `a` alone, on port 8080.
+fn datapath() -> Datapath {
+    let rule = Rule {
+        peers: Some("a".into()),
+        ports: Some(vec![Ports {
+            protocol: Protocol::Tcp,
+            first: 8080,
+            last: 8080,
+        }]),
+    };
+    Datapath::with([
+        frontend("10.96.0.1", &["10.42.0.3", "10.42.1.2"]),
+        frontend("10.96.0.2", &[]),
+        Entry::Route(Route {
+            range: range("10.42.1.0/24"),
+            peer: "n2".into(),
+            via: "n2".into(),
+            underlay: address("192.0.2.2"),
+        }),
+        Entry::Peers(PeerSet {
+            name: "a".into(),
+            members: vec![range("10.42.0.2/32")],
+        }),
+        Entry::Rules(PodRules {
+            pod: PodKey {
+                namespace: "default".into(),
+                name: "b".into(),
+            },
+            ingress: Some(vec![rule]),
+            egress: Some(Vec::new()),
+        }),
+    ])
+}
+
+fn trace(connected: bool, from: &str, to: &str, port: u16, at: At) -> Vec<String> {
+    let (a, b) = (pod("a", 2), pod("b", 3));
+    let datapath = datapath();
+    let connected = connected.then(|| sampan_overlay::Connected {
+        address: "192.0.2.2:7444".parse().unwrap(),
+        lasting: Duration::from_secs(1),
+        rtt: Duration::from_micros(250),
+        sent: 1,
+        lost: 0,
+        path_mtu: 1452,
+    });
+    let peer = PeerStatus {
+        name: "n2".into(),
+        address: "192.0.2.2:7444".parse().unwrap(),
+        connected,
+        received: Default::default(),
+        sent: Default::default(),
+        drops: Default::default(),
+    };
+    let here = Here {
+        datapath: &datapath,
+        pods: vec![&a, &b],
+        peers: vec![peer],
+        own: vec![range("10.42.0.0/24")],
+        cluster: range("10.42.0.0/16"),
+        services: vec![range("10.96.0.0/12")],
+    };
+    let packet = Packet {
+        source: from.parse().unwrap(),
+        destination: to.parse().unwrap(),
+        port,
+        protocol: Protocol::Tcp,
+    };
+    let steps = here.trace(packet, at).into_iter();
+    let text = |step: Step| {
+        let way = step.way.map_or(String::new(), |way| format!("{way} "));
+        let next = step.next.map_or(String::new(), |(node, _)| format!(" => {node}"));
+        format!("{way}{}: {} {:?}{next}", step.what, step.text, step.verdict)
+    };
+    steps.map(text).collect()
+}
+
+#[test]
+fn a_service_leads_to_each_of_its_endpoints() {
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.96.0.1", 80, At::Pod),
+        [
+            "service: 10.96.0.1:80/tcp is default/web:http: one of 2 endpoints GoesOn",
+            "1 ingress: a policy allows it from 10.42.0.2 GoesOn",
+            "1 pod: default/b at 10.42.0.3:8080/tcp, by sp-b Arrives",
+            "2 route: 10.42.1.2 is on node n2 (10.42.1.0/24) GoesOn",
+            "2 peer: n2 at 192.0.2.2:7444, round trip 0.25 ms GoesOn => n2",
+        ]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.96.0.2", 80, At::Pod),
+        ["service: default/web:http has no endpoint: it is refused Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.96.0.3", 80, At::Pod),
+        ["service: no Service has 10.96.0.3:80/tcp Stops"]
+    );
+}
+
+#[test]
+fn it_stops_where_it_is_stopped() {
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.42.0.3", 22, At::Pod),
+        ["ingress: none of 1 rules of policies allows it from 10.42.0.2, port 22 Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.3", "10.42.0.2", 80, At::Pod),
+        ["egress: policies allow nothing: not to 10.42.0.2 Stops"]
+    );
+    assert_eq!(
+        trace(false, "10.42.0.2", "10.42.1.9", 80, At::Pod),
+        [
+            "route: 10.42.1.9 is on node n2 (10.42.1.0/24) GoesOn",
+            "peer: n2 is away: it is dialled at 192.0.2.2:7444 Stops",
+        ]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.42.9.1", 80, At::Pod),
+        ["route: no node has 10.42.9.1 Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.42.0.77", 80, At::Pod),
+        ["pod: no pod of this node has 10.42.0.77 Stops"]
+    );
+}
+
+#[test]
+fn others_come_in_and_leave() {
+    assert_eq!(
+        trace(true, "10.42.1.2", "10.42.0.3", 8080, At::Peer),
+        ["ingress: none of 1 rules of policies allows it from 10.42.1.2, port 8080 Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.1.2", "10.42.0.2", 80, At::Peer),
+        ["pod: default/a at 10.42.0.2:80/tcp, by sp-a Arrives"]
+    );
+    assert_eq!(
+        trace(true, "10.42.0.2", "198.51.100.1", 443, At::Pod),
+        ["route: 198.51.100.1 is outside: it leaves with the node's address Leaves"]
+    );
+}
