@@ -42,9 +42,15 @@ impl Controller for LoadBalancer {
     fn configure(&mut self, config: &Value) -> Result<(), String> {
         let ranges = &config["pool"];
         if !ranges.is_null() && !ranges.is_array() {
-            return Err(format!("pool is {ranges}: expected a list of ranges, as in [\"192.0.2.0/28\"]"));
+            return Err(format!(
+                "pool is {ranges}: expected a list of ranges, as in [\"192.0.2.0/28\"]"
+            ));
         }
-        let texts = ranges.as_array().into_iter().flatten().map(|range| range.as_str().unwrap_or_default());
+        let texts = ranges
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|range| range.as_str().unwrap_or_default());
         self.pool = Pool::parse(texts)?;
         Ok(())
     }
@@ -119,18 +125,25 @@ impl LoadBalancer {
         snapshot: &dyn Snapshot,
     ) -> Result<BTreeSet<Ipv4Addr>, String> {
         let taken: BTreeSet<Ipv4Addr> = others(service, snapshot).iter().flat_map(addresses).collect();
-        let asked = service.spec()["loadBalancerIP"].as_str().filter(|text| !text.is_empty());
+        let asked = service.spec()["loadBalancerIP"]
+            .as_str()
+            .filter(|text| !text.is_empty());
         if let Some(asked) = asked {
-            let address: Ipv4Addr = asked.parse().map_err(|_| format!("loadBalancerIP {asked} is no IPv4 address"))?;
+            let address: Ipv4Addr = asked
+                .parse()
+                .map_err(|_| format!("loadBalancerIP {asked} is no IPv4 address"))?;
             return match (self.pool.contains(address), taken.contains(&address)) {
                 (false, _) => Err(format!("loadBalancerIP {asked} is not in the pool of load balancers")),
                 (true, true) => Err(format!("loadBalancerIP {asked} is another Service's")),
                 (true, false) => Ok(BTreeSet::from([address])),
             };
         }
-        let has = known.iter().find(|address| self.pool.contains(**address) && !taken.contains(address));
+        let has = known
+            .iter()
+            .find(|address| self.pool.contains(**address) && !taken.contains(address));
         let address = has.copied().or_else(|| self.pool.free(&taken));
-        let address = address.ok_or("no address is free in the pool of load balancers: delete Services, or enlarge it")?;
+        let address =
+            address.ok_or("no address is free in the pool of load balancers: delete Services, or enlarge it")?;
         Ok(BTreeSet::from([address]))
     }
 }
@@ -138,7 +151,10 @@ impl LoadBalancer {
 /// The addresses that a Service has.
 fn addresses(service: &Object) -> BTreeSet<Ipv4Addr> {
     let ingress = service.status()["loadBalancer"]["ingress"].as_array();
-    let addresses = ingress.into_iter().flatten().filter_map(|one| one["ip"].as_str()?.parse().ok());
+    let addresses = ingress
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["ip"].as_str()?.parse().ok());
     addresses.collect()
 }
 
@@ -166,7 +182,11 @@ fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<Ipv4Ad
         }
     }
     let local = service.spec()["externalTrafficPolicy"] == "Local";
-    let with_endpoints = if local { endpoints_nodes(service, snapshot) } else { BTreeSet::new() };
+    let with_endpoints = if local {
+        endpoints_nodes(service, snapshot)
+    } else {
+        BTreeSet::new()
+    };
     let nodes = Query::all("nodes").only(&["metadata", "status"]);
     let serves = |node: &Object| {
         node.has_condition("Ready", "True")
@@ -189,7 +209,9 @@ fn ports(service: &Object) -> BTreeSet<(u64, String)> {
 /// The nodes that ready endpoints are on.
 fn endpoints_nodes(service: &Object, snapshot: &dyn Snapshot) -> BTreeSet<String> {
     let labels = json!({SERVICE_NAME: service.name()});
-    let slices = Query::within(SLICES, &service.key.namespace).labelled(&labels).only(&["endpoints"]);
+    let slices = Query::within(SLICES, &service.key.namespace)
+        .labelled(&labels)
+        .only(&["endpoints"]);
     let mut nodes = BTreeSet::new();
     for slice in snapshot.list(&slices) {
         for endpoint in slice.json["endpoints"].as_array().into_iter().flatten() {

@@ -15,7 +15,10 @@ impl Pool {
     /// Which one is none, and what is expected.
     pub fn parse<'a>(ranges: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let ranges: Vec<_> = ranges.into_iter().map(range).collect::<Result<_, _>>()?;
-        let size: u64 = ranges.iter().map(|range| u64::from(range.end() - range.start()) + 1).sum();
+        let size: u64 = ranges
+            .iter()
+            .map(|range| u64::from(range.end() - range.start()) + 1)
+            .sum();
         if size > u64::from(MOST) {
             return Err(format!("the pool has {size} addresses: {MOST} are the limit"));
         }
@@ -38,8 +41,14 @@ impl Pool {
 }
 
 fn range(text: &str) -> Result<RangeInclusive<u32>, String> {
-    let wrong = || format!("\"{text}\" is no range of addresses: expected one as in 192.0.2.0/28 or 192.0.2.1-192.0.2.9");
-    let address = |text: &str| text.trim().parse::<Ipv4Addr>().map(Ipv4Addr::to_bits).map_err(|_| wrong());
+    let wrong =
+        || format!("\"{text}\" is no range of addresses: expected one as in 192.0.2.0/28 or 192.0.2.1-192.0.2.9");
+    let address = |text: &str| {
+        text.trim()
+            .parse::<Ipv4Addr>()
+            .map(Ipv4Addr::to_bits)
+            .map_err(|_| wrong())
+    };
     let range = match (text.split_once('-'), text.split_once('/')) {
         (Some((first, last)), _) => address(first)?..=address(last)?,
         (None, Some((base, prefix))) => {

@@ -186,7 +186,10 @@ mod tests {
         let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}});
         let balancer = |kind: &str| Some(json!({"spec": {"type": kind}, "status": status}));
         limits.take(&news("services", "lb", balancer("LoadBalancer")));
-        assert_eq!(limits.bounds().load_balancer_ranges, [Range::parse("203.0.113.7/32").unwrap()]);
+        assert_eq!(
+            limits.bounds().load_balancer_ranges,
+            [Range::parse("203.0.113.7/32").unwrap()]
+        );
         limits.take(&news("services", "lb", balancer("ClusterIP")));
         assert!(limits.bounds().load_balancer_ranges.is_empty());
 
