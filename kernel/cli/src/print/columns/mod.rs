@@ -1,4 +1,5 @@
 //! Which columns each kind has, as kubectl prints them, and what stands in them.
+mod ingress;
 mod pod;
 mod workload;
 
@@ -168,6 +169,8 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "Job" => JOBS,
         "Node" => NODES,
         "Service" => SERVICES,
+        "Ingress" => ingress::INGRESSES,
+        "IngressClass" => ingress::INGRESS_CLASSES,
         "ConfigMap" => CONFIG_MAPS,
         "Secret" => SECRETS,
         "Namespace" => NAMESPACES,
