@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(lasts(&second), [1, 4, 3]);
         // The last takes the place of the first.
         assert_eq!(lasts(&places(&second, &[backend(4, 1), backend(3, 1)])), [3, 4]);
-        assert_eq!(lasts(&places(&second, &[])), []);
+        assert_eq!(lasts(&places(&second, &[])), Vec::<u8>::new());
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         };
         assert_eq!(of(&[30, 10]), [1, 1, 1, 2]);
         assert_eq!(of(&[5, 0]), [1]);
-        assert_eq!(of(&[0]), []);
+        assert_eq!(of(&[0]), Vec::<u8>::new());
         let many = of(&[65_535, 65_534, 1]);
         assert!((1023..=1026).contains(&many.len()), "{}", many.len());
         assert_eq!(many.iter().filter(|last| **last == 3).count(), 1);
