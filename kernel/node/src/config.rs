@@ -1,5 +1,5 @@
 //! What an agent is told when it is started.
-use crate::net::PodCidr;
+use crate::{net::PodCidr, network::Places};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -43,6 +43,8 @@ pub struct AgentConfig {
     pub address: Option<IpAddr>,
     /// Where the overlay listens (UDP). Port 0: any.
     pub overlay: SocketAddr,
+    /// Where the node answers for Ingresses.
+    pub ingress: Places,
     /// How many pods it takes.
     pub max_pods: u32,
     /// The cgroup below which pods have theirs, without a slash before it: `sampan`.
@@ -73,6 +75,7 @@ impl AgentConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             address: None,
             overlay: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ingress: Places::default(),
             max_pods: 250,
             cgroup: "sampan".to_owned(),
             shutdown_grace: Duration::from_secs(2),

@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST, rpc};
-use sampan_node::{Agent, AgentConfig};
+use sampan_node::{Agent, AgentConfig, Places};
 use sampan_server::{
     BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
     enroll::{Enrolled, enrolled, node_file, node_identity},
@@ -46,6 +46,8 @@ pub struct Settings {
     pub registry_ca: Vec<PathBuf>,
     pub registry_auth: Option<PathBuf>,
     pub rootless: bool,
+    /// The ports of Ingresses, for HTTP and for HTTPS; 0: none.
+    pub ingress_ports: (u16, u16),
     /// Without: the control plane alone.
     pub agent: bool,
     /// How many bytes the state may take.
@@ -75,6 +77,7 @@ impl Settings {
             registry_ca: Vec::new(),
             registry_auth: None,
             rootless: !rustix::process::geteuid().is_root(),
+            ingress_ports: (0, 0),
             agent: true,
             quota_bytes: sampan_server::QUOTA,
             node_grace: sampan_server::NODE_GRACE,
@@ -178,6 +181,7 @@ impl Cluster {
         let own = config.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         config.listen = reach::node_listens(own).await;
         config.overlay = reach::overlay_listens(config.listen.ip()).await;
+        config.ingress = ingress(settings.ingress_ports, config.listen.ip());
         config.identity_file = Some(node_file(&settings.data));
         let over = Certificate::of_pem(&config.cert_pem)?.validity(jiff::Timestamp::now()) == Validity::Over;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
@@ -205,6 +209,7 @@ impl Cluster {
             config.listen = SocketAddr::new(address, 0);
             config.overlay = reach::overlay_listens(address).await;
         }
+        config.ingress = ingress(settings.ingress_ports, config.listen.ip());
         Agent::start(config).await.context("the node cannot start")
     }
 
@@ -283,6 +288,15 @@ impl Cluster {
     /// Whether the control plane runs here, too.
     pub fn serves(&self) -> bool {
         self.server.is_some()
+    }
+}
+
+/// Where Ingresses are answered: on the node's address.
+fn ingress((http, https): (u16, u16), address: IpAddr) -> Places {
+    let at = |port: u16| (port > 0).then(|| SocketAddr::new(address, port)).into_iter().collect();
+    Places {
+        http: at(http),
+        https: at(https),
     }
 }
 

@@ -79,6 +79,12 @@ pub struct UpArgs {
     /// A Docker config file with credentials for registries
     #[arg(long, value_name = "FILE")]
     registry_auth: Option<PathBuf>,
+    /// The node's port for Ingresses, opened when there is one; 0: none
+    #[arg(long, value_name = "PORT", default_value_t = 80)]
+    ingress_http: u16,
+    /// The same with TLS
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    ingress_https: u16,
     /// Do without root even if this is root
     #[arg(long)]
     rootless: bool,
@@ -236,6 +242,7 @@ impl UpArgs {
             registry_ca: self.registry_ca,
             registry_auth: self.registry_auth,
             rootless: self.rootless || !rustix::process::geteuid().is_root(),
+            ingress_ports: (self.ingress_http, self.ingress_https),
             agent: !self.no_agent,
             quota_bytes: self.quota.unwrap_or(sampan_server::QUOTA),
             node_grace: Duration::from_secs(self.node_monitor_grace_period),

@@ -1,4 +1,4 @@
-//! The network's plugins as the cluster wants them: fetched from the servers and loaded, aside from the worker.
+//! The node's plugins as the cluster wants them: fetched from the servers and loaded, aside from the worker.
 use super::{objects::Objects, slot::Member, worker::Input};
 use crate::control::ControlPlane;
 use sampan_api::{
@@ -21,6 +21,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// What makes two plugins the same to whoever runs them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Make {
+    pub world: World,
     pub digest: String,
     /// JSON.
     pub config: String,
@@ -29,6 +30,7 @@ pub struct Make {
 impl Make {
     fn of(spec: &PluginSpec) -> Self {
         Make {
+            world: spec.world,
             digest: spec.digest.clone(),
             config: spec.config.to_string(),
         }
@@ -74,15 +76,15 @@ impl Fleet {
     }
 
     /// The line-up of each slot, by the Plugin objects. Who is not here yet is sent for.
-    pub fn line_ups(&mut self, objects: &Objects) -> BTreeMap<String, LineUp> {
+    pub fn line_ups(&mut self, world: World, objects: &Objects) -> BTreeMap<String, LineUp> {
         let specs = objects.of(plugin::RESOURCE);
         let specs =
             specs.filter_map(|(key, object)| Some((key.name.to_string(), object.field::<PluginSpec>("spec").ok()?)));
         let specs: Vec<(String, PluginSpec)> = specs
-            .filter(|(_, spec)| spec.world == World::Network && matches!(spec.mode, Mode::Active | Mode::LastGood))
+            .filter(|(_, spec)| spec.world == world && matches!(spec.mode, Mode::Active | Mode::LastGood))
             .collect();
-        self.states
-            .retain(|make, _| specs.iter().any(|(_, spec)| Make::of(spec) == *make));
+        let wanted = |make: &Make| specs.iter().any(|(_, spec)| Make::of(spec) == *make);
+        self.states.retain(|make, _| make.world != world || wanted(make));
         let mut line_ups: BTreeMap<String, LineUp> = BTreeMap::new();
         for (name, spec) in specs {
             let member = self.member(&name, &spec);
@@ -120,11 +122,11 @@ impl Fleet {
     fn send_for(&self, name: String, make: Make, config: Value, wanted: Weak<()>) {
         let (engine, plane, inputs) = (self.engine.clone(), self.plane.clone(), self.inputs.clone());
         self.runtime.spawn(async move {
-            let Some(bytes) = fetch_while(&wanted, &plane, &name, &make.digest).await else {
+            let Some(bytes) = fetch_while(&wanted, &plane, &name, &make).await else {
                 return;
             };
-            let digest = make.digest.clone();
-            let load = move || load(&engine, &digest, &bytes, &config);
+            let of = make.clone();
+            let load = move || load(&engine, &of, &bytes, &config);
             let started = Instant::now();
             let loaded = tokio::task::spawn_blocking(load).await;
             tracing::info!(plugin = name, digest = make.digest, elapsed = ?started.elapsed(), "loaded a plugin");
@@ -158,9 +160,9 @@ impl Fleet {
 }
 
 /// Asks for the bytes for as long as they are wanted.
-async fn fetch_while(wanted: &Weak<()>, plane: &ControlPlane, name: &str, digest: &str) -> Option<Vec<u8>> {
+async fn fetch_while(wanted: &Weak<()>, plane: &ControlPlane, name: &str, make: &Make) -> Option<Vec<u8>> {
     while wanted.strong_count() > 0 {
-        match fetch(plane, digest).await {
+        match fetch(plane, make).await {
             Ok(bytes) => return Some(bytes),
             Err(error) => tracing::debug!(plugin = name, %error, "a plugin cannot be fetched now"),
         }
@@ -169,10 +171,10 @@ async fn fetch_while(wanted: &Weak<()>, plane: &ControlPlane, name: &str, digest
     None
 }
 
-async fn fetch(plane: &ControlPlane, digest: &str) -> Result<Vec<u8>, ApiError> {
-    let most = Limits::for_world(World::Network).component;
+async fn fetch(plane: &ControlPlane, make: &Make) -> Result<Vec<u8>, ApiError> {
+    let most = Limits::for_world(make.world).component;
     let request = FetchPluginRequest {
-        digest: digest.to_owned(),
+        digest: make.digest.clone(),
     };
     let mut pieces = plane.plugins().fetch(request).await?.into_inner();
     let mut bytes = Vec::new();
@@ -185,10 +187,11 @@ async fn fetch(plane: &ControlPlane, digest: &str) -> Result<Vec<u8>, ApiError> 
     Ok(bytes)
 }
 
-fn load(engine: &Arc<PluginEngine>, digest: &str, bytes: &[u8], config: &Value) -> Result<Loaded, String> {
-    if digest_of(bytes) != digest {
+fn load(engine: &Arc<PluginEngine>, make: &Make, bytes: &[u8], config: &Value) -> Result<Loaded, String> {
+    let digest = &make.digest;
+    if digest_of(bytes) != *digest {
         return Err(format!("the bytes that came do not have the digest {digest}"));
     }
-    let loaded = engine.load(World::Network, bytes, config, Limits::for_world(World::Network));
+    let loaded = engine.load(make.world, bytes, config, Limits::for_world(make.world));
     loaded.map_err(|error| error.to_string())
 }

@@ -1,8 +1,11 @@
 //! The network on disk: what was wanted last, so that a node that starts while no server is there has its peers, its routes
 //! and its Services.
-use super::{peers::Peers, slot::Slot};
+use super::{peers::Peers, slots::Slots};
 use crate::whole_file;
-use sampan_sandbox::network::{Datapath, Entry};
+use sampan_sandbox::{
+    ingress::{self, IngressPlugin, Routing},
+    network::{Datapath, Entry, NetworkPlugin},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -23,12 +26,14 @@ struct Kept {
     version: u32,
     /// By slot.
     datapaths: BTreeMap<String, Vec<Entry>>,
+    #[serde(default)]
+    routings: BTreeMap<String, Vec<ingress::Entry>>,
     /// The overlay's port, by node.
     ports: BTreeMap<String, u16>,
 }
 
 /// What was wanted when the agent before this one ended; nothing where no file makes sense.
-pub fn restore(path: &Path) -> (BTreeMap<String, Slot>, Peers) {
+pub fn restore(path: &Path) -> (Slots<NetworkPlugin>, Slots<IngressPlugin>, Peers) {
     let kept = match whole_file::read::<Kept>(path) {
         Ok(kept) if kept.version == VERSION => kept,
         Ok(_) => return Default::default(),
@@ -40,9 +45,15 @@ pub fn restore(path: &Path) -> (BTreeMap<String, Slot>, Peers) {
             return Default::default();
         }
     };
-    let slots = kept.datapaths.into_iter();
-    let slots = slots.map(|(name, entries)| (name, Slot::resuming(Datapath::with(entries))));
-    (slots.collect(), Peers::resuming(kept.ports))
+    let datapaths = kept.datapaths.into_iter();
+    let datapaths = datapaths.map(|(name, entries)| (name, Datapath::with(entries)));
+    let routings = kept.routings.into_iter();
+    let routings = routings.map(|(name, entries)| (name, Routing::with(entries)));
+    (
+        Slots::resuming(datapaths),
+        Slots::resuming(routings),
+        Peers::resuming(kept.ports),
+    )
 }
 
 /// Writes the file, some time after each change.
@@ -67,21 +78,25 @@ impl Keeper {
     }
 
     /// Writes it if it is time.
-    pub fn keep(&mut self, slots: &BTreeMap<String, Slot>, peers: &Peers) {
+    pub fn keep(&mut self, slots: &Slots<NetworkPlugin>, ingresses: &Slots<IngressPlugin>, peers: &Peers) {
         if self.due.is_some_and(|due| due <= Instant::now()) {
-            self.write(slots, peers);
+            self.write(slots, ingresses, peers);
         }
     }
 
     /// Writes it if it is other than what is there.
-    pub fn write(&mut self, slots: &BTreeMap<String, Slot>, peers: &Peers) {
+    pub fn write(&mut self, slots: &Slots<NetworkPlugin>, ingresses: &Slots<IngressPlugin>, peers: &Peers) {
         if self.due.take().is_none() {
             return;
         }
-        let entries = |slot: &Slot| slot.datapath.entries().cloned().collect();
+        let datapaths = slots.sums();
+        let datapaths = datapaths.map(|(name, sum)| (name.clone(), sum.entries().cloned().collect()));
+        let routings = ingresses.sums();
+        let routings = routings.map(|(name, sum)| (name.clone(), sum.entries().cloned().collect()));
         let kept = Kept {
             version: VERSION,
-            datapaths: slots.iter().map(|(name, slot)| (name.clone(), entries(slot))).collect(),
+            datapaths: datapaths.collect(),
+            routings: routings.collect(),
             ports: peers.ports().clone(),
         };
         if let Err(error) = whole_file::write(&self.path, &kept) {
@@ -101,26 +116,34 @@ mod tests {
     fn what_was_kept_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("network.json");
-        assert!(restore(&path).0.is_empty());
+        let known = |path: &Path| {
+            restore(path)
+                .0
+                .sums()
+                .map(|(name, sum)| (name.clone(), sum.clone()))
+                .collect::<Vec<_>>()
+        };
+        assert!(known(&path).is_empty());
         let datapath = Datapath::with([Entry::Route(Route {
             range: Range::parse("10.42.1.0/24").unwrap(),
             peer: "b".into(),
             via: "b".into(),
             underlay: "192.0.2.1".parse::<IpAddr>().unwrap().into(),
         })]);
-        let slots = BTreeMap::from([("routes".to_owned(), Slot::resuming(datapath.clone()))]);
+        let slots = Slots::resuming([("routes".to_owned(), datapath.clone())]);
+        let ingresses = Slots::default();
         let peers = Peers::resuming(BTreeMap::from([("b".to_owned(), 7000)]));
         let mut keeper = Keeper::new(path.clone());
-        keeper.write(&slots, &peers);
+        keeper.write(&slots, &ingresses, &peers);
         assert!(!path.exists(), "nothing has changed");
         keeper.changed();
-        keeper.keep(&slots, &peers);
+        keeper.keep(&slots, &ingresses, &peers);
         assert!(!path.exists(), "it is not time yet");
-        keeper.write(&slots, &peers);
-        let (found, peers) = restore(&path);
-        assert_eq!((&found["routes"].datapath, peers.ports()["b"]), (&datapath, 7000));
+        keeper.write(&slots, &ingresses, &peers);
+        assert_eq!(known(&path), [("routes".to_owned(), datapath)]);
+        assert_eq!(restore(&path).2.ports()["b"], 7000);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "{\"version\": 1").unwrap();
-        assert!(restore(&path).0.is_empty());
+        assert!(known(&path).is_empty());
     }
 }

@@ -1,7 +1,10 @@
 //! What the node itself knows of the cluster's addresses: the bounds that plans of plugins are held against.
 use super::objects::News;
 use sampan_api::{Key, Object, ranges};
-use sampan_sandbox::network::{Address, Bounds, Family, NodeBounds, PodKey, Range};
+use sampan_sandbox::{
+    ingress::{self, Secret},
+    network::{Address, Bounds, Family, NodeBounds, PodKey, Range},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -14,6 +17,9 @@ pub struct Limits {
     external: BTreeMap<Key, Vec<Address>>,
     /// The addresses that each load balancer has.
     balancers: BTreeMap<Key, Vec<Address>>,
+    ingress: ingress::Bounds,
+    /// The Secrets that each Ingress names.
+    secrets: BTreeMap<Key, Vec<Secret>>,
 }
 
 impl Limits {
@@ -31,10 +37,20 @@ impl Limits {
             ..Bounds::default()
         };
         Limits {
-            bounds,
             external: BTreeMap::new(),
             balancers: BTreeMap::new(),
+            ingress: ingress::Bounds {
+                service_ranges: bounds.service_ranges.clone(),
+                ..ingress::Bounds::default()
+            },
+            secrets: BTreeMap::new(),
+            bounds,
         }
+    }
+
+    /// What the routing table of the ingress is held against.
+    pub fn ingress(&self) -> &ingress::Bounds {
+        &self.ingress
     }
 
     pub fn bounds(&self) -> &Bounds {
@@ -48,6 +64,12 @@ impl Limits {
             "nodes" => self.node(&news.key, object),
             "services" => self.service(&news.key, object),
             "pods" => self.pod(&news.key, object),
+            "ingresses.networking.k8s.io" => {
+                let secrets = object.map(|object| secrets_of(&news.key, object)).unwrap_or_default();
+                if replaced(&mut self.secrets, &news.key, secrets) {
+                    self.ingress.secrets = self.secrets.values().flatten().cloned().collect();
+                }
+            }
             _ => {}
         }
     }
@@ -58,6 +80,7 @@ impl Limits {
             Some(node) => drop(self.bounds.nodes.insert(name, node_bounds(node))),
             None => drop(self.bounds.nodes.remove(&name)),
         }
+        self.ingress.nodes.clone_from(&self.bounds.nodes);
     }
 
     fn service(&mut self, key: &Key, service: Option<&Object>) {
@@ -107,12 +130,25 @@ fn node_bounds(node: &Object) -> NodeBounds {
 }
 
 /// What is known of a key becomes this; whether it is other than before.
-fn replaced(known: &mut BTreeMap<Key, Vec<Address>>, key: &Key, addresses: Vec<Address>) -> bool {
-    let before = match addresses.is_empty() {
+fn replaced<T: PartialEq>(known: &mut BTreeMap<Key, Vec<T>>, key: &Key, values: Vec<T>) -> bool {
+    let before = match values.is_empty() {
         true => known.remove(key),
-        false => known.insert(key.clone(), addresses),
+        false => known.insert(key.clone(), values),
     };
     before.as_ref() != known.get(key)
+}
+
+/// The Secrets that an Ingress names for TLS.
+fn secrets_of(key: &Key, ingress: &Object) -> Vec<Secret> {
+    let spec = ingress.field_value("spec");
+    let names = spec["tls"].as_array().into_iter().flatten();
+    let secret = |tls: &serde_json::Value| {
+        Some(Secret {
+            namespace: key.namespace.to_string(),
+            name: tls["secretName"].as_str()?.to_owned(),
+        })
+    };
+    names.filter_map(secret).collect()
 }
 
 /// The range of one address.

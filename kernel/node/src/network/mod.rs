@@ -2,13 +2,14 @@
 //! makes it so.
 //!
 //! One thread, `worker`, has it all: the objects that the control plane tells of (`feed`, `objects`), the bounds that they set
-//! (`limits`), the plugins (`fleet`, `slot`), and what is the network's own on this machine (`ground`): the overlay with its
-//! peers, and the kernel's datapath. What was wanted last is on disk (`kept`) for when no server is there.
+//! (`limits`), the plugins (`fleet`, `slots`), and what is the network's own on this machine (`ground`): the overlay with its
+//! peers, and the kernel's datapath. Plugins of the world `ingress` are asked beside, for what the `door` does with requests. What was wanted last is on disk (`kept`) for when no server is there.
 //!
 //! Invariants:
 //! - a plugin that fails, or is not there, leaves what was wanted last;
 //! - who takes a plugin's place changes what differs, and nothing else: flows that stand go on;
 //! - a pod's containers start when what plugins want of it holds, or the plugins are late.
+mod door;
 mod feed;
 mod fleet;
 mod ground;
@@ -17,10 +18,13 @@ mod kept;
 mod limits;
 mod objects;
 mod peers;
+mod planner;
 mod slot;
+mod slots;
 pub mod trace;
 mod worker;
 
+pub use door::Places;
 pub use ground::LocalPod;
 pub use host_ports::of as host_ports;
 
@@ -31,6 +35,7 @@ use crate::{
     host,
     net::PodCidr,
 };
+use door::Door;
 use feed::{Feeds, Services, Told};
 use fleet::Fleet;
 use ground::Ground;
@@ -133,7 +138,7 @@ impl Prepared {
             },
         );
         let file = config.data.join("network.json");
-        let (slots, peers) = kept::restore(&file);
+        let (slots, ingresses, peers) = kept::restore(&file);
         let limits = Limits::new(&config.name);
         let worker = Worker {
             me: Identity {
@@ -146,6 +151,9 @@ impl Prepared {
             limits,
             fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
             slots,
+            ingresses,
+            door: Door::new(config.ingress.clone(), plane.clone()),
+            resuming: true,
             host_ports: Datapath::default(),
             feeds,
             ground: self.ground,

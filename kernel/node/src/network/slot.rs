@@ -1,11 +1,14 @@
-//! A slot of the network: the plugin that fills it, the one that is to take its place, and the datapath that is wanted.
+//! A slot: the plugin that fills it, the one that is to take its place, and what is wanted.
 //!
-//! Who comes is told everything on an empty datapath first, and takes the place with what differs from what was wanted
-//! before; until then the one before goes on. After a failure what was wanted last stays.
-use super::objects::{News, Objects};
+//! Who comes is told everything on an empty sum first, and takes the place with what differs from what was wanted before;
+//! until then the one before goes on. After a failure what was wanted last stays.
+use super::{
+    objects::{News, Objects},
+    planner::Planner,
+};
 use sampan_sandbox::{
     Breaker, CallError, Loaded,
-    network::{Bounds, Datapath, Delta, Identity, NetworkPlugin, Op, Table},
+    network::{Delta, Identity},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
@@ -23,11 +26,11 @@ impl PartialEq for Member {
 }
 
 /// An instance at work.
-struct Seat {
+struct Seat<P: Planner> {
     member: Member,
-    plugin: NetworkPlugin,
+    plugin: P,
     watches: BTreeSet<String>,
-    tables: Vec<Table>,
+    tables: Vec<P::Table>,
     /// What it has not been told yet.
     untold: Vec<Delta>,
 }
@@ -42,29 +45,37 @@ pub struct Failure {
 }
 
 /// A slot.
-#[derive(Default)]
-pub struct Slot {
-    seat: Option<Seat>,
+pub struct Slot<P: Planner> {
+    seat: Option<Seat<P>>,
     /// Waits until all is known that it wants to be told.
-    coming: Option<Seat>,
+    coming: Option<Seat<P>>,
     /// What is wanted.
-    pub datapath: Datapath,
+    pub sum: P::Sum,
     breaker: Breaker,
     /// Who is not asked again, while the line-up still names him.
     benched: Vec<Member>,
 }
 
-impl Slot {
+impl<P: Planner> Default for Slot<P> {
+    fn default() -> Self {
+        Self::resuming(P::Sum::default())
+    }
+}
+
+impl<P: Planner> Slot<P> {
     /// One that begins with what was wanted before.
-    pub fn resuming(datapath: Datapath) -> Self {
+    pub fn resuming(sum: P::Sum) -> Self {
         Slot {
-            datapath,
-            ..Slot::default()
+            seat: None,
+            coming: None,
+            sum,
+            breaker: Breaker::default(),
+            benched: Vec::new(),
         }
     }
 
     /// The tables that it fills.
-    pub fn tables(&self) -> &[Table] {
+    pub fn tables(&self) -> &[P::Table] {
         self.seat.as_ref().map_or(&[], |seat| &seat.tables)
     }
 
@@ -85,7 +96,7 @@ impl Slot {
         active: Option<&Member>,
         last_good: Option<&Member>,
         me: &Identity,
-        taken: &[Table],
+        taken: &[P::Table],
     ) -> Result<(), Failure> {
         self.benched
             .retain(|member| active == Some(member) || last_good == Some(member));
@@ -93,7 +104,7 @@ impl Slot {
         let Some(wanted) = active.filter(fit).or(last_good.filter(fit)) else {
             return Ok(());
         };
-        let sits = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.member == *wanted);
+        let sits = |seat: &Option<Seat<P>>| seat.as_ref().is_some_and(|seat| seat.member == *wanted);
         if sits(&self.coming) || (self.coming.is_none() && sits(&self.seat)) {
             return Ok(());
         }
@@ -119,8 +130,8 @@ impl Slot {
         }
     }
 
-    /// Asks for what differs in the datapath, and makes it what is wanted.
-    pub fn ask(&mut self, objects: &Objects, bounds: &Bounds) -> Result<Vec<Op>, Failure> {
+    /// Asks for what differs, and makes it what is wanted.
+    pub fn ask(&mut self, objects: &Objects, bounds: &P::Bounds) -> Result<Vec<P::Op>, Failure> {
         if let Some(coming) = self.coming.take_if(|coming| knows_all(coming, objects)) {
             return self.replace(coming, objects, bounds);
         }
@@ -128,7 +139,7 @@ impl Slot {
             return Ok(Vec::new());
         };
         let untold = std::mem::take(&mut seat.untold);
-        match seat.plugin.plan(&untold, bounds, &mut self.datapath) {
+        match seat.plugin.plan(&untold, bounds, &mut self.sum) {
             Ok(ops) => {
                 self.seat = Some(seat);
                 Ok(ops)
@@ -137,13 +148,13 @@ impl Slot {
         }
     }
 
-    fn replace(&mut self, mut coming: Seat, objects: &Objects, bounds: &Bounds) -> Result<Vec<Op>, Failure> {
-        let mut wanted = Datapath::default();
+    fn replace(&mut self, mut coming: Seat<P>, objects: &Objects, bounds: &P::Bounds) -> Result<Vec<P::Op>, Failure> {
+        let mut wanted = P::Sum::default();
         let all = objects.deltas(&coming.watches);
         match coming.plugin.plan(&all, bounds, &mut wanted) {
             Ok(_) => {
-                let ops = self.datapath.changes_to(&wanted);
-                self.datapath = wanted;
+                let ops = P::changes(&self.sum, &wanted);
+                self.sum = wanted;
                 self.seat = Some(coming);
                 Ok(ops)
             }
@@ -165,14 +176,14 @@ impl Slot {
     }
 }
 
-fn knows_all(seat: &Seat, objects: &Objects) -> bool {
+fn knows_all<P: Planner>(seat: &Seat<P>, objects: &Objects) -> bool {
     seat.watches.iter().all(|resource| objects.is_synced(resource))
 }
 
-fn bring(member: &Member, me: &Identity, taken: &[Table]) -> Result<Seat, CallError> {
-    let mut plugin = member.loaded.network()?;
+fn bring<P: Planner>(member: &Member, me: &Identity, taken: &[P::Table]) -> Result<Seat<P>, CallError> {
+    let mut plugin = P::make(&member.loaded)?;
     let watches = plugin.watches()?.into_iter().collect();
-    let tables = plugin.start(me)?.to_vec();
+    let tables = plugin.start(me)?;
     if let Some(table) = tables.iter().find(|table| taken.contains(table)) {
         let what = format!("it fills the table {table}, as the plugin of another slot does");
         return Err(CallError::Rubbish(what));

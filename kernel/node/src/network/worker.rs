@@ -1,6 +1,7 @@
 //! The one thread that decides about the node's network: what the control plane says and which pods are here goes in, the
 //! plugins are asked, and what they want is made so.
 use super::{
+    door::Door,
     feed::Feeds,
     fleet::{Fleet, Make},
     ground::{Ground, LocalPod},
@@ -9,7 +10,8 @@ use super::{
     limits::Limits,
     objects::Objects,
     peers::Peers,
-    slot::{Failure, Slot},
+    slot::Failure,
+    slots::Slots,
     trace::{At, Here, Packet, Step},
 };
 use crate::control::Change;
@@ -17,10 +19,10 @@ use sampan_api::{Key, plugin, ranges};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     Loaded,
-    network::{Datapath, Identity, Op, Range, Table},
+    ingress::{IngressPlugin, Routing},
+    network::{Datapath, Identity, NetworkPlugin, Op, Range},
 };
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -79,7 +81,11 @@ pub struct Worker {
     pub objects: Objects,
     pub limits: Limits,
     pub fleet: Fleet,
-    pub slots: BTreeMap<String, Slot>,
+    pub slots: Slots<NetworkPlugin>,
+    pub ingresses: Slots<IngressPlugin>,
+    pub door: Door,
+    /// What was wanted of the ingress before is still to be brought to it.
+    pub resuming: bool,
     /// What no plugin decides about.
     pub host_ports: Datapath,
     pub feeds: Feeds,
@@ -107,7 +113,6 @@ impl Worker {
             if matches!(first, Err(RecvTimeoutError::Disconnected)) {
                 return;
             }
-            let mut ops = Vec::new();
             let queued: Vec<Input> = first.into_iter().chain(self.inputs.try_iter()).collect();
             for input in queued {
                 if let Input::Stop { clear } = input {
@@ -115,7 +120,7 @@ impl Worker {
                 }
                 self.take(input);
             }
-            self.turn(&mut ops);
+            let ops = self.turn();
             if Instant::now() >= look {
                 self.ground.look();
                 look = Instant::now() + ROUND;
@@ -130,7 +135,8 @@ impl Worker {
                 for news in self.objects.take(&resource, change) {
                     self.limits.take(&news);
                     self.peers.take(&news);
-                    self.slots.values_mut().for_each(|slot| slot.take(&news));
+                    self.slots.take(&news);
+                    self.ingresses.take(&news);
                 }
             }
             Input::Loaded { name, make, result } => {
@@ -173,49 +179,40 @@ impl Worker {
 
     /// All that is wanted.
     fn sum(&self) -> Datapath {
-        let of_slots = self.slots.values().map(|slot| &slot.datapath);
+        let of_slots = self.slots.sums().map(|(_, datapath)| datapath);
         Datapath::sum([&self.host_ports].into_iter().chain(of_slots))
     }
 
     /// Seats whom the line-ups name, and asks everybody who was told something.
-    fn turn(&mut self, ops: &mut Vec<Op>) {
+    fn turn(&mut self) -> Vec<Op> {
+        let (mut ops, mut onward, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         if self.objects.is_synced(plugin::RESOURCE) {
-            self.seat(ops);
+            let (more, failed) = self.slots.seat(&mut self.fleet, &self.objects, &self.me);
+            ops.extend(more);
+            failures.extend(failed);
+            let (more, failed) = self.ingresses.seat(&mut self.fleet, &self.objects, &self.me);
+            onward.extend(more);
+            failures.extend(failed);
         }
-        for resource in self.slots.values().flat_map(Slot::watches) {
+        for resource in self.slots.watches().chain(self.ingresses.watches()) {
             self.feeds.want(resource);
         }
-        let mut failures = Vec::new();
-        for slot in self.slots.values_mut() {
-            match slot.ask(&self.objects, self.limits.bounds()) {
-                Ok(more) => ops.extend(more),
-                Err(failure) => failures.push(failure),
-            }
-        }
+        let (more, failed) = self.slots.ask(&self.objects, self.limits.bounds());
+        ops.extend(more);
+        failures.extend(failed);
+        let (more, failed) = self.ingresses.ask(&self.objects, self.limits.ingress());
+        onward.extend(more);
+        failures.extend(failed);
         failures.iter().for_each(|failure| self.tell(failure));
         let host_ports = host_ports::datapath(self.ground.pods());
         ops.extend(self.host_ports.changes_to(&host_ports));
         self.host_ports = host_ports;
-    }
-
-    fn seat(&mut self, ops: &mut Vec<Op>) {
-        let line_ups = self.fleet.line_ups(&self.objects);
-        // What nobody is wanted for any more goes.
-        let unwanted = |name: &String| !line_ups.contains_key(name);
-        let gone: Vec<String> = self.slots.keys().filter(|name| unwanted(name)).cloned().collect();
-        for name in gone {
-            let slot = self.slots.remove(&name).unwrap_or_default();
-            ops.extend(slot.datapath.changes_to(&Datapath::default()));
+        if !onward.is_empty() || self.door.is_stuck() || std::mem::take(&mut self.resuming) {
+            self.door
+                .set(&Routing::sum(self.ingresses.sums().map(|(_, routing)| routing)));
+            self.keeper.changed();
         }
-        for (name, line_up) in line_ups {
-            let others = self.slots.iter().filter(|(other, _)| **other != name);
-            let taken: Vec<Table> = others.flat_map(|(_, slot)| slot.tables()).copied().collect();
-            let slot = self.slots.entry(name).or_default();
-            let seated = slot.seat(line_up.active.as_ref(), line_up.last_good.as_ref(), &self.me, &taken);
-            if let Err(failure) = seated {
-                self.tell(&failure);
-            }
-        }
+        ops
     }
 
     fn tell(&self, failure: &Failure) {
@@ -229,30 +226,26 @@ impl Worker {
         if self.adopting {
             return;
         }
-        let of_slots = self.slots.values().map(|slot| &slot.datapath);
-        let sum = || Datapath::sum([&self.host_ports].into_iter().chain(of_slots));
+        let of_slots = || self.slots.sums().map(|(_, datapath)| datapath);
+        let sum = || Datapath::sum([&self.host_ports].into_iter().chain(of_slots()));
         self.ground.settle(ops, sum);
-        if let Some(peers) = self.peers.changed(self.slots.values().map(|slot| &slot.datapath), ops) {
+        if let Some(peers) = self.peers.changed(of_slots(), ops) {
             self.ground.set_peers(peers);
         }
         if !ops.is_empty() {
             self.keeper.changed();
         }
-        self.keeper.keep(&self.slots, &self.peers);
+        self.keeper.keep(&self.slots, &self.ingresses, &self.peers);
         self.answer();
     }
 
     /// Those whose pods are as plugins want them.
     fn answer(&mut self) {
-        let behind = || self.fleet.expects_some() || self.slots.values().any(Slot::is_behind);
+        let behind = || self.fleet.expects_some() || self.slots.are_behind();
         if self.waiting.is_empty() || self.ground.is_behind() || behind() {
             return;
         }
-        let follows_pods = self
-            .slots
-            .values()
-            .flat_map(Slot::watches)
-            .any(|resource| resource == "pods");
+        let follows_pods = self.slots.watches().any(|resource| resource == "pods");
         for (pod, ready) in std::mem::take(&mut self.waiting) {
             let known = self.objects.get(&pod.key());
             if !follows_pods || known.is_some_and(|known| known.metadata.uid == pod.uid) {
@@ -264,7 +257,7 @@ impl Worker {
     }
 
     fn end(&mut self, clear: bool) {
-        self.keeper.write(&self.slots, &self.peers);
+        self.keeper.write(&self.slots, &self.ingresses, &self.peers);
         if clear {
             self.ground.clear();
         }
