@@ -3,6 +3,7 @@ use super::{
     DatapathError, PodLink, Settings,
     changes::Changes,
     forwarding,
+    layout::{FIRST, TURNS},
     nft::{Batch, SendError, Socket},
     routes::{Routes, Undo},
     state::{Changed, State},
@@ -250,6 +251,7 @@ impl KernelDatapath {
             batch.table();
             batch.delete_table();
             batch.table();
+            batch.later(self.turn().map_err(SendError::Io)?);
             changes.write(&mut batch);
             for map in NOTED {
                 let noted = self.noted(map);
@@ -269,6 +271,13 @@ impl KernelDatapath {
             }
         }
         Err(SendError::Raced)
+    }
+
+    /// How much later than in its first turn a new table's chains are entered, so that it is after those of the old one.
+    fn turn(&mut self) -> io::Result<i32> {
+        let had = self.socket.priority(&self.settings.table, "spoofing")?;
+        let next = had.map_or(0, |had| had.saturating_sub(FIRST).saturating_add(1));
+        Ok(if (0..TURNS).contains(&next) { next } else { 0 })
     }
 
     /// Which clients stay with which backends. If that cannot be read they are sent to any.
