@@ -37,7 +37,8 @@ pub fn available() -> Result<(), DatapathError> {
     socket.generation().map(drop).map_err(DatapathError::of_nftables)
 }
 
-/// The datapath of a node, in the network namespace of the thread that opened it. Everything here blocks: for
+/// The datapath of a node, in the network namespace of the thread that opened it, which is to call it ever after.
+/// Everything here blocks: for
 /// microseconds with a change, for some milliseconds for each ten thousand Services with a whole.
 ///
 /// What is refused changes nothing. Dropped, it leaves everything in the kernel, for the next to replace.
