@@ -3,6 +3,7 @@ use super::{
     DatapathError, PodLink, Settings,
     changes::Changes,
     forwarding,
+    layout::{FIRST, TURNS},
     nft::{Batch, SendError, Socket},
     routes::{Routes, Undo},
     state::{Changed, State},
@@ -36,7 +37,8 @@ pub fn available() -> Result<(), DatapathError> {
     socket.generation().map(drop).map_err(DatapathError::of_nftables)
 }
 
-/// The datapath of a node, in the network namespace of the thread that opened it. Everything here blocks: for
+/// The datapath of a node, in the network namespace of the thread that opened it, which is to call it ever after.
+/// Everything here blocks: for
 /// microseconds with a change, for some milliseconds for each ten thousand Services with a whole.
 ///
 /// What is refused changes nothing. Dropped, it leaves everything in the kernel, for the next to replace.
@@ -250,6 +252,7 @@ impl KernelDatapath {
             batch.table();
             batch.delete_table();
             batch.table();
+            batch.later(self.turn().map_err(SendError::Io)?);
             changes.write(&mut batch);
             for map in NOTED {
                 let noted = self.noted(map);
@@ -269,6 +272,13 @@ impl KernelDatapath {
             }
         }
         Err(SendError::Raced)
+    }
+
+    /// How much later than in its first turn a new table's chains are entered, so that it is after those of the old one.
+    fn turn(&mut self) -> io::Result<i32> {
+        let had = self.socket.priority(&self.settings.table, "spoofing")?;
+        let next = had.map_or(0, |had| had.saturating_sub(FIRST).saturating_add(1));
+        Ok(if (0..TURNS).contains(&next) { next } else { 0 })
     }
 
     /// Which clients stay with which backends. If that cannot be read they are sent to any.

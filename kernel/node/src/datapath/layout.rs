@@ -9,6 +9,13 @@ use super::{
 };
 use sampan_sandbox::network::Family;
 
+/// The priority of the chain that comes first, in a table's first turn.
+pub(super) const FIRST: i32 = -300;
+
+/// How many priorities each chain has, to take turns. A packet that is between two chains of one hook while one table takes
+/// the place of the other must not have missed both, so the new one's chains are entered after those of the old one.
+pub(super) const TURNS: i32 = 40;
+
 /// Connections of one client that are remembered, for all Services with affinity; others draw a new place.
 const MOST_NOTED: u32 = 262_144;
 
@@ -119,18 +126,18 @@ pub(super) fn begin(settings: &Settings, changes: &mut Changes) -> Result<(), St
     let point = |hook, priority, is_nat| Some(HookPoint { hook, priority, is_nat });
     changes.chain(
         "spoofing",
-        point(Hook::Prerouting, -300, false),
+        point(Hook::Prerouting, FIRST, false),
         rules::spoofing(settings)?,
     );
     changes.chain("spoofing-pods", None, rules::spoofing_pods());
     changes.chain(
         "refusing",
-        point(Hook::Prerouting, -110, false),
+        point(Hook::Prerouting, -145, false),
         rules::by_origin("refuse", true),
     );
     changes.chain(
         "refusing-own",
-        point(Hook::Output, -110, false),
+        point(Hook::Output, -145, false),
         rules::by_origin("refuse", false),
     );
     changes.chain(

@@ -21,7 +21,8 @@ pub struct Settings {
     pub cluster_ranges: Vec<Range>,
     /// The ranges of Services: what is there and served by nobody is refused.
     pub service_ranges: Vec<Range>,
-    /// The node's own addresses in its pods' ranges, which its packets to other nodes' pods come from.
+    /// The node's own addresses in its pods' ranges, which its packets to other nodes' pods come from. They must be set on
+    /// an interface that stays, the overlay's best, before there is a route: the kernel takes no other source.
     pub node_addresses: Vec<IpAddr>,
     /// Whether traffic of pods to the outside of the cluster leaves with the node's address.
     pub masquerade: bool,

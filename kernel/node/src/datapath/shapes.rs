@@ -129,6 +129,9 @@ impl<K: Ord + Clone> Default for Numbered<K> {
     }
 }
 
+/// Those that are used now and were not, and those that were used and are not any more, with their numbers.
+pub(super) type Settled<K> = (Vec<(K, u32)>, Vec<(K, u32)>);
+
 /// What changed which numbers are used.
 pub(super) type Touched<K> = BTreeSet<K>;
 
@@ -156,7 +159,7 @@ impl<K: Ord + Clone> Numbered<K> {
     }
 
     /// What is used now and was not, and what was used and is not any more, which loses its number.
-    pub(super) fn settle(&mut self, before: &Self, touched: Touched<K>) -> (Vec<(K, u32)>, Vec<(K, u32)>) {
+    pub(super) fn settle(&mut self, before: &Self, touched: Touched<K>) -> Settled<K> {
         let (mut fresh, mut gone) = (Vec::new(), Vec::new());
         for key in touched {
             let Some((number, users)) = self.known.get(&key).copied() else {
@@ -177,11 +180,7 @@ impl<K: Ord + Clone> Numbered<K> {
 }
 
 /// Makes and removes the chains of shapes.
-pub(super) fn settle(
-    (fresh, gone): (Vec<(Shape, u32)>, Vec<(Shape, u32)>),
-    settings: &Settings,
-    changes: &mut Changes,
-) {
+pub(super) fn settle((fresh, gone): Settled<Shape>, settings: &Settings, changes: &mut Changes) {
     for (shape, id) in fresh {
         let chain = shape.chain();
         changes.chain(&chain, None, shape.rules(settings.masquerade_mark));

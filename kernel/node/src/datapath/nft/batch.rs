@@ -51,6 +51,8 @@ pub(in crate::datapath) struct Batch {
     origins: Vec<(usize, u32)>,
     origin: u32,
     sets: u32,
+    /// Is added to all priorities.
+    later: i32,
 }
 
 impl Batch {
@@ -63,6 +65,7 @@ impl Batch {
             origins: Vec::new(),
             origin: u32::MAX,
             sets: 0,
+            later: 0,
         };
         let begin = batch.bytes.message(BEGIN, F_REQUEST, 0, 0, NFTABLES >> 8);
         if let Some(generation) = generation {
@@ -76,6 +79,11 @@ impl Batch {
     /// What follows comes from it; `u32::MAX` for nothing in particular.
     pub(in crate::datapath) fn comes_from(&mut self, origin: u32) {
         self.origin = origin;
+    }
+
+    /// Chains are entered so much later among others of their hooks.
+    pub(in crate::datapath) fn later(&mut self, by: i32) {
+        self.later = by;
     }
 
     pub(in crate::datapath) fn is_empty(&self) -> bool {
@@ -115,12 +123,13 @@ impl Batch {
 
     /// Makes a chain; one with a hook lets pass what comes to its end.
     pub(in crate::datapath) fn chain(&mut self, name: &str, point: Option<HookPoint>) {
+        let later = self.later;
         self.say(NEW_CHAIN, F_CREATE, |bytes| {
             bytes.text(3, name);
             let Some(point) = point else { return };
             bytes.nested(4, |bytes| {
                 bytes.u32(1, point.hook as u32);
-                bytes.u32(2, point.priority.cast_unsigned());
+                bytes.u32(2, point.priority.saturating_add(later).cast_unsigned());
             });
             bytes.u32(5, 1);
             bytes.text(7, if point.is_nat { "nat" } else { "filter" });

@@ -7,6 +7,7 @@ use super::{
 use std::io;
 
 const GET_TABLE: u16 = 1;
+const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
 const GET_ELEMENTS: u16 = 13;
 const GET_GENERATION: u16 = 16;
@@ -39,6 +40,23 @@ impl Socket {
                 found = handle.map(u64::from_be_bytes);
             },
         );
+        match asked {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            asked => asked.map(|()| found),
+        }
+    }
+
+    /// When a chain is entered among others of its hook; nothing where there is no such chain.
+    pub(in crate::datapath) fn priority(&mut self, table: &str, chain: &str) -> io::Result<Option<i32>> {
+        let mut found = None;
+        let fill = |bytes: &mut Bytes| {
+            bytes.text(1, table);
+            bytes.text(3, chain);
+        };
+        let asked = self.ask(GET_CHAIN, 0, fill, |body| {
+            let hook = attribute(body, 4).unwrap_or_default();
+            found = number(hook, 2).map(u32::cast_signed);
+        });
         match asked {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             asked => asked.map(|()| found),

@@ -92,9 +92,8 @@ impl Socket {
     /// What was not read of earlier answers goes.
     pub(super) fn drain(&mut self) {
         for _ in 0..MOST_DATAGRAMS {
-            match self.read() {
-                Ok(None) => return,
-                Ok(Some(_)) | Err(_) => {}
+            if let Ok(None) = self.read() {
+                return;
             }
         }
     }
