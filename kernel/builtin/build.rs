@@ -32,6 +32,7 @@ const PLUGINS: &[&str] = &[
     "routes",
     "service",
     "network-policy",
+    "ingress",
 ];
 
 /// Plugins that misbehave, for the demo and for tests.

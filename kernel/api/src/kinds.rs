@@ -39,6 +39,8 @@ static KINDS: &[KindInfo] = kinds! {
     "apps/v1" "ReplicaSet" "replicasets.apps" "replicasets" "replicaset" ["rs"] true;
     "discovery.k8s.io/v1" "EndpointSlice" "endpointslices.discovery.k8s.io" "endpointslices" "endpointslice" [] true;
     "networking.k8s.io/v1" "NetworkPolicy" "networkpolicies.networking.k8s.io" "networkpolicies" "networkpolicy" ["netpol"] true;
+    "networking.k8s.io/v1" "Ingress" "ingresses.networking.k8s.io" "ingresses" "ingress" ["ing"] true;
+    "networking.k8s.io/v1" "IngressClass" "ingressclasses.networking.k8s.io" "ingressclasses" "ingressclass" [] false;
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
     "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;

@@ -1,7 +1,6 @@
 //! The Plugin object: what a policy is, as state.
 //!
-//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, a controller and a network plugin
-//! fill their own names.
+//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, all others fill their own names.
 //! Of the plugins of one slot at most one is `Active`; a swap is one plan that changes the modes of two.
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +36,7 @@ pub enum World {
     Scheduler,
     Controller,
     Network,
+    Ingress,
 }
 
 /// What a plugin does now.
@@ -71,11 +71,11 @@ pub struct PluginStatus {
 }
 
 impl World {
-    pub const ALL: [World; 3] = [World::Scheduler, World::Controller, World::Network];
+    pub const ALL: [World; 4] = [World::Scheduler, World::Controller, World::Network, World::Ingress];
 
     /// Whether plugins of this world run on every node, instead of on the servers.
     pub fn runs_on_nodes(self) -> bool {
-        self == World::Network
+        matches!(self, World::Network | World::Ingress)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -83,6 +83,7 @@ impl World {
             World::Scheduler => "scheduler",
             World::Controller => "controller",
             World::Network => "network",
+            World::Ingress => "ingress",
         }
     }
 }

@@ -6,6 +6,8 @@ use k8s_openapi::api::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+mod ingress;
+
 /// Reads and checks a manifest. What is accepted but looks wrong comes back as warnings.
 ///
 /// # Errors
@@ -57,6 +59,8 @@ fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<()
         "Job" => typed::<batch::Job>(json, warnings),
         "EndpointSlice" => typed::<discovery::EndpointSlice>(json, warnings),
         "NetworkPolicy" => typed::<networking::NetworkPolicy>(json, warnings),
+        "Ingress" => typed::<networking::Ingress>(json, warnings),
+        "IngressClass" => typed::<networking::IngressClass>(json, warnings),
         _ => Ok(()),
     }
 }
@@ -163,6 +167,8 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
                 &mut causes,
             );
         }
+        "Ingress" => ingress::ingress(object, &spec, &mut causes),
+        "IngressClass" => ingress::class(&spec, &mut causes),
         _ => {}
     }
     causes

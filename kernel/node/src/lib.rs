@@ -3,7 +3,7 @@
 //! [`reconcile`] decides, and does nothing: what is wanted, what is there and the time go in, actions come out. Around it
 //! are drivers: `agent` holds the table of pods and has the actions done, `runtime` talks with the pods' shims, `net`
 //! wires them up, `images` fetches what they run, `pod` works out what their specs mean, `control` speaks with the control
-//! plane, `serve` answers for logs and images, [`dns`] for names.
+//! plane, `serve` answers for logs and images, [`dns`] for names, [`ingress`] for requests from outside.
 //!
 //! Invariants:
 //! - a pod's directory is made before anything else of the pod and removed after everything else: what is left of a pod
@@ -17,6 +17,7 @@ pub mod datapath;
 pub mod dns;
 mod host;
 mod images;
+pub mod ingress;
 mod logs;
 pub mod net;
 mod network;

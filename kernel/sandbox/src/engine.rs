@@ -2,6 +2,7 @@
 use crate::{
     CallError, Description, LoadError,
     controller::{ControllerPlugin, ControllerWorld},
+    ingress::{IngressPlugin, IngressWorld},
     inspect,
     instance::{self, Instance},
     network::{NetworkPlugin, NetworkWorld},
@@ -47,7 +48,7 @@ impl Limits {
     pub fn for_world(world: World) -> Self {
         match world {
             World::Scheduler => Limits::default(),
-            World::Controller | World::Network => Limits {
+            World::Controller | World::Network | World::Ingress => Limits {
                 deadline: Duration::from_secs(1),
                 ..Limits::default()
             },
@@ -127,6 +128,7 @@ impl PluginEngine {
             World::Scheduler => Pre::Scheduler(instance::prepare::<SchedulerWorld>(self, component)?),
             World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
             World::Network => Pre::Network(instance::prepare::<NetworkWorld>(self, component)?),
+            World::Ingress => Pre::Ingress(instance::prepare::<IngressWorld>(self, component)?),
         };
         let config = if config.is_null() {
             "{}".to_owned()
@@ -148,6 +150,7 @@ impl PluginEngine {
             World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.0.describe()),
             World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
             World::Network => loaded.network().and_then(|mut plugin| plugin.instance.describe()),
+            World::Ingress => loaded.ingress().and_then(|mut plugin| plugin.instance.describe()),
         };
         loaded.description = described.map_err(start)?;
         Ok(loaded)
@@ -158,6 +161,7 @@ enum Pre {
     Scheduler(<SchedulerWorld as instance::World>::Pre),
     Controller(<ControllerWorld as instance::World>::Pre),
     Network(<NetworkWorld as instance::World>::Pre),
+    Ingress(<IngressWorld as instance::World>::Pre),
 }
 
 impl Pre {
@@ -167,6 +171,7 @@ impl Pre {
             Pre::Scheduler(_) => World::Scheduler,
             Pre::Controller(_) => World::Controller,
             Pre::Network(_) => World::Network,
+            Pre::Ingress(_) => World::Ingress,
         };
         CallError::Refused(format!("it is for the world {world}, not {wanted}"))
     }
@@ -216,6 +221,17 @@ impl Loaded {
         match &self.pre {
             Pre::Network(pre) => self.instance(pre).map(NetworkPlugin::new),
             other => Err(other.is_not(World::Network)),
+        }
+    }
+
+    /// A fresh, configured instance; it is to be started.
+    ///
+    /// # Errors
+    /// What it failed with, or that it is no ingress plugin.
+    pub fn ingress(&self) -> Result<IngressPlugin, CallError> {
+        match &self.pre {
+            Pre::Ingress(pre) => self.instance(pre).map(IngressPlugin::new),
+            other => Err(other.is_not(World::Ingress)),
         }
     }
 

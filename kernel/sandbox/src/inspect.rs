@@ -47,6 +47,7 @@ fn policy_of(world: World) -> &'static str {
         World::Scheduler => "sampan:scheduler/policy@0.1.0",
         World::Controller => "sampan:controller/policy@0.1.0",
         World::Network => "sampan:network/policy@0.1.0",
+        World::Ingress => "sampan:ingress/policy@0.1.0",
     }
 }
 
@@ -56,6 +57,7 @@ fn may_import(world: World, import: &str) -> bool {
         World::Scheduler => import == "sampan:scheduler/types@0.1.0",
         World::Controller => ["sampan:controller/types@0.1.0", "sampan:controller/reader@0.1.0"].contains(&import),
         World::Network => import == "sampan:network/types@0.1.0",
+        World::Ingress => ["sampan:ingress/types@0.1.0", "sampan:network/types@0.1.0"].contains(&import),
     }
 }
 

@@ -8,11 +8,14 @@ pub mod controller;
 mod engine;
 mod error;
 mod figures;
+pub mod ingress;
 mod inspect;
 mod instance;
 mod limiter;
 pub mod network;
+mod planning;
 pub mod scheduler;
+pub mod tables;
 mod ticker;
 pub mod workload;
 

@@ -41,6 +41,7 @@ impl BuiltinPlugin {
             "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
             "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
             "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
+            "ingress" => (World::Ingress, name, Mode::Active),
             controller => (World::Controller, controller, Mode::Active),
         };
         BuiltinPlugin {

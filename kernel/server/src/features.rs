@@ -85,8 +85,8 @@ impl Build {
 pub enum Feature {
     /// Members that stay learners until they are promoted. A leader of level 1 makes every learner a voter.
     Standbys,
-    /// EndpointSlices, NetworkPolicies and plugins of the world `network`. A server of level 2 refuses such objects when it
-    /// applies them, and so comes to another state.
+    /// EndpointSlices, NetworkPolicies, Ingresses, IngressClasses, and plugins of the worlds `network` and `ingress`. A server
+    /// of level 2 refuses such objects when it applies them, and so comes to another state.
     Networking,
 }
 
@@ -139,7 +139,10 @@ pub fn require(state: &Snapshot, feature: Feature) -> Result<(), ApiError> {
 /// As [`require`].
 pub fn admits(state: &Snapshot, resource: &str) -> Result<(), ApiError> {
     match resource {
-        "endpointslices.discovery.k8s.io" | "networkpolicies.networking.k8s.io" => require(state, Feature::Networking),
+        "endpointslices.discovery.k8s.io"
+        | "networkpolicies.networking.k8s.io"
+        | "ingresses.networking.k8s.io"
+        | "ingressclasses.networking.k8s.io" => require(state, Feature::Networking),
         _ => Ok(()),
     }
 }

@@ -22,7 +22,9 @@
 //! sampan_sdk::export_scheduler!(First);
 //! ```
 pub mod controller;
+pub mod ingress;
 pub mod network;
+pub mod planning;
 pub mod scheduler;
 pub mod testing;
 pub mod time;

@@ -4,15 +4,17 @@
 //! SDK reads each object once, keeps all that was told, and turns what is desired into operations: a change costs what
 //! its keys cost, whatever else there is. For that it relies on one rule: what `desired` says depends on the key and on
 //! the view alone, and `touched` names every key for which that may have changed.
+mod endpoints;
+mod ingresses;
 mod objects;
-mod planner;
 mod view;
 
+pub use endpoints::{Chosen, Endpoints, Reach};
+pub use ingresses::{Ingress, IngressBackend, IngressClass, IngressPath, IngressPort, IngressRule, IngressService};
 pub use objects::{
     Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Expression, IpBlock, Labels, Namespace, NetworkPolicy,
     Node, Pod, PolicyPeer, PolicyPort, PolicyRule, Selector, Service, ServicePort, Transport,
 };
-pub use planner::Planner;
 pub use view::{Change, Name, Pair, View};
 
 pub use crate::scheduler::{Description, description};
@@ -28,7 +30,14 @@ pub use bindings::sampan::network::types::{
     Object, Op, PeerSet, PodKey, PodRules, Pool, Ports, Protocol, Range, Route, Rule, Scope, Table,
 };
 
+use crate::planning::{self, policy, tabled};
 use std::collections::BTreeSet;
+
+tabled!();
+policy!(OfNetwork, Network);
+
+/// A plugin as the contract wants it.
+pub type Planner<N> = planning::Planner<OfNetwork<N>>;
 
 /// A policy of the datapath.
 pub trait Network: Default + 'static {
@@ -62,48 +71,6 @@ pub trait Network: Default + 'static {
 #[macro_export]
 macro_rules! export_network {
     ($policy:ty) => {
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            use $crate::network::{
-                Delta, Identity, Network, Op, Planner, Table,
-                bindings::exports::sampan::{lifecycle::lifecycle, network::policy},
-            };
-            std::thread_local! {
-                static PLANNER: std::cell::RefCell<Planner<$policy>> = Default::default();
-            }
-            struct Export;
-            impl lifecycle::Guest for Export {
-                fn describe() -> lifecycle::Description {
-                    let said = <$policy as Network>::describe();
-                    lifecycle::Description {
-                        name: said.name,
-                        version: said.version,
-                        summary: said.summary,
-                    }
-                }
-                fn configure(config: String) -> Result<(), String> {
-                    PLANNER.with_borrow_mut(|planner| planner.configure(&config))
-                }
-            }
-            impl policy::Guest for Export {
-                fn watches() -> Vec<String> {
-                    <$policy as Network>::watches()
-                        .iter()
-                        .map(|&name| name.to_owned())
-                        .collect()
-                }
-                fn tables() -> Vec<Table> {
-                    <$policy as Network>::tables().to_vec()
-                }
-                fn start(me: Identity) -> Result<(), String> {
-                    PLANNER.with_borrow_mut(|planner| planner.start(me));
-                    Ok(())
-                }
-                fn plan(deltas: Vec<Delta>) -> Result<Vec<Op>, String> {
-                    PLANNER.with_borrow_mut(|planner| Ok(planner.plan(deltas)))
-                }
-            }
-    $crate::network::bindings::export_world!(Export with_types_in $crate::network::bindings);
-        };
+        $crate::export_on_nodes!($policy, network, Network);
     };
 }

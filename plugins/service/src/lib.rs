@@ -1,12 +1,9 @@
 //! The network plugin `service`: which addresses and ports stand for a Service, and which endpoints take the connections.
 //!
 //! What is documented for kube-proxy holds: <https://kubernetes.io/docs/reference/networking/virtual-ips/>.
-mod backends;
-
-use backends::{Endpoints, Reach};
 use sampan_sdk::network::{
-    Address, Change, Description, Destination, Entry, Family, Frontend, FrontendKey, Name, Network, Pool, Range, Scope,
-    Service as Object, ServicePort, Table, View, description, range,
+    Address, Backend, Change, Description, Destination, Endpoints, Entry, Fallback, Family, Frontend, FrontendKey,
+    Name, Network, Pool, Range, Reach, Scope, Service as Object, ServicePort, Table, View, description, range,
 };
 use std::collections::BTreeSet;
 
@@ -83,7 +80,7 @@ fn of_port(key: &Name, service: &Object, port: &ServicePort, view: &View) -> Vec
             })
         };
         let reach = if local_inside { Reach::Node } else { Reach::Cluster };
-        let inside = endpoints.pool(reach);
+        let inside = pool(&endpoints, reach);
         let at = Destination::Address;
         entries.extend(
             cluster
@@ -91,8 +88,8 @@ fn of_port(key: &Name, service: &Object, port: &ServicePort, view: &View) -> Vec
                 .map(|one| frontend(at(one), port.port, Scope::Cluster, &[], &inside, None)),
         );
         // Whoever is inside and asks for an address that is meant for those outside gets what is anywhere.
-        let anywhere = endpoints.pool(Reach::Cluster);
-        let here = local_outside.then(|| endpoints.pool(Reach::Node));
+        let anywhere = pool(&endpoints, Reach::Cluster);
+        let here = local_outside.then(|| pool(&endpoints, Reach::Node));
         let external = service.external_addresses().into_iter().filter(of_family);
         let external = external.map(|one| (at(one), port.port, Scope::External, Vec::new()));
         let mut meant_for_outside: Vec<_> = external.collect();
@@ -110,6 +107,25 @@ fn of_port(key: &Name, service: &Object, port: &ServicePort, view: &View) -> Vec
         }
     }
     entries
+}
+
+/// Who takes the connections that go so far.
+fn pool(endpoints: &Endpoints, reach: Reach) -> Pool {
+    let backends = endpoints.chosen(reach).map(|endpoint| Backend {
+        address: endpoint.address,
+        port: endpoint.port,
+        weight: 1,
+        local: endpoint.local,
+        terminating: endpoint.terminating,
+    });
+    Pool {
+        backends: backends.collect(),
+        otherwise: if endpoints.is_empty() {
+            Fallback::Reject
+        } else {
+            Fallback::Drop
+        },
+    }
 }
 
 /// Who may come through the load balancer; everybody where nothing is said. Ranges that cannot be read let nobody in.

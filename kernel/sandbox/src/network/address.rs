@@ -47,6 +47,13 @@ impl Address {
             Address::V6((upper, lower)) => u128::from(upper) << 64 | u128::from(lower),
         }
     }
+
+    fn with_bits(self, bits: u128) -> Self {
+        match self {
+            Address::V4(_) => Address::V4((bits >> 96) as u32),
+            Address::V6(_) => Address::V6(((bits >> 64) as u64, bits as u64)),
+        }
+    }
 }
 
 impl From<IpAddr> for Address {
@@ -89,6 +96,11 @@ impl Range {
 
     pub fn contains(self, address: Address) -> bool {
         self.address.family() == address.family() && address.bits() & mask(self.prefix) == self.address.bits()
+    }
+
+    /// The last address in it.
+    pub(crate) fn last(self) -> Address {
+        self.address.with_bits(self.address.bits() | !mask(self.prefix))
     }
 
     /// Whether all of another range is in this one.

@@ -5,13 +5,7 @@ use super::{
     Address, Bounds, Datapath, Destination, Entry, EntryKey, Family, Frontend, Op, PeerSet, PodRules, Pool, Range,
     Route, Rule, Scope, Table,
 };
-use std::collections::BTreeMap;
-
-/// Operations in one plan.
-const MOST_OPS: usize = 200_000;
-
-/// Entries in one table.
-const MOST_ENTRIES: usize = 200_000;
+use crate::tables::After;
 
 /// Backends of a frontend, members of a set, rules of a pod, ports of a rule.
 const MOST_BACKENDS: usize = 10_000;
@@ -30,105 +24,18 @@ const LONGEST_AFFINITY: u32 = 86_400;
 /// # Errors
 /// Which operation is refused, and why.
 pub fn check(ops: &[Op], tables: &[Table], bounds: &Bounds, datapath: &Datapath) -> Result<(), String> {
-    if ops.len() > MOST_OPS {
-        return Err(format!("a plan of {} operations: {MOST_OPS} are the limit", ops.len()));
-    }
-    // What will be there after the operations so far, where they say anything of it, and which of them said so.
-    let mut after: BTreeMap<EntryKey, (Option<&Entry>, usize)> = BTreeMap::new();
-    for (number, op) in ops.iter().enumerate() {
-        let (key, entry) = match op {
-            Op::Set(entry) => (entry.key(), Some(entry)),
-            Op::Remove(key) => (key.clone(), None),
+    let after = After::of(ops, tables, datapath, |entry| check_entry(entry, bounds))?;
+    let is_set = |key: &EntryKey| matches!(key, EntryKey::Peers(_));
+    after.check_references(datapath, is_set, |entry| {
+        let Entry::Rules(rules) = entry else {
+            return Vec::new();
         };
-        let refused = |why: String| {
-            let verb = if entry.is_some() { "set" } else { "remove" };
-            format!("operation {number} of its plan ({verb} {key}): {why}")
-        };
-        if !tables.contains(&key.table()) {
-            return Err(refused(format!("it does not fill the table {}", key.table())));
-        }
-        match entry {
-            Some(entry) => check_entry(entry, bounds).map_err(refused)?,
-            None => {
-                let there = after
-                    .get(&key)
-                    .map_or(datapath.get(&key).is_some(), |(entry, _)| entry.is_some());
-                if !there {
-                    return Err(refused("there is no such entry".to_owned()));
-                }
-            }
-        }
-        after.insert(key, (entry, number));
-    }
-    check_counts(tables, &after, datapath)?;
-    check_references(&after, datapath)
-}
-
-fn check_counts(
-    tables: &[Table],
-    after: &BTreeMap<EntryKey, (Option<&Entry>, usize)>,
-    datapath: &Datapath,
-) -> Result<(), String> {
-    for table in tables {
-        let of_table = || after.iter().filter(|(key, _)| key.table() == *table);
-        let new = of_table()
-            .filter(|(key, (entry, _))| entry.is_some() && datapath.get(key).is_none())
-            .count();
-        let gone = of_table()
-            .filter(|(key, (entry, _))| entry.is_none() && datapath.get(key).is_some())
-            .count();
-        let count = (datapath.count(*table) + new).saturating_sub(gone);
-        if count > MOST_ENTRIES {
-            return Err(format!(
-                "its plan leaves {count} entries in the table {table}: {MOST_ENTRIES} are the limit"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// That every peer set that rules name is there: those of the plan's own rules, and all if it removes sets.
-fn check_references(after: &BTreeMap<EntryKey, (Option<&Entry>, usize)>, datapath: &Datapath) -> Result<(), String> {
-    let missing = |entry: &Entry| {
-        let Entry::Rules(rules) = entry else { return None };
-        let named = rules
-            .ingress
-            .iter()
-            .chain(&rules.egress)
-            .flatten()
-            .filter_map(|rule| rule.peers.as_ref());
-        let is_there = |name: &&String| {
-            let key = EntryKey::Peers((*name).clone());
-            after
-                .get(&key)
-                .map_or(datapath.get(&key).is_some(), |(entry, _)| entry.is_some())
-        };
-        named
-            .filter(|name| !is_there(name))
-            .map(|name| name.escape_debug().to_string())
-            .next()
-    };
-    for (key, (entry, number)) in after {
-        if let Some(set) = entry.and_then(missing) {
-            return Err(format!(
-                "operation {number} of its plan (set {key}): there is no peer set {set}"
-            ));
-        }
-    }
-    let mut said = after.iter();
-    if !said.any(|(key, (entry, _))| matches!(key, EntryKey::Peers(_)) && entry.is_none()) {
-        return Ok(());
-    }
-    let untouched = datapath.entries().filter(|entry| !after.contains_key(&entry.key()));
-    for entry in untouched {
-        if let Some(set) = missing(entry) {
-            return Err(format!(
-                "its plan removes the peer set {set}, which the {} name",
-                entry.key()
-            ));
-        }
-    }
-    Ok(())
+        let rules = rules.ingress.iter().chain(&rules.egress).flatten();
+        rules
+            .filter_map(|rule| rule.peers.clone())
+            .map(EntryKey::Peers)
+            .collect()
+    })
 }
 
 fn check_entry(entry: &Entry, bounds: &Bounds) -> Result<(), String> {

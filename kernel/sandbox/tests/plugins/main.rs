@@ -7,6 +7,7 @@ mod support;
 
 mod controllers;
 mod hostile;
+mod ingresses;
 mod loading;
 mod networks;
 mod schedulers;

@@ -45,7 +45,7 @@ pub fn plugin(name: &str) -> Vec<u8> {
     static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
         build(
             "wasm32-unknown-unknown",
-            &["guest-scheduler", "guest-controller", "guest-network"],
+            &["guest-scheduler", "guest-controller", "guest-network", "guest-ingress"],
         )
     });
     let module = std::fs::read(DIR.join(format!("guest_{name}.wasm"))).unwrap();

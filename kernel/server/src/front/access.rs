@@ -65,6 +65,8 @@ enum Which {
     OwnPods,
     /// What a pod bound to its node names.
     NamedByOwnPods,
+    /// Certificates that an Ingress shows, since each node answers for all of them.
+    NamedByIngresses,
 }
 
 /// What agents may do. People of the group `system:masters` may do everything, and all others nothing.
@@ -84,7 +86,13 @@ const AGENTS: &[(&[Verb], &[&str], Which)] = &[
         ],
         Which::All,
     ),
+    (
+        &[Verb::Get, Verb::List, Verb::Watch],
+        &["ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io"],
+        Which::All,
+    ),
     (&[Verb::Get], &["secrets"], Which::NamedByOwnPods),
+    (&[Verb::Get], &["secrets"], Which::NamedByIngresses),
     (
         &[Verb::Create, Verb::Update, Verb::Patch, Verb::UpdateStatus],
         &["nodes"],
@@ -162,21 +170,27 @@ fn listed(groups: &[String]) -> String {
 }
 
 fn is_among(which: Which, node: &str, key: &Key, state: &Snapshot) -> bool {
+    // Whether an object of the same namespace is one that names what has this key.
+    let beside = |resource: &str, names: &dyn Fn(&Object) -> bool| {
+        let selection = sampan_api::Selection {
+            namespace: key.namespace.to_string(),
+            ..sampan_api::Selection::of(resource)
+        };
+        !key.name.is_empty() && state.list(&selection).any(|(_, object)| names(&object))
+    };
     match which {
         Which::All => true,
         Which::OwnNode => *key.name == *node,
         // A pod that is gone is nobody's any more; the answer is that it is not found.
         Which::OwnPods => state.get(key).is_none_or(|pod| bound_to(&pod, node)),
-        Which::NamedByOwnPods => {
-            !key.name.is_empty() && {
-                let pods = sampan_api::Selection {
-                    namespace: key.namespace.to_string(),
-                    ..sampan_api::Selection::of("pods")
-                };
-                state
-                    .list(&pods)
-                    .any(|(_, pod)| bound_to(&pod, node) && names_secret(&pod, &key.name))
-            }
+        Which::NamedByOwnPods => beside("pods", &|pod| bound_to(pod, node) && names_secret(pod, &key.name)),
+        // One that is no certificate is nothing to show, whatever an Ingress says.
+        Which::NamedByIngresses => {
+            let is_certificate = |secret: std::sync::Arc<Object>| secret.field_value("type") == "kubernetes.io/tls";
+            state.get(key).is_none_or(is_certificate)
+                && beside("ingresses.networking.k8s.io", &|ingress| {
+                    shows_secret(ingress, &key.name)
+                })
         }
     }
 }
@@ -209,6 +223,13 @@ fn names_secret(pod: &Object, name: &str) -> bool {
         })
 }
 
+/// Whether an Ingress names a secret for TLS.
+fn shows_secret(ingress: &Object, name: &str) -> bool {
+    let spec = ingress.field_value("spec");
+    let tls = spec["tls"].as_array().into_iter().flatten();
+    tls.into_iter().any(|one| one["secretName"] == *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +251,14 @@ mod tests {
             assert!(names_secret(&pod(&spec), "s"), "{spec}");
             assert!(!names_secret(&pod(&spec), "t"), "{spec}");
         }
+    }
+
+    #[test]
+    fn an_ingress_shows_its_secrets() {
+        let spec = serde_json::json!({"tls": [{"hosts": ["a.example"]}, {"secretName": "s"}]});
+        let ingress = Object::default().with_field("spec", &spec);
+        assert!(shows_secret(&ingress, "s") && !shows_secret(&ingress, "t"));
+        assert!(!shows_secret(&Object::default(), "s"));
     }
 
     #[test]

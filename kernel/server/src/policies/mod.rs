@@ -158,7 +158,7 @@ impl Recruiter {
                 let mut controlling = Controlling::new(slot, replica, fleet, narrator);
                 spawn(slot, move || follower.run(&mut controlling))
             }
-            World::Network => None,
+            World::Network | World::Ingress => None,
         }
     }
 }

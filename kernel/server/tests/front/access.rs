@@ -222,6 +222,38 @@ async fn an_agent_keeps_to_its_node() {
 }
 
 #[tokio::test]
+async fn an_agent_reads_the_certificates_that_ingresses_name() {
+    let bench = Bench::start().await;
+    let mut admin = bench.objects();
+    for (name, kind) in [
+        ("cert", "kubernetes.io/tls"),
+        ("other", "kubernetes.io/tls"),
+        ("password", "Opaque"),
+    ] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind});
+        admin.create(secret).await.unwrap();
+    }
+    let mut agent = Client(ObjectsClient::new(bench.agent("n1")));
+    let refused = |result: Result<serde_json::Value, ApiError>| result.unwrap_err().reason == Reason::Forbidden;
+    assert!(refused(agent.get("secrets", "cert").await), "nobody names it yet");
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"},
+        "spec": {"defaultBackend": backend, "tls": [{"secretName": "cert"}, {"secretName": "password"}]}});
+    admin.create(ingress).await.unwrap();
+    for resource in ["ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io"] {
+        let request = rpc::ListRequest {
+            selection: selection(resource),
+            ..Default::default()
+        };
+        agent.list(request).await.unwrap();
+    }
+    assert!(agent.get("secrets", "cert").await.is_ok());
+    assert!(refused(agent.get("secrets", "other").await), "no Ingress names it");
+    assert!(refused(agent.get("secrets", "password").await), "it is no certificate");
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn an_agent_has_no_business_elsewhere() {
     let bench = Bench::start().await;
     let mut agent = Client(ObjectsClient::new(bench.agent("n1")));

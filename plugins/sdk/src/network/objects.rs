@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 pub type Labels = BTreeMap<String, String>;
 
 /// Null is as good as absent.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
@@ -22,6 +24,7 @@ macro_rules! objects {
         }
     )*};
 }
+pub(super) use objects;
 
 objects! {
     Metadata {
@@ -30,6 +33,8 @@ objects! {
         uid: String,
         labels: Labels,
         annotations: Labels,
+        /// In UTC, so that texts compare as times do.
+        creation_timestamp: String,
     }
 
     Node { metadata: Metadata, spec: NodeSpec, status: NodeStatus, }
@@ -66,7 +71,7 @@ objects! {
         internal_traffic_policy: String,
         load_balancer_source_ranges: Vec<String>,
     }
-    ServicePort { name: String, protocol: Transport, port: u16, node_port: u16, }
+    ServicePort { name: String, protocol: Transport, port: u16, node_port: u16, app_protocol: String, }
     AffinityConfig {
         #[serde(rename = "clientIP")]
         client_ip: ClientAffinity,
@@ -171,6 +176,12 @@ impl Node {
             .iter()
             .filter(|address| address.kind == "InternalIP");
         addresses(internal.map(|address| address.address.as_str()))
+    }
+
+    /// Where its pods are: their ranges, and its own addresses for those on its network.
+    pub fn places(&self) -> Vec<Range> {
+        let own = self.internal_addresses().into_iter().map(Range::from);
+        self.pod_ranges().into_iter().chain(own).collect()
     }
 }
 

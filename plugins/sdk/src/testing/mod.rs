@@ -1,7 +1,7 @@
 //! Tests of policies, natively: a small cluster for schedulers, golden cases for controllers, a node for network plugins.
 mod network;
 
-pub use network::{Datapath, Draw, network_node};
+pub use network::{Datapath, Draw, Routing, Told, network_node};
 
 use crate::{
     controller::{Controller, Key, Memory, Object, Plan},

@@ -1,16 +1,29 @@
-//! A node of network plugins: what was told and what came of it, compared at each step with a fresh instance.
-use crate::network::{Delta, Entry, EntryKey, Identity, Key, Network, Object, Op, Planner, range};
+//! A node of plugins: what was told and what came of it, compared at each step with a fresh instance.
+use crate::{
+    ingress::OfIngress,
+    network::{Delta, Identity, Key, Object, OfNetwork, range},
+    planning::{Planner, Policy, Tabled},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// A node that runs one network plugin.
+pub type Datapath<N> = Told<OfNetwork<N>>;
+
+/// A node that runs one ingress plugin.
+pub type Routing<I> = Told<OfIngress<I>>;
+
 /// A node that runs one plugin.
-pub struct Datapath<N: Network> {
-    planner: Planner<N>,
+pub struct Told<P: Policy> {
+    planner: Planner<P>,
     me: Identity,
     config: String,
     objects: BTreeMap<(String, String, String), String>,
-    entries: BTreeMap<EntryKey, Entry>,
+    entries: Entries<P::Entry>,
 }
+
+type Entries<E> = BTreeMap<<E as Tabled>::Key, E>;
+type Ops<P> = Vec<<<P as Policy>::Entry as Tabled>::Op>;
 
 /// The resource of a kind.
 fn resource(kind: &str) -> &'static str {
@@ -21,6 +34,8 @@ fn resource(kind: &str) -> &'static str {
         "EndpointSlice" => "endpointslices.discovery.k8s.io",
         "Pod" => "pods",
         "NetworkPolicy" => "networkpolicies.networking.k8s.io",
+        "Ingress" => "ingresses.networking.k8s.io",
+        "IngressClass" => "ingressclasses.networking.k8s.io",
         other => panic!("no kind {other} here"),
     }
 }
@@ -33,7 +48,7 @@ fn key((resource, namespace, name): &(String, String, String)) -> Key {
     }
 }
 
-impl<N: Network> Datapath<N> {
+impl<P: Policy> Told<P> {
     /// The node `node`, whose pods are in 10.244.1.0/24.
     pub fn new(node: &str, config: &Value) -> Self {
         let read = |text| range(text).into_iter().collect();
@@ -42,7 +57,7 @@ impl<N: Network> Datapath<N> {
             pod_ranges: read("10.244.1.0/24"),
             service_ranges: read("10.96.0.0/12"),
         };
-        let mut datapath = Datapath {
+        let mut datapath = Told {
             planner: Planner::default(),
             me,
             config: if config.is_null() {
@@ -57,7 +72,7 @@ impl<N: Network> Datapath<N> {
         datapath
     }
 
-    fn fresh(&self) -> Planner<N> {
+    fn fresh(&self) -> Planner<P> {
         let mut planner = Planner::default();
         if let Err(error) = planner.configure(&self.config) {
             panic!("the config was refused: {error}");
@@ -67,7 +82,7 @@ impl<N: Network> Datapath<N> {
     }
 
     /// Objects that are new or changed.
-    pub fn apply(&mut self, objects: &[Value]) -> Vec<Op> {
+    pub fn apply(&mut self, objects: &[Value]) -> Ops<P> {
         let deltas = objects.iter().map(|object| {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
             let kind = object["kind"].as_str().unwrap_or_default();
@@ -83,7 +98,7 @@ impl<N: Network> Datapath<N> {
     }
 
     /// An object that is gone.
-    pub fn delete(&mut self, kind: &str, namespace: &str, name: &str) -> Vec<Op> {
+    pub fn delete(&mut self, kind: &str, namespace: &str, name: &str) -> Ops<P> {
         let own = (resource(kind).to_owned(), namespace.to_owned(), name.to_owned());
         assert!(
             self.objects.remove(&own).is_some(),
@@ -92,14 +107,14 @@ impl<N: Network> Datapath<N> {
         self.plan(vec![Delta::Gone(key(&own))])
     }
 
-    fn plan(&mut self, deltas: Vec<Delta>) -> Vec<Op> {
+    fn plan(&mut self, deltas: Vec<Delta>) -> Ops<P> {
         let ops = self.planner.plan(deltas);
         carry_out(&mut self.entries, &ops);
         ops
     }
 
     /// The sum of what was answered.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<P::Entry> {
         self.entries.values().cloned().collect()
     }
 
@@ -113,19 +128,19 @@ impl<N: Network> Datapath<N> {
         });
         let mut entries = BTreeMap::new();
         carry_out(&mut entries, &self.fresh().plan(told.collect()));
-        assert_eq!(entries, self.entries, "a fresh instance wants another datapath");
+        assert_eq!(entries, self.entries, "a fresh instance wants other entries");
     }
 }
 
 /// Does what operations say; one that makes no sense is a failure.
-fn carry_out(entries: &mut BTreeMap<EntryKey, Entry>, ops: &[Op]) {
+fn carry_out<E: Tabled>(entries: &mut Entries<E>, ops: &[E::Op]) {
     for op in ops {
-        match op {
-            Op::Set(entry) => {
+        match E::said(op) {
+            Ok(entry) => {
                 let before = entries.insert(entry.key(), entry.clone());
                 assert_ne!(before.as_ref(), Some(entry), "set to what it was");
             }
-            Op::Remove(key) => assert!(entries.remove(key).is_some(), "{key:?} is not there to be removed"),
+            Err(key) => assert!(entries.remove(key).is_some(), "{key:?} is not there to be removed"),
         }
     }
 }

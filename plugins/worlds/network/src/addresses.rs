@@ -25,6 +25,14 @@ impl Address {
         }
     }
 
+    /// The range of a prefix that it is in; none if there is no such prefix.
+    pub fn within(self, prefix: u8) -> Option<Range> {
+        (prefix <= self.width()).then(|| Range {
+            address: self.with_bits(self.bits() & mask(prefix)),
+            prefix,
+        })
+    }
+
     fn with_bits(self, bits: u128) -> Address {
         match self {
             Address::V4(_) => Address::V4((bits >> 96) as u32),
@@ -119,10 +127,7 @@ pub fn address(text: &str) -> Option<Address> {
 pub fn range(text: &str) -> Option<Range> {
     let (start, prefix) = text.split_once('/')?;
     let (start, prefix) = (address(start)?, prefix.parse::<u8>().ok()?);
-    (prefix <= start.width()).then(|| Range {
-        address: start.with_bits(start.bits() & mask(prefix)),
-        prefix,
-    })
+    start.within(prefix)
 }
 
 /// Each range once and in order, without those that are within another.

@@ -1,4 +1,5 @@
 //! Which columns each kind has, as kubectl prints them, and what stands in them.
+mod ingress;
 mod pod;
 mod workload;
 
@@ -106,6 +107,22 @@ static SERVICES: &[Column] = &[
     wide("SELECTOR", |o, _| or_none(&joined(at(o, "/spec/selector")))),
 ];
 
+static INGRESSES: &[Column] = &[
+    NAME,
+    plainly("CLASS", |o, _| or_none(text(o, "/spec/ingressClassName"))),
+    plainly("HOSTS", |o, _| ingress::hosts(o)),
+    plainly("ADDRESS", |o, _| ingress::address(o)),
+    plainly("PORTS", |o, _| ingress::ports(o)),
+    AGE,
+];
+
+static INGRESS_CLASSES: &[Column] = &[
+    NAME,
+    plainly("CONTROLLER", |o, _| text(o, "/spec/controller").to_owned()),
+    plainly("PARAMETERS", |o, _| ingress::parameters(o)),
+    AGE,
+];
+
 static CONFIG_MAPS: &[Column] = &[
     NAME,
     plainly("DATA", |o, _| {
@@ -168,6 +185,8 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "Job" => JOBS,
         "Node" => NODES,
         "Service" => SERVICES,
+        "Ingress" => INGRESSES,
+        "IngressClass" => INGRESS_CLASSES,
         "ConfigMap" => CONFIG_MAPS,
         "Secret" => SECRETS,
         "Namespace" => NAMESPACES,

@@ -227,3 +227,52 @@ fn nodes_services_and_the_rest() {
         "NAME   DATA   AGE\nm      2      <unknown>\n"
     );
 }
+
+#[test]
+fn ingresses_and_their_classes() {
+    let ingress = |name: &str, class: &str, hosts: &[&str], more: Value| {
+        let rules: Vec<Value> = hosts.iter().map(|host| json!({"host": host})).collect();
+        let mut ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": rules},
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"}, "status": more["status"]});
+        if !class.is_empty() {
+            ingress["spec"]["ingressClassName"] = class.into();
+        }
+        ingress["spec"]["tls"] = more["tls"].clone();
+        ingress
+    };
+    let points = json!([{"ip": "192.0.2.2"}, {"hostname": "lb.example"}, {"ip": "192.0.2.1"}]);
+    let found = json!({"tls": [{}], "status": {"loadBalancer": {"ingress": points}}});
+    let all = vec![
+        ingress("all", "", &[""], json!({})),
+        ingress("few", "sampan", &["a.example", "b.example", "c.example"], found),
+        ingress(
+            "many",
+            "other",
+            &["a.example", "b.example", "c.example", "d.example", ""],
+            json!({"tls": []}),
+        ),
+    ];
+    // As kubectl has it, the three that are shown are followed by the number of rules, hosts or not.
+    assert_eq!(
+        show(all, &Dress::default()),
+        "NAME   CLASS    HOSTS                                     ADDRESS                          PORTS     AGE\n\
+         all    <none>   *                                                                          80        60s\n\
+         few    sampan   a.example,b.example,c.example             192.0.2.1,192.0.2.2,lb.example   80, 443   60s\n\
+         many   other    a.example,b.example,c.example + 2 more...                                  80        60s\n"
+    );
+    let class = |name: &str, parameters: Value| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"},
+            "spec": {"controller": "sampan.dev/ingress", "parameters": parameters}})
+    };
+    let config = json!({"apiGroup": "example.com", "kind": "Config", "name": "fast"});
+    assert_eq!(
+        show(
+            vec![class("sampan", Value::Null), class("fast", config)],
+            &Dress::default()
+        ),
+        "NAME     CONTROLLER           PARAMETERS                AGE\n\
+         sampan   sampan.dev/ingress   <none>                    60s\n\
+         fast     sampan.dev/ingress   Config.example.com/fast   60s\n"
+    );
+}

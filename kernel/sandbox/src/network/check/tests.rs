@@ -1,6 +1,9 @@
 //! Each bound, just kept and just broken.
 use super::*;
-use crate::network::{Backend, Fallback, FrontendKey, NodeBounds, PodKey, Ports, Protocol};
+use crate::{
+    network::{Backend, Fallback, FrontendKey, NodeBounds, PodKey, Ports, Protocol},
+    tables::MOST_ENTRIES,
+};
 
 const ALL: &[Table] = &[Table::Routes, Table::Frontends, Table::Policies];
 

@@ -95,7 +95,7 @@ fn complete(object: &mut Object) {
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
-                let fills_its_name = [World::Controller, World::Network]
+                let fills_its_name = [World::Controller, World::Network, World::Ingress]
                     .iter()
                     .any(|world| spec["world"] == world.as_str());
                 spec["slot"] = if fills_its_name {
@@ -174,7 +174,7 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
 /// A Plugin object must be about bytes that are there, and at most one of a slot decides.
 fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     let spec: PluginSpec = object.field("spec")?;
-    if spec.world == World::Network {
+    if spec.world.runs_on_nodes() {
         features::require(state, Feature::Networking)?;
     }
     let mut causes = Vec::new();

@@ -34,6 +34,9 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
                 fixed("spec.clusterIP", ": delete the Service and create it again");
             }
         }
+        "IngressClass" if spec(stored)["controller"] != spec(next)["controller"] => {
+            fixed("spec.controller", ": delete the object and create it again");
+        }
         "Pod" => pod(&spec(stored), &spec(next), &mut fixed),
         "Secret" | "ConfigMap" if stored.field_value("immutable") == true => {
             for field in ["data", "binaryData", "immutable"] {
@@ -140,6 +143,8 @@ mod tests {
         assert_eq!(fields("Deployment", &a, &b), ["spec.selector"]);
         assert_eq!(fields("Job", &a, &b), ["spec.selector", "spec.template"]);
         assert!(fields("Service", &a, &b).is_empty());
+        let class = |name: &str| json!({"spec": {"controller": name, "parameters": name}});
+        assert_eq!(fields("IngressClass", &class("a"), &class("b")), ["spec.controller"]);
     }
 
     #[test]

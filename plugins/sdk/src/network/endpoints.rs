@@ -1,8 +1,6 @@
 //! Which endpoints of a Service's port take connections: the ready ones, or, where there are none, those that serve on
-//! their way out. Of a policy `Local` only those of this node.
-use sampan_sdk::network::{
-    Address, Backend, EndpointConditions, EndpointPort, Fallback, Family, Name, Pool, ServicePort, View, address,
-};
+//! their way out.
+use super::{Address, EndpointConditions, EndpointPort, Family, Name, ServicePort, View, address};
 use std::collections::BTreeMap;
 
 /// How far connections go.
@@ -29,6 +27,17 @@ impl State {
             None
         }
     }
+}
+
+/// An endpoint that takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    pub address: Address,
+    pub port: u16,
+    /// It runs on this node.
+    pub local: bool,
+    /// It is on its way out and serves until it is gone.
+    pub terminating: bool,
 }
 
 /// The endpoints of a Service's port that may be used at all, each address once.
@@ -63,29 +72,22 @@ impl Endpoints {
         Endpoints(found)
     }
 
+    /// Whether there are none, however far one goes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Who takes the connections that go so far.
-    pub fn pool(&self, reach: Reach) -> Pool {
-        let within = |(_, remote, _): &(State, bool, bool)| reach == Reach::Cluster || !remote;
+    pub fn chosen(&self, reach: Reach) -> impl Iterator<Item = Chosen> {
+        let within = move |(_, remote, _): &(State, bool, bool)| reach == Reach::Cluster || !remote;
         let best = self.0.values().filter(|known| within(known)).map(|known| known.0).min();
-        let backends = self
-            .0
-            .iter()
-            .filter(|(_, known)| within(known) && Some(known.0) == best);
-        let backends = backends.map(|(&(address, port), &(_, remote, terminating))| Backend {
+        let chosen = self.0.iter();
+        let chosen = chosen.filter(move |(_, known)| within(known) && Some(known.0) == best);
+        chosen.map(|(&(address, port), &(_, remote, terminating))| Chosen {
             address,
             port,
-            weight: 1,
             local: !remote,
             terminating,
-        });
-        let otherwise = if self.0.is_empty() {
-            Fallback::Reject
-        } else {
-            Fallback::Drop
-        };
-        Pool {
-            backends: backends.collect(),
-            otherwise,
-        }
+        })
     }
 }
