@@ -4,6 +4,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,6 +22,16 @@ fn pieces() -> (
     let (sender, receiver) = mpsc::channel(1);
     let frames = ReceiverStream::new(receiver).map(|piece: &str| Ok(Frame::data(piece.into())));
     (sender, BodyExt::boxed(StreamBody::new(frames)))
+}
+
+/// Asks over one connection until it is done, and is answered each time.
+async fn ask(address: SocketAddr, done: Arc<AtomicBool>, asked: Arc<AtomicUsize>) {
+    let mut client = Client::connect(address).await;
+    while !done.load(Ordering::Relaxed) {
+        let (status, told) = client.get("a.example", "/x").await.unwrap();
+        assert_eq!(status, 200, "{told}");
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,18 +69,9 @@ async fn a_hundred_tables_under_load_fail_no_request() {
     assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "begin");
 
     let (done, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load = (0..8).map(|_| {
-        let (done, asked) = (done.clone(), asked.clone());
-        tokio::spawn(async move {
-            let mut client = Client::connect(address).await;
-            while !done.load(Ordering::Relaxed) {
-                let (status, told) = client.get("a.example", "/x").await.unwrap();
-                assert_eq!(status, 200, "{told}");
-                asked.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-    });
-    let load: Vec<_> = load.collect();
+    let load: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(ask(address, done.clone(), asked.clone())))
+        .collect();
     for which in 1..=100 {
         let before = asked.load(Ordering::Relaxed);
         ingress.set_table(Arc::new(table(which)));

@@ -1,14 +1,30 @@
-//! Cells of Ingresses and their classes.
-use super::{or_else, or_none};
+//! Columns and cells of Ingresses and their classes.
+use super::{AGE, Column, NAME, or_else, or_none, plainly};
 use crate::doc::{at, list, text};
 use serde_json::Value;
 use std::collections::BTreeSet;
+
+pub static INGRESSES: &[Column] = &[
+    NAME,
+    plainly("CLASS", |o, _| or_none(text(o, "/spec/ingressClassName"))),
+    plainly("HOSTS", |o, _| hosts(o)),
+    plainly("ADDRESS", |o, _| address(o)),
+    plainly("PORTS", |o, _| ports(o)),
+    AGE,
+];
+
+pub static INGRESS_CLASSES: &[Column] = &[
+    NAME,
+    plainly("CONTROLLER", |o, _| text(o, "/spec/controller").to_owned()),
+    plainly("PARAMETERS", |o, _| parameters(o)),
+    AGE,
+];
 
 /// Hosts that are shown.
 const SHOWN: usize = 3;
 
 /// The first hosts; where rules follow, also the number of all rules but these.
-pub fn hosts(ingress: &Value) -> String {
+fn hosts(ingress: &Value) -> String {
     let rules = list(ingress, "/spec/rules");
     let hosts = rules.iter().enumerate().map(|(at, rule)| (at, text(rule, "/host")));
     let shown: Vec<(usize, &str)> = hosts.filter(|(_, host)| !host.is_empty()).take(SHOWN).collect();
@@ -23,14 +39,14 @@ pub fn hosts(ingress: &Value) -> String {
 }
 
 /// Where it is reached.
-pub fn address(ingress: &Value) -> String {
+fn address(ingress: &Value) -> String {
     let points = list(ingress, "/status/loadBalancer/ingress").iter();
     let addresses = points.map(|point| or_else(text(point, "/ip"), text(point, "/hostname")));
     let addresses: BTreeSet<String> = addresses.filter(|address| !address.is_empty()).collect();
     addresses.into_iter().collect::<Vec<_>>().join(",")
 }
 
-pub fn ports(ingress: &Value) -> String {
+fn ports(ingress: &Value) -> String {
     match list(ingress, "/spec/tls") {
         [] => "80".to_owned(),
         _ => "80, 443".to_owned(),
@@ -38,7 +54,7 @@ pub fn ports(ingress: &Value) -> String {
 }
 
 /// `Config.example.com/fast`
-pub fn parameters(class: &Value) -> String {
+fn parameters(class: &Value) -> String {
     let parameters = at(class, "/spec/parameters");
     let (kind, group, name) = (
         text(parameters, "/kind"),

@@ -107,22 +107,6 @@ static SERVICES: &[Column] = &[
     wide("SELECTOR", |o, _| or_none(&joined(at(o, "/spec/selector")))),
 ];
 
-static INGRESSES: &[Column] = &[
-    NAME,
-    plainly("CLASS", |o, _| or_none(text(o, "/spec/ingressClassName"))),
-    plainly("HOSTS", |o, _| ingress::hosts(o)),
-    plainly("ADDRESS", |o, _| ingress::address(o)),
-    plainly("PORTS", |o, _| ingress::ports(o)),
-    AGE,
-];
-
-static INGRESS_CLASSES: &[Column] = &[
-    NAME,
-    plainly("CONTROLLER", |o, _| text(o, "/spec/controller").to_owned()),
-    plainly("PARAMETERS", |o, _| ingress::parameters(o)),
-    AGE,
-];
-
 static CONFIG_MAPS: &[Column] = &[
     NAME,
     plainly("DATA", |o, _| {
@@ -185,8 +169,8 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "Job" => JOBS,
         "Node" => NODES,
         "Service" => SERVICES,
-        "Ingress" => INGRESSES,
-        "IngressClass" => INGRESS_CLASSES,
+        "Ingress" => ingress::INGRESSES,
+        "IngressClass" => ingress::INGRESS_CLASSES,
         "ConfigMap" => CONFIG_MAPS,
         "Secret" => SECRETS,
         "Namespace" => NAMESPACES,
