@@ -145,7 +145,7 @@ impl Proxy {
                 Err(Failed::Unsent(unsent, why)) => {
                     self.figures.count(Figure::Unreached);
                     tracing::debug!(pool = name(), backend = %backend.address, why, "a backend was not reached");
-                    request = unsent;
+                    request = *unsent;
                 }
                 Err(Failed::Sent(error)) => {
                     self.figures.count(Figure::Broken);

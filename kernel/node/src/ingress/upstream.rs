@@ -46,7 +46,7 @@ pub struct Upstream {
 /// Why there is no answer.
 pub enum Failed {
     /// Nothing was sent: another backend may be asked.
-    Unsent(Request<Body>, String),
+    Unsent(Box<Request<Body>>, String),
     /// Something may have been.
     Sent(hyper::Error),
 }
@@ -86,7 +86,7 @@ impl Upstream {
         // One that was kept may have been closed at the other side meanwhile: then nothing was sent, and the next is tried.
         while let Some(sender) = self.take_idle() {
             match self.send_over(sender, request).await {
-                Err(Failed::Unsent(unsent, _)) => request = unsent,
+                Err(Failed::Unsent(unsent, _)) => request = *unsent,
                 result => return result,
             }
         }
@@ -103,7 +103,7 @@ impl Upstream {
         };
         match connected.await {
             Ok(sender) => self.send_over(sender, request).await,
-            Err(error) => Err(Failed::Unsent(request, error.to_string())),
+            Err(error) => Err(Failed::Unsent(request.into(), error.to_string())),
         }
     }
 
@@ -124,7 +124,7 @@ impl Upstream {
                 Ok(response)
             }
             Err(mut error) => Err(match error.take_message() {
-                Some(request) => Failed::Unsent(request, error.error().to_string()),
+                Some(request) => Failed::Unsent(request.into(), error.error().to_string()),
                 None => Failed::Sent(error.into_error()),
             }),
         }
@@ -133,16 +133,16 @@ impl Upstream {
     async fn send_h2c(&self, request: Request<Body>, times: &Times) -> Result<Response<Incoming>, Failed> {
         let mut sender = match self.shared(times).await {
             Ok(sender) => sender,
-            Err(error) => return Err(Failed::Unsent(request, error.to_string())),
+            Err(error) => return Err(Failed::Unsent(request.into(), error.to_string())),
         };
         if let Err(error) = sender.ready().await {
-            return Err(Failed::Unsent(request, error.to_string()));
+            return Err(Failed::Unsent(request.into(), error.to_string()));
         }
         sender
             .try_send_request(request)
             .await
             .map_err(|mut error| match error.take_message() {
-                Some(request) => Failed::Unsent(request, error.error().to_string()),
+                Some(request) => Failed::Unsent(request.into(), error.error().to_string()),
                 None => Failed::Sent(error.into_error()),
             })
     }
