@@ -1,0 +1,152 @@
+//! What the export calls: sync, place, explain.
+mod explain;
+mod place;
+
+use crate::{
+    cluster::Cluster,
+    config::{Config, DefaultConstraint, Defaulting},
+    index::{Index, Judge, Weighing},
+    rules::{Book, Compiler},
+    score::Scores,
+    survey,
+};
+use std::rc::Rc;
+use world_scheduler_02::sampan::scheduler::types::Changes;
+
+/// Entries of all indexes together at the most, about 24 bytes each.
+const MOST_ENTRIES: usize = 4 << 20;
+/// Indexes at the least and at the most; beyond, the least recently used goes.
+const INDEXES: (usize, usize) = (16, 512);
+/// Sets of rules at the most; beyond, all are compiled anew as they are needed.
+const MOST_RULES: usize = 1 << 16;
+
+/// The state of the plugin.
+pub struct Engine {
+    config: Config,
+    defaults: Vec<DefaultConstraint>,
+    scores: Scores,
+    weights: [i64; 7],
+    pub cluster: Cluster,
+    book: Book,
+    /// By the number of their rules.
+    indexes: Vec<Option<Box<Index>>>,
+    alive: usize,
+    weighing: Weighing,
+    locality: u64,
+    synced: u64,
+    clock: u64,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine::new(Config::default())
+    }
+}
+
+impl Engine {
+    pub fn new(config: Config) -> Self {
+        Engine {
+            defaults: config.defaults(),
+            scores: Scores::new(&config),
+            weights: survey::weights(&config.weights),
+            cluster: Cluster::new(&config),
+            config,
+            book: Book::default(),
+            indexes: Vec::new(),
+            alive: 0,
+            weighing: Weighing::default(),
+            locality: 0,
+            synced: 0,
+            clock: 0,
+        }
+    }
+
+    /// Takes the Plugin object's config, before anything else.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn configure(&mut self, config: &str) -> Result<(), String> {
+        *self = Engine::new(Config::read(config)?);
+        Ok(())
+    }
+
+    /// Brings the mirror from `base` to `next`; from 0 means from nothing.
+    ///
+    /// # Errors
+    /// If it is not at `base`, or a change does not fit it. Then it is at nothing.
+    pub fn sync(&mut self, base: u64, next: u64, changes: Changes) -> Result<(), String> {
+        if base == 0 {
+            *self = Engine::new(self.config.clone());
+        } else if base != self.synced {
+            return Err(format!("the mirror is at {}, not at {base}", self.synced));
+        }
+        for class in changes
+            .classes
+            .iter()
+            .map(|class| class.id)
+            .chain(changes.classes_gone.iter().copied())
+        {
+            self.book.forget(class);
+        }
+        let taken_in = self.cluster.take_in(changes);
+        self.synced = if taken_in.is_ok() { next } else { 0 };
+        if self.book.len() > MOST_RULES {
+            self.cluster.start_anew();
+        }
+        taken_in
+    }
+
+    /// The number of a class's rules as of now.
+    fn rules_of(&mut self, class: u32) -> Option<u32> {
+        let (counts, topology) = (&self.cluster.counts, &self.cluster.counts.topology);
+        if self.book.follow(counts.generation) || self.locality != topology.locality {
+            self.locality = topology.locality;
+            self.indexes.clear();
+            self.alive = 0;
+        }
+        if let Some(rules) = self.book.known(class, counts.carried.len()) {
+            return Some(rules);
+        }
+        let class = self.cluster.mirror.class(class)?.clone_said();
+        let mut compiler = Compiler {
+            cluster: &mut self.cluster,
+            defaults: &self.defaults,
+            system: self.config.defaulting_type == Defaulting::System,
+        };
+        Some(self.book.rules_of(&mut compiler, &class))
+    }
+
+    /// Works with the index of some rules, made if there is none.
+    fn with_index<T>(&mut self, rules: u32, work: impl FnOnce(&mut Index, &Judge<'_>, &mut Weighing) -> T) -> T {
+        self.clock += 1;
+        let place = rules as usize;
+        let judge = Judge {
+            cluster: &self.cluster,
+            scores: &self.scores,
+            weights: &self.weights,
+        };
+        if self.indexes.len() <= place {
+            self.indexes.resize_with(place + 1, || None);
+        }
+        if self.indexes[place].is_none() {
+            let most = (MOST_ENTRIES / judge.cluster.mirror.len().max(1)).clamp(INDEXES.0, INDEXES.1);
+            if self.alive >= most {
+                drop_oldest(&mut self.indexes);
+                self.alive -= 1;
+            }
+            self.alive += 1;
+        }
+        let rules = self.book.get(rules);
+        let index = self.indexes[place].get_or_insert_with(|| Box::new(Index::build(&judge, Rc::clone(&rules))));
+        index.used = self.clock;
+        work(index, &judge, &mut self.weighing)
+    }
+}
+
+fn drop_oldest(indexes: &mut [Option<Box<Index>>]) {
+    let used = |place: &usize| indexes[*place].as_ref().map(|index| index.used);
+    let alive = (0..indexes.len()).filter(|place| indexes[*place].is_some());
+    if let Some(place) = alive.min_by_key(used) {
+        indexes[place] = None;
+    }
+}
