@@ -29,20 +29,21 @@ impl Names {
         }
     }
 
-    /// A symbol gets its text; whether that text means something to the rules.
+    /// A symbol gets its text; whether that is news to the rules.
     pub fn define(&mut self, symbol: u32, text: &str) -> bool {
-        match text {
-            UNSCHEDULABLE => self.unschedulable = Some(symbol),
-            NOT_READY => self.not_ready = Some(symbol),
-            HOSTNAME => self.hostname = Some(symbol),
-            _ => {}
-        }
         // As Kubernetes reads the operands of `Gt` and `Lt`.
         if let Ok(number) = text.parse() {
             self.numbers.insert(symbol, number);
         }
-        let known = self.known.get_mut(text).map(|known| *known = symbol).is_some();
-        known || matches!(text, UNSCHEDULABLE | NOT_READY | HOSTNAME)
+        let own = match text {
+            UNSCHEDULABLE => Some(&mut self.unschedulable),
+            NOT_READY => Some(&mut self.not_ready),
+            HOSTNAME => Some(&mut self.hostname),
+            _ => None,
+        };
+        let own = own.is_some_and(|own| own.replace(symbol) != Some(symbol));
+        let watched = self.known.get_mut(text);
+        own | watched.is_some_and(|known| std::mem::replace(known, symbol) != symbol)
     }
 
     /// The symbol of a text that is watched; [`UNKNOWN`] while it has none.

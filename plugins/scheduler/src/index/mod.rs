@@ -56,6 +56,7 @@ pub struct Index {
     layout: Layout,
     bases: Vec<Base>,
     base_ids: Map<Base, u32>,
+    last_base: u32,
     /// By base: its one cell, where nothing else tells nodes apart.
     plain: Vec<u32>,
     cells: Vec<Cell>,
@@ -88,6 +89,7 @@ impl Index {
             rules,
             bases: Vec::new(),
             base_ids: Map::default(),
+            last_base: 0,
             plain: Vec::new(),
             cells: Vec::new(),
             cell_ids: Map::default(),
@@ -205,10 +207,17 @@ impl Index {
             },
             against,
         };
+        // Nodes come in runs of one kind.
+        let last = self.last_base as usize;
+        if self.bases.get(last) == Some(&base) {
+            return self.last_base;
+        }
         if let Some(id) = self.base_ids.get(&base) {
+            self.last_base = *id;
             return *id;
         }
         let id = self.bases.len() as u32;
+        self.last_base = id;
         self.base_ids.insert(base.clone(), id);
         self.bases.push(base);
         self.plain.push(NONE);
@@ -218,9 +227,13 @@ impl Index {
     /// The cell that a node belongs to, and what its room is worth.
     fn place_of(&mut self, judge: &Judge<'_>, node: &Node, base_id: u32) -> (u32, u32) {
         let base = &self.bases[base_id as usize];
+        if base.against.is_some() && self.plain[base_id as usize] != NONE {
+            return (self.plain[base_id as usize], 0);
+        }
         if let Some(rule) = &base.against {
-            let against = vec![rule.clone()];
-            return (self.closed_cell(against), 0);
+            let cell = self.closed_cell(vec![rule.clone()]);
+            self.plain[base_id as usize] = cell;
+            return (cell, 0);
         }
         let rules = self.rules.clone();
         if !self.has_room(judge, node) {

@@ -11,6 +11,30 @@ use scheduler::{
 };
 use std::collections::BTreeMap;
 
+/// What came up, so that a property that holds because nothing happened does not pass.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub placed: u32,
+    pub turned_down: BTreeMap<String, u32>,
+    pub victims: u32,
+    pub waiting: u32,
+}
+
+impl Tally {
+    pub fn add(&mut self, placement: &Placement) {
+        self.placed += placement.nodes.iter().filter(|node| **node != 0).count() as u32;
+        for unplaced in &placement.unplaced {
+            self.victims += unplaced.victims.len() as u32;
+            self.waiting += u32::from(unplaced.nominated != 0 && unplaced.victims.is_empty());
+            for counted in &placement.refusals[unplaced.refusal as usize].turned_down {
+                let name = format!("{:?}", counted.rule);
+                let name = name.split([' ', '(', '{']).next().unwrap_or_default();
+                *self.turned_down.entry(name.replace("Rule::", "")).or_default() += 1;
+            }
+        }
+    }
+}
+
 /// Lets the engine place pods and holds each answer against the oracle, which then takes it in.
 pub fn place(engine: &mut Engine, world: &mut World, settings: &Settings, pods: &[Pod]) -> Placement {
     let placement = engine.place(pods, &[]);
@@ -92,7 +116,10 @@ fn check_victims(world: &World, settings: &Settings, pod: &Pod, nominated: u32, 
     }
     let node = &world.nodes[&nominated];
     let class = &world.classes[&pod.class];
-    let ending = |id: &u32| world.pods[id].ending && world.class_of(*id).priority < class.priority;
+    let ending = |id: &u32| {
+        let placed = &world.pods[id];
+        placed.ending && placed.node == nominated && world.class_of(*id).priority < class.priority
+    };
     let ending: Vec<u32> = world.pods.keys().filter(|id| ending(id)).copied().collect();
     let gone: Vec<u32> = victims.iter().chain(&ending).copied().collect();
     assert!(

@@ -1,6 +1,6 @@
 //! Random clusters, random changes, random pods: every answer is held against the oracle.
 use crate::{
-    checks::{explain, place, place_group},
+    checks::{Tally, explain, place, place_group},
     draw::Draw,
     filters::{Settings, Strategy},
     model::{Placed, World, bound, nothing, pod},
@@ -18,7 +18,6 @@ const CLASSES: u64 = 10;
 struct Pair {
     world: World,
     engine: Engine,
-    settings: Settings,
     revision: u64,
     /// Symbols that the engine knows.
     told: u32,
@@ -26,7 +25,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(draw: &mut Draw, taste: &Taste, settings: Settings, config: &str) -> Self {
+    fn new(draw: &mut Draw, taste: &Taste, config: &str) -> Self {
         let mut world = World::default();
         symbols(&mut world);
         namespaces(draw, &mut world);
@@ -64,7 +63,6 @@ impl Pair {
             told: world.texts.len() as u32,
             world,
             engine,
-            settings,
             revision: 1,
             next_pod: 100,
         }
@@ -249,15 +247,16 @@ fn keys<T>(map: &std::collections::BTreeMap<u32, T>) -> Vec<u32> {
     map.keys().copied().collect()
 }
 
-fn run(seeds: std::ops::Range<u64>, taste: &Taste, settings: &Settings, config: &str) {
+fn run(seeds: std::ops::Range<u64>, taste: &Taste, settings: &Settings, config: &str) -> Tally {
+    let mut tally = Tally::default();
     for seed in seeds {
         let mut draw = Draw::new(seed);
         let printed = SeedOnPanic(seed);
-        let mut pair = Pair::new(&mut draw, taste, settings.clone(), config);
+        let mut pair = Pair::new(&mut draw, taste, config);
         for _ in 0..8 {
             for _ in 0..2 {
                 let pods: Vec<Pod> = (0..=draw.below(4)).map(|_| pair.waiting(&mut draw)).collect();
-                place(&mut pair.engine, &mut pair.world, settings, &pods);
+                tally.add(&place(&mut pair.engine, &mut pair.world, settings, &pods));
             }
             if draw.chance(40) {
                 let one = pair.waiting(&mut draw);
@@ -285,6 +284,8 @@ fn run(seeds: std::ops::Range<u64>, taste: &Taste, settings: &Settings, config: 
         pair.compare_with_a_fresh_one(&mut draw, config);
         std::mem::forget(printed);
     }
+    eprintln!("{tally:?}");
+    tally
 }
 
 /// Says which seed it was.
@@ -357,7 +358,33 @@ fn everything_together() {
         priorities: true,
         rough: 20,
     };
-    run(seeds(), &taste, &Settings::default(), "{}");
+    let tally = run(seeds(), &taste, &Settings::default(), "{}");
+    let rules = [
+        "NodeName",
+        "Unschedulable",
+        "Taint",
+        "NodeAffinity",
+        "Ports",
+        "Pods",
+        "Cpu",
+        "Memory",
+        "Extended",
+        "SpreadLabel",
+        "Spread",
+        "Affinity",
+        "AntiAffinity",
+        "ExistingAntiAffinity",
+    ];
+    for rule in rules {
+        assert!(
+            tally.turned_down.contains_key(rule),
+            "{rule} never turned a node down: {tally:?}"
+        );
+    }
+    assert!(
+        tally.placed > 100 && tally.victims > 20 && tally.waiting > 0,
+        "{tally:?}"
+    );
 }
 
 #[test]
