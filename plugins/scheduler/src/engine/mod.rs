@@ -14,7 +14,7 @@ use std::rc::Rc;
 use world_scheduler_02::sampan::scheduler::types::Changes;
 
 /// Entries of all indexes together at the most, about 24 bytes each.
-const MOST_ENTRIES: usize = 4 << 20;
+const MOST_ENTRIES: usize = 2 << 20;
 /// Indexes at the least and at the most; beyond, the least recently used goes.
 const INDEXES: (usize, usize) = (16, 512);
 /// Sets of rules at the most; beyond, all are compiled anew as they are needed.

@@ -3,12 +3,12 @@ use super::{
     Index, Judge,
     cell::{self, Cell},
     layout::{At, MISSING},
+    spread::SpreadRoom,
 };
 use crate::{
     counts::{Counts, NOWHERE},
-    hashing::Map,
     rules::Rules,
-    score::{between, downwards, ln, spread_norm, upwards},
+    score::{between, downwards, spread_norm, upwards},
 };
 use world_scheduler_02::sampan::scheduler::types::Rule;
 
@@ -19,19 +19,17 @@ pub struct Weighing {
     least: Vec<i32>,
     /// Nobody is yet whom the affinity wants, and the pod itself is.
     first_of_its_kind: bool,
-    /// By preferred spread constraint.
-    weights: Vec<f64>,
     /// The cells whose nodes will do.
-    willing: Vec<Willing>,
-    parts: Vec<Map<u32, ()>>,
+    pub(super) willing: Vec<Willing>,
+    pub(super) room: SpreadRoom,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Willing {
-    cell: u32,
+pub(super) struct Willing {
+    pub cell: u32,
     pulled: i64,
     /// None where a label is missing.
-    spread: Option<i64>,
+    pub spread: Option<i64>,
 }
 
 /// The lowest and the highest of what was seen.
@@ -82,7 +80,7 @@ impl Index {
             }
         }
         if !self.rules.soft.is_empty() {
-            self.spread(weighing, counts);
+            self.weigh_spread(weighing, counts);
         }
         self.best_of(judge, weighing)
     }
@@ -155,59 +153,6 @@ impl Index {
         sum
     }
 
-    /// What spreading says of the cells that will do.
-    fn spread(&self, weighing: &mut Weighing, counts: &Counts) {
-        let (rules, layout) = (&self.rules, &self.layout);
-        let count = |cell: &Cell, place: usize| {
-            let parts = &self.bases[cell.base as usize].parts;
-            read(layout.soft[place], rules.soft[place].counter, cell, parts, counts)
-        };
-        let mut nodes = 0;
-        weighing.parts.resize_with(rules.soft.len(), Map::default);
-        weighing.parts.iter_mut().for_each(Map::clear);
-        let mut own_parts = vec![0; rules.soft.len()];
-        let mut without = vec![false; rules.soft.len()];
-        for willing in &mut weighing.willing {
-            let cell = &self.cells[willing.cell as usize];
-            let missing = |place: usize| count(cell, place) == MISSING;
-            if rules.all_labels && (0..rules.soft.len()).any(missing) {
-                continue;
-            }
-            willing.spread = Some(0);
-            nodes += cell.live as usize;
-            let parts = &self.bases[cell.base as usize].parts;
-            for (place, at) in layout.soft.iter().enumerate() {
-                match at {
-                    At::Part(position) => {
-                        weighing.parts[place].insert(parts[*position], ());
-                    }
-                    // Each such node is a part of its own; those without the label are one together.
-                    At::Own(_) if missing(place) => without[place] = true,
-                    At::Own(_) => own_parts[place] += cell.live as usize,
-                }
-            }
-        }
-        weighing.weights.clear();
-        for (place, soft) in rules.soft.iter().enumerate() {
-            let size = match soft.by_host {
-                true => nodes,
-                false => weighing.parts[place].len() + own_parts[place] + usize::from(without[place]),
-            };
-            weighing.weights.push(ln(size + 2));
-        }
-        for willing in weighing.willing.iter_mut().filter(|willing| willing.spread.is_some()) {
-            let cell = &self.cells[willing.cell as usize];
-            let mut sum = 0.0;
-            for (place, soft) in rules.soft.iter().enumerate() {
-                match count(cell, place) {
-                    MISSING => {}
-                    count => sum += f64::from(count) * weighing.weights[place] + f64::from(soft.max_skew - 1),
-                }
-            }
-            willing.spread = Some(sum.round() as i64);
-        }
-    }
-
     /// The best of the cells that will do.
     fn best_of(&mut self, judge: &Judge<'_>, weighing: &Weighing) -> Option<u32> {
         let (mut pulled, mut spread) = (Range::EMPTY, Range::EMPTY);
@@ -238,7 +183,7 @@ impl Index {
 }
 
 /// A count that a rule asks for; [`MISSING`] without the label.
-fn read(place: At, counter: u32, cell: &Cell, parts: &[u32], counts: &Counts) -> i32 {
+pub(super) fn read(place: At, counter: u32, cell: &Cell, parts: &[u32], counts: &Counts) -> i32 {
     match place {
         At::Own(own) => cell.locals[own],
         At::Part(position) => match parts[position] {

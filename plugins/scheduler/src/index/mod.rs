@@ -9,6 +9,7 @@ mod cell;
 mod choose;
 mod layout;
 mod refuse;
+mod spread;
 
 use crate::{
     cluster::Cluster,
@@ -57,6 +58,9 @@ pub struct Index {
     bases: Vec<Base>,
     base_ids: Map<Base, u32>,
     last_base: u32,
+    /// By base: the positions of its parts among all parts of their keys.
+    dense: Vec<Vec<u32>>,
+    dense_ids: Vec<Map<u32, u32>>,
     /// By base: its one cell, where nothing else tells nodes apart.
     plain: Vec<u32>,
     cells: Vec<Cell>,
@@ -90,6 +94,8 @@ impl Index {
             bases: Vec::new(),
             base_ids: Map::default(),
             last_base: 0,
+            dense: Vec::new(),
+            dense_ids: Vec::new(),
             plain: Vec::new(),
             cells: Vec::new(),
             cell_ids: Map::default(),
@@ -219,9 +225,23 @@ impl Index {
         let id = self.bases.len() as u32;
         self.last_base = id;
         self.base_ids.insert(base.clone(), id);
+        self.number_parts(&base.parts);
         self.bases.push(base);
         self.plain.push(NONE);
         id
+    }
+
+    /// Gives the parts of a new base their positions.
+    fn number_parts(&mut self, parts: &[u32]) {
+        if self.dense_ids.len() < parts.len() {
+            self.dense_ids.resize_with(parts.len(), Map::default);
+        }
+        let number = |(part, ids): (&u32, &mut Map<u32, u32>)| {
+            let next = ids.len() as u32;
+            *ids.entry(*part).or_insert(next)
+        };
+        self.dense
+            .push(parts.iter().zip(&mut self.dense_ids).map(number).collect());
     }
 
     /// The cell that a node belongs to, and what its room is worth.
@@ -230,8 +250,8 @@ impl Index {
         if base.against.is_some() && self.plain[base_id as usize] != NONE {
             return (self.plain[base_id as usize], 0);
         }
-        if let Some(rule) = &base.against {
-            let cell = self.closed_cell(vec![rule.clone()]);
+        if let Some(rule) = base.against {
+            let cell = self.closed_cell(vec![rule]);
             self.plain[base_id as usize] = cell;
             return (cell, 0);
         }

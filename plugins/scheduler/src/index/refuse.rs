@@ -12,7 +12,7 @@ impl Index {
         for cell in self.cells.iter().filter(|cell| cell.live > 0) {
             match cell.against.is_empty() {
                 true => all.extend(self.pods_against(cell, weighing, counts).map(|rule| (rule, cell.live))),
-                false => all.extend(cell.against.iter().map(|rule| (rule.clone(), cell.live))),
+                false => all.extend(cell.against.iter().map(|rule| (*rule, cell.live))),
             }
         }
         refusal(judge.cluster.mirror.len(), all)

@@ -1,7 +1,7 @@
 //! The oracle: Kubernetes' rules written a second time, slowly and plainly, and the plugin held against them.
 //!
 //! Nothing here is shared with the plugin but the types of the contract. `filters`, `neighbours`, `scores` and `evict` are
-//! the rules; `properties` runs random clusters; `golden` has one case for each rule.
+//! the rules; `properties` runs random clusters (`random`, `pair`); `golden` has one case for each rule.
 mod checks;
 mod draw;
 mod evict;
@@ -9,6 +9,7 @@ mod filters;
 mod golden;
 mod model;
 mod neighbours;
+mod pair;
 mod properties;
 mod random;
 mod scores;

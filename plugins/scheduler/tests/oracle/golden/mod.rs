@@ -158,7 +158,7 @@ impl Case {
         refusal
             .turned_down
             .iter()
-            .map(|counted| (counted.rule.clone(), counted.nodes))
+            .map(|counted| (counted.rule, counted.nodes))
             .collect()
     }
 

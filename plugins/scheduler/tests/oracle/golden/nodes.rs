@@ -116,7 +116,7 @@ fn taints_of_every_effect() {
 fn tolerations_by_key_value_and_effect() {
     let mut case = Case::new(1);
     let taint = taint(&mut case, "dedicated", "x", Effect::NoSchedule);
-    case.node(1).taints.push(taint.clone());
+    case.node(1).taints.push(taint);
     let other = case.symbol("y");
     let cases = [
         (Some(taint.key), Some(taint.value), Some(Effect::NoSchedule), 1),
@@ -224,7 +224,7 @@ fn a_pinned_pod_goes_there_or_nowhere() {
         refusal
             .turned_down
             .iter()
-            .map(|counted| (counted.rule.clone(), counted.nodes))
+            .map(|counted| (counted.rule, counted.nodes))
             .collect::<Vec<_>>()
     };
     assert_eq!(counted(0), [(Rule::NodeName, 2), (Rule::Unschedulable, 1)]);
@@ -254,7 +254,7 @@ fn host_ports_clash_by_port_protocol_and_address() {
     ];
     for (port, free) in cases {
         let mut class = case.class("new");
-        class.ports = vec![port.clone()];
+        class.ports = vec![port];
         let class = case.add(&class);
         assert_eq!(case.goes(class, 1) == [1], free, "{port:?}");
     }
