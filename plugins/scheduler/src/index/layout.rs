@@ -131,10 +131,6 @@ impl Layout {
         self.own.is_empty()
     }
 
-    pub fn locals(&self) -> usize {
-        self.own.len()
-    }
-
     /// Where a node is, by each shared key.
     pub fn parts(&self, counts: &Counts, node: u32) -> Vec<u32> {
         self.keys.iter().map(|key| counts.topology.part(*key, node)).collect()

@@ -9,17 +9,10 @@ mod cell;
 mod choose;
 mod layout;
 mod refuse;
+mod settle;
 mod spread;
 
-use crate::{
-    cluster::Cluster,
-    hashing::Map,
-    mirror::{Node, Touched},
-    preempt::Ranking,
-    probe::{Altered, expect_awaited},
-    rules::Rules,
-    score::{Scores, images},
-};
+use crate::{cluster::Cluster, hashing::Map, mirror::Touched, preempt::Ranking, rules::Rules, score::Scores};
 use cell::{Cell, rank};
 use layout::Layout;
 use std::rc::Rc;
@@ -67,6 +60,8 @@ pub struct Index {
     cell_ids: Map<Vec<i32>, u32>,
     closed: Map<Vec<Rule>, u32>,
     slots: Vec<Slot>,
+    /// A key that is being looked up.
+    key: Vec<i32>,
     /// Changes of the mirror up to here are in it.
     seen: usize,
     image_version: u64,
@@ -101,6 +96,7 @@ impl Index {
             cell_ids: Map::default(),
             closed: Map::default(),
             slots: Vec::new(),
+            key: Vec::new(),
             seen: mirror.journal.end(),
             image_version: mirror.image_version,
             entries: 0,
@@ -158,162 +154,6 @@ impl Index {
             slot.cell = NONE;
             slot.base = NONE;
         }
-    }
-
-    /// Puts a node where it belongs.
-    fn settle(&mut self, judge: &Judge<'_>, node: &Node, shape: bool) {
-        let place = node.id as usize;
-        if self.slots.len() <= place {
-            self.slots.resize(
-                place + 1,
-                Slot {
-                    base: NONE,
-                    cell: NONE,
-                    rank: 0,
-                },
-            );
-        }
-        let old = self.slots[place];
-        let base = match shape || old.base == NONE {
-            true => self.base_of(judge, node),
-            false => old.base,
-        };
-        let (cell, upper) = self.place_of(judge, node, base);
-        if cell == old.cell && upper == old.rank && base == old.base {
-            return;
-        }
-        if old.cell != NONE {
-            self.cells[old.cell as usize].live -= 1;
-        }
-        let home = &mut self.cells[cell as usize];
-        home.live += 1;
-        if home.against.is_empty() {
-            home.push(rank(upper, node.id));
-            self.entries += 1;
-        }
-        self.slots[place] = Slot {
-            base,
-            cell,
-            rank: upper,
-        };
-    }
-
-    fn base_of(&mut self, judge: &Judge<'_>, node: &Node) -> u32 {
-        let (rules, mirror) = (&self.rules, &judge.cluster.mirror);
-        let against = rules.against(node, &mirror.names);
-        let open = against.is_none();
-        let base = Base {
-            liked: if open { rules.liked(node, &mirror.names) } else { 0 },
-            disliked: if open { rules.disliked(node) } else { 0 },
-            images: if open { images(mirror, &rules.images, node) } else { 0 },
-            parts: if open {
-                self.layout.parts(&judge.cluster.counts, node.id)
-            } else {
-                Vec::new()
-            },
-            against,
-        };
-        // Nodes come in runs of one kind.
-        let last = self.last_base as usize;
-        if self.bases.get(last) == Some(&base) {
-            return self.last_base;
-        }
-        if let Some(id) = self.base_ids.get(&base) {
-            self.last_base = *id;
-            return *id;
-        }
-        let id = self.bases.len() as u32;
-        self.last_base = id;
-        self.base_ids.insert(base.clone(), id);
-        self.number_parts(&base.parts);
-        self.bases.push(base);
-        self.plain.push(NONE);
-        id
-    }
-
-    /// Gives the parts of a new base their positions.
-    fn number_parts(&mut self, parts: &[u32]) {
-        if self.dense_ids.len() < parts.len() {
-            self.dense_ids.resize_with(parts.len(), Map::default);
-        }
-        let number = |(part, ids): (&u32, &mut Map<u32, u32>)| {
-            let next = ids.len() as u32;
-            *ids.entry(*part).or_insert(next)
-        };
-        self.dense
-            .push(parts.iter().zip(&mut self.dense_ids).map(number).collect());
-    }
-
-    /// The cell that a node belongs to, and what its room is worth.
-    fn place_of(&mut self, judge: &Judge<'_>, node: &Node, base_id: u32) -> (u32, u32) {
-        let base = &self.bases[base_id as usize];
-        if base.against.is_some() && self.plain[base_id as usize] != NONE {
-            return (self.plain[base_id as usize], 0);
-        }
-        if let Some(rule) = base.against {
-            let cell = self.closed_cell(vec![rule]);
-            self.plain[base_id as usize] = cell;
-            return (cell, 0);
-        }
-        let rules = self.rules.clone();
-        if !self.has_room(judge, node) {
-            let mut altered = Altered::new(judge.cluster, node);
-            expect_awaited(&mut altered, rules.priority);
-            return (self.closed_cell(altered.against(&rules)), 0);
-        }
-        let (demand, room, names) = (&rules.demand, &node.room, &judge.cluster.mirror.names);
-        let [fit, balance, images, ..] = judge.weights;
-        let worth = match (*fit, *balance) {
-            (0, 0) => 0,
-            (fit, 0) => fit * judge.scores.fit(demand, room, names),
-            (0, balance) => balance * judge.scores.balance(demand, room, names),
-            (fit, balance) => {
-                fit * judge.scores.fit(demand, room, names) + balance * judge.scores.balance(demand, room, names)
-            }
-        };
-        let worth = worth + images * base.images;
-        let upper = cell::upper(worth, room.pods);
-        (self.open_cell(judge, node, base_id), upper)
-    }
-
-    fn has_room(&self, judge: &Judge<'_>, node: &Node) -> bool {
-        let rules = &self.rules;
-        if node.nominated.is_empty() {
-            return node.room.fits(&rules.demand);
-        }
-        let mut altered = Altered::new(judge.cluster, node);
-        expect_awaited(&mut altered, rules.priority);
-        altered.has_room(rules)
-    }
-
-    fn open_cell(&mut self, judge: &Judge<'_>, node: &Node, base: u32) -> u32 {
-        let plain = self.layout.is_plain();
-        if plain && self.plain[base as usize] != NONE {
-            return self.plain[base as usize];
-        }
-        let mut key = Vec::with_capacity(1 + self.layout.locals());
-        key.push(base.cast_signed());
-        self.layout.add_locals(&judge.cluster.counts, node.id, &mut key);
-        if let Some(id) = self.cell_ids.get(&key) {
-            return *id;
-        }
-        let id = self.cells.len() as u32;
-        self.cells.push(Cell::open(base, key[1..].to_vec()));
-        self.cell_ids.insert(key, id);
-        if plain {
-            self.plain[base as usize] = id;
-        }
-        id
-    }
-
-    fn closed_cell(&mut self, against: Vec<Rule>) -> u32 {
-        if let Some(id) = self.closed.get(&against) {
-            return *id;
-        }
-        let id = self.cells.len() as u32;
-        self.cells.push(Cell::closed(against.clone()));
-        self.closed.insert(against, id);
-        id
     }
 
     /// Drops entries of heaps that mean nothing any more.

@@ -186,6 +186,19 @@ fn the_clusters_defaults_hold_for_pods_of_an_owner() {
 }
 
 #[test]
+fn nodes_without_a_zone_are_one_more_for_the_clusters_defaults() {
+    let mut case = Case::new(3);
+    case.zones(&["a", "b"]);
+    let mut web = case.class("web");
+    web.owner = case.symbol("uid");
+    let web = case.add(&web);
+    case.there(web, &[1; 10]);
+    // Three hosts; zones a, b and none: ten alike on node 1 weigh 10·ln 5 = 16.1 twice, so 38 with the skews; node 2: 6,
+    // node 3: 2. 100·(38 + 2 - 6)/38.
+    assert_eq!(case.scores(web, 2)[6], 89);
+}
+
+#[test]
 fn the_clusters_defaults_count_what_services_select() {
     let mut case = Case::new(2);
     let mut web = case.class("web");
