@@ -9,7 +9,7 @@ use world_scheduler_02::sampan::scheduler::types::{self as wire, Budget, Changes
 
 /// Bounds of the contract: the plugin keeps tables by these numbers.
 const NODES: u32 = 1 << 20;
-const PODS: u32 = 1 << 23;
+pub const PODS: u32 = 1 << 23;
 const CLASSES: u32 = 1 << 18;
 
 /// All that is known of the cluster, and what follows from it.

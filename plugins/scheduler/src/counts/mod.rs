@@ -40,6 +40,8 @@ pub struct Counts {
     general: Vec<u32>,
     of_carried: Map<u32, Vec<u32>>,
     shares: Vec<Share>,
+    /// How many classes and pods were looked at to make counters.
+    pub work: usize,
     /// Rises when the numbers of counters and of what is carried lose their meaning.
     pub generation: u64,
 }
@@ -70,6 +72,7 @@ impl Counts {
 
     /// Lets a class add to a counter, with the pods it has.
     fn enlist(&mut self, mirror: &Mirror, class: &Class, id: u32) {
+        self.work += 1;
         let share = &mut self.shares[class.said.id as usize];
         let counter = &mut self.counters[id as usize];
         let amount = match &counter.spec.subject {
@@ -82,6 +85,7 @@ impl Counts {
         if amount == 0 {
             return;
         }
+        self.work += class.pods.len() / 4;
         share.adds.push((id, amount));
         for pod in &class.pods {
             if let Some(pod) = mirror.pod(*pod)

@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Works with the index of some rules, made if there is none.
-    fn with_index<T>(&mut self, rules: u32, work: impl FnOnce(&mut Index, &Judge<'_>, &mut Weighing) -> T) -> T {
+    fn with_index<T>(&mut self, rules: u32, task: impl FnOnce(&mut Index, &Judge<'_>, &mut Weighing) -> T) -> T {
         self.clock += 1;
         let place = rules as usize;
         let judge = Judge {
@@ -137,9 +137,13 @@ impl Engine {
             self.alive += 1;
         }
         let rules = self.book.get(rules);
-        let index = self.indexes[place].get_or_insert_with(|| Box::new(Index::build(&judge, Rc::clone(&rules))));
+        let work = &mut self.weighing.work;
+        let index = self.indexes[place].get_or_insert_with(|| {
+            *work += judge.cluster.mirror.len();
+            Box::new(Index::build(&judge, Rc::clone(&rules)))
+        });
         index.used = self.clock;
-        work(index, &judge, &mut self.weighing)
+        task(index, &judge, &mut self.weighing)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Placing pods, one after the other, each counted at once.
 use super::Engine;
 use crate::{
-    cluster::covers,
+    cluster::{PODS, covers},
     hashing::Map,
     index::refusal,
     preempt::cheapest,
@@ -9,6 +9,10 @@ use crate::{
     survey::{Survey, survey},
 };
 use world_scheduler_02::sampan::scheduler::types::{Nomination, Placement, Pod, PodGroup, Refusal, Rule, Unplaced};
+
+/// How much is looked at in one call before the rest of its pods is left for the next: nodes, mostly, at some tenths of a
+/// microsecond each. The kernel ends calls after 200 ms.
+const ENOUGH: usize = 150_000;
 
 /// Why a pod gets no place, and who makes room for it.
 pub(super) struct Refused {
@@ -74,12 +78,13 @@ impl Engine {
         groups.sort_unstable_by_key(|group| group.first);
         let mut groups = groups.into_iter().peekable();
         let mut place = 0;
-        while place < pods.len() {
+        self.start_work();
+        while place < pods.len() && (place == 0 || self.work() < ENOUGH) {
             let group = groups.next_if(|group| group.first as usize <= place);
             let size = group.map_or(0, |group| group.count as usize);
             match group {
                 Some(group) if group.first as usize == place && size > 0 => {
-                    let members = &pods[place..pods.len().min(place + size)];
+                    let members = &pods[place..pods.len().min(place.saturating_add(size))];
                     self.place_group(members, group.least)
                         .into_iter()
                         .for_each(|said| answers.say(said));
@@ -93,6 +98,15 @@ impl Engine {
             }
         }
         answers.placement
+    }
+
+    fn start_work(&mut self) {
+        self.weighing.work = 0;
+        self.cluster.counts.work = 0;
+    }
+
+    fn work(&self) -> usize {
+        self.weighing.work + self.cluster.counts.work
     }
 
     /// Places pods together: at least so many, or none.
@@ -127,7 +141,7 @@ impl Engine {
             true => None,
             false => self.cluster.mirror.drop_nomination(pod.id),
         };
-        let Some(rules) = self.rules_of(pod.class) else {
+        let Some(rules) = self.rules_of(pod.class).filter(|_| pod.id != 0 && pod.id < PODS) else {
             return Err(refusal(self.cluster.mirror.len(), Vec::new()).into());
         };
         let nominated = nominated.map_or(0, |nomination| nomination.node);
@@ -149,6 +163,7 @@ impl Engine {
             return Some(nominated);
         }
         if self.awaited_matter(rules) {
+            self.weighing.work += 2 * self.cluster.mirror.len();
             return self.survey(pod, rules).best();
         }
         self.with_index(rules, |index, judge, weighing| index.best(judge, weighing))
@@ -182,6 +197,7 @@ impl Engine {
 
     fn refuse(&mut self, pod: &Pod, rules: u32, may_preempt: bool) -> Refused {
         let mut refused: Refused = if pod.pinned != 0 || self.awaited_matter(rules) {
+            self.weighing.work += 2 * self.cluster.mirror.len();
             let refused = self.survey(pod, rules).refused;
             self.counted(refused).into()
         } else {
@@ -218,8 +234,8 @@ impl Engine {
             let (_, victims) = crate::preempt::victims(&self.cluster, &asked, node)?;
             return Some((pod.pinned, victims));
         }
-        self.with_index(rules, |index, judge, _| {
-            cheapest(judge.cluster, &asked, &mut index.ranking)
+        self.with_index(rules, |index, judge, weighing| {
+            cheapest(judge.cluster, &asked, &mut index.ranking, &mut weighing.work)
         })
     }
 

@@ -22,6 +22,8 @@ pub struct Weighing {
     /// The cells whose nodes will do.
     pub(super) willing: Vec<Willing>,
     pub(super) room: SpreadRoom,
+    /// How much was looked at: nodes, and cells, which cost less.
+    pub work: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +66,11 @@ impl Weighing {
 impl Index {
     /// The best node as the mirror is now.
     pub fn best(&mut self, judge: &Judge<'_>, weighing: &mut Weighing) -> Option<u32> {
-        self.catch_up(judge);
+        weighing.work += 1 + self.catch_up(judge);
         if self.is_flat() {
             return self.best_of_all();
         }
+        weighing.work += self.cells.len() / 4;
         let counts = &judge.cluster.counts;
         weighing.prepare(&self.rules, counts);
         for (number, cell) in self.cells.iter().enumerate() {

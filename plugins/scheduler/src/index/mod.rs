@@ -115,11 +115,11 @@ impl Index {
         index
     }
 
-    /// Takes in what has changed since.
-    pub fn catch_up(&mut self, judge: &Judge<'_>) {
+    /// Takes in what has changed since; how many nodes were looked at.
+    pub fn catch_up(&mut self, judge: &Judge<'_>) -> usize {
         let mirror = &judge.cluster.mirror;
         if self.seen == mirror.journal.end() {
-            return;
+            return 0;
         }
         let images_moved = !self.rules.images.is_empty() && self.image_version != mirror.image_version;
         let touched = mirror
@@ -131,8 +131,9 @@ impl Index {
             let (used, ranking) = (self.used, self.ranking.take());
             *self = Index::build(judge, self.rules.clone());
             (self.used, self.ranking) = (used, ranking);
-            return;
+            return mirror.len();
         };
+        let looked_at = touched.len();
         for Touched { node: id, shape } in touched {
             match mirror.node(id) {
                 Some(node) => self.settle(judge, node, shape),
@@ -143,6 +144,7 @@ impl Index {
         if self.entries > 4 * mirror.len() + 64 {
             self.sweep();
         }
+        looked_at
     }
 
     /// A node is in no cell any more.

@@ -5,7 +5,7 @@ use world_scheduler_02::sampan::scheduler::types::{Refusal, Rule, TurnedDown};
 impl Index {
     /// How many nodes each rule turns down.
     pub fn refusal(&mut self, judge: &Judge<'_>, weighing: &mut Weighing) -> Refusal {
-        self.catch_up(judge);
+        weighing.work += 1 + self.catch_up(judge);
         let counts = &judge.cluster.counts;
         weighing.prepare(&self.rules, counts);
         let mut all: Vec<(Rule, u32)> = Vec::new();

@@ -7,13 +7,24 @@ pub use victims::{Cost, victims};
 
 use crate::{cluster::Cluster, rules::Rules};
 
-/// The node where room is cheapest to make, and its victims, most important first.
-pub fn cheapest(cluster: &Cluster, rules: &Rules, ranking: &mut Option<Ranking>) -> Option<(u32, Vec<u32>)> {
+/// What thinking away the pods of a node costs, in looks at a node.
+const DEAR: usize = 6;
+
+/// The node where room is cheapest to make, and its victims, most important first. Adds to `work` what was looked at.
+pub fn cheapest(
+    cluster: &Cluster,
+    rules: &Rules,
+    ranking: &mut Option<Ranking>,
+    work: &mut usize,
+) -> Option<(u32, Vec<u32>)> {
     if rules.are_alone() {
-        let node = ranking.get_or_insert_with(Ranking::default).best(cluster, rules)?;
+        let ranking = ranking.get_or_insert_with(Ranking::default);
+        *work += DEAR * ranking.catch_up(cluster, rules);
+        let node = ranking.best()?;
         let (_, victims) = victims(cluster, rules, cluster.mirror.node(node)?)?;
         return Some((node, victims));
     }
+    *work += DEAR * cluster.mirror.len();
     let all = cluster.mirror.nodes().filter_map(|node| {
         let (cost, victims) = victims(cluster, rules, node)?;
         Some((cost, node.id, victims))

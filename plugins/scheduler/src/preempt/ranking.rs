@@ -16,8 +16,7 @@ pub struct Ranking {
 
 impl Ranking {
     /// The cheapest node, of equals the one with the lowest number.
-    pub fn best(&mut self, cluster: &Cluster, rules: &Rules) -> Option<u32> {
-        self.catch_up(cluster, rules);
+    pub fn best(&mut self) -> Option<u32> {
         while let Some(Reverse((cost, node))) = self.heap.peek().copied() {
             if self.costs[node as usize] == Some(cost) {
                 return Some(node);
@@ -27,7 +26,8 @@ impl Ranking {
         None
     }
 
-    fn catch_up(&mut self, cluster: &Cluster, rules: &Rules) {
+    /// Takes in what has changed since; how many nodes were asked.
+    pub fn catch_up(&mut self, cluster: &Cluster, rules: &Rules) -> usize {
         let mirror = &cluster.mirror;
         let chaff = self.heap.len() > 4 * mirror.len() + 64;
         let touched = mirror.journal.since(self.seen);
@@ -40,12 +40,14 @@ impl Ranking {
             for node in mirror.nodes() {
                 self.ask(cluster, rules, node.id);
             }
-            return;
+            return mirror.len();
         };
+        let asked = touched.len();
         self.costs.resize(mirror.node_numbers(), None);
         for touched in touched {
             self.ask(cluster, rules, touched.node);
         }
+        asked
     }
 
     fn ask(&mut self, cluster: &Cluster, rules: &Rules, id: u32) {

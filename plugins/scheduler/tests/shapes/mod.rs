@@ -154,8 +154,12 @@ impl Cluster {
             })
             .collect();
         self.pods += pods.len() as u32;
-        let placement = self.engine.place(&pods, &[]);
-        self.placed += placement.nodes.iter().filter(|node| **node != 0).count();
+        let mut left = &pods[..];
+        while !left.is_empty() {
+            let placement = self.engine.place(left, &[]);
+            self.placed += placement.nodes.iter().filter(|node| **node != 0).count();
+            left = &left[placement.nodes.len()..];
+        }
     }
 
     fn app(&mut self, app: &str) -> PodClass {

@@ -1,6 +1,6 @@
 //! Topology spread constraints, required and preferred.
 use super::Case;
-use scheduler::types::{Effect, Inclusion, PodClass, Rule, Taint, Unsatisfiable};
+use scheduler::types::{Effect, Inclusion, Nomination, PodClass, Rule, Taint, Unsatisfiable};
 
 const HOST: &str = crate::random::HOST;
 const ZONE: &str = crate::random::ZONE;
@@ -143,6 +143,19 @@ fn match_label_keys_count_only_the_own_version() {
     new.labels.push(case.world.label("pod-template-hash", "2"));
     let new = case.add(&new);
     assert_eq!(case.goes(new, 4), [1, 2, 1, 2]);
+}
+
+#[test]
+fn a_pod_that_is_awaited_raises_the_lowest_count() {
+    let mut case = Case::new(2);
+    case.zones(&["a", "b"]);
+    let web = spread(&mut case, ZONE, |_| {});
+    let web = case.add(&web);
+    case.there(web, &[2]);
+    let (pod, node, class) = (50, 1, web);
+    case.world.nominations.insert(pod, Nomination { pod, node, class });
+    // With it there is one in each zone, so one more may come to its zone.
+    assert_eq!(case.goes(web, 1), [1]);
 }
 
 #[test]
