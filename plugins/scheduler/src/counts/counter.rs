@@ -74,6 +74,11 @@ impl Counter {
         self.counts.get(&domain).copied().unwrap_or(0)
     }
 
+    /// Where there is any.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.counts.keys().copied()
+    }
+
     pub fn change(&mut self, domain: u32, by: i32) {
         self.total += i64::from(by);
         let count = self.counts.entry(domain).or_default();

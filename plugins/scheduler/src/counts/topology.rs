@@ -43,8 +43,8 @@ impl Reachable {
 struct Key {
     symbol: u32,
     of_node: Vec<u32>,
-    /// How many nodes are in each part.
-    parts: Map<u32, u32>,
+    /// How many nodes are in each part, and all their numbers by exclusive or: that of the one where there is one.
+    parts: Map<u32, (u32, u32)>,
     /// How many parts have more than one node.
     shared: usize,
 }
@@ -146,6 +146,17 @@ impl Topology {
             .is_none_or(|place| self.keys[place as usize].shared == 0)
     }
 
+    /// The node that is a part of a local key.
+    pub fn node_in(&self, key: u32, part: u32) -> u32 {
+        match key.checked_sub(1) {
+            None => part,
+            Some(place) => self.keys[place as usize]
+                .parts
+                .get(&part)
+                .map_or(0, |(_, number)| *number),
+        }
+    }
+
     fn counted(&self, key: u32, filter: u32, node: u32) -> Option<u32> {
         let passes = |place: u32| self.filters[place as usize].passes.get(node as usize).copied();
         let passed = filter
@@ -220,8 +231,9 @@ impl Key {
         self.of_node[place] = NOWHERE;
         if let Some(part) = value(&node.labels, self.symbol) {
             self.of_node[place] = part;
-            let nodes = self.parts.entry(part).or_default();
+            let (nodes, numbers) = self.parts.entry(part).or_default();
             *nodes += 1;
+            *numbers ^= node.id;
             self.shared += usize::from(*nodes == 2);
         }
     }
@@ -231,8 +243,9 @@ impl Key {
             return;
         };
         let part = std::mem::replace(part, NOWHERE);
-        if let Some(nodes) = self.parts.get_mut(&part) {
+        if let Some((nodes, numbers)) = self.parts.get_mut(&part) {
             *nodes -= 1;
+            *numbers ^= node;
             self.shared -= usize::from(*nodes == 1);
             if *nodes == 0 {
                 self.parts.remove(&part);

@@ -1,22 +1,19 @@
 //! What the export calls: sync, place, explain.
 mod explain;
 mod place;
+mod shelf;
 
 use crate::{
     cluster::Cluster,
     config::{Config, DefaultConstraint, Defaulting},
-    index::{Index, Judge, Weighing},
+    index::{Index, Judge, Question, Weighing},
     rules::{Book, Compiler},
     score::Scores,
     survey,
 };
-use std::rc::Rc;
+use shelf::Shelf;
 use world_scheduler_02::sampan::scheduler::types::Changes;
 
-/// Entries of all indexes together at the most, about 24 bytes each.
-const MOST_ENTRIES: usize = 2 << 20;
-/// Indexes at the least and at the most; beyond, the least recently used goes.
-const INDEXES: (usize, usize) = (16, 512);
 /// Sets of rules at the most; beyond, all are compiled anew as they are needed.
 const MOST_RULES: usize = 1 << 16;
 
@@ -28,13 +25,10 @@ pub struct Engine {
     weights: [i64; 7],
     pub cluster: Cluster,
     book: Book,
-    /// By the number of their rules.
-    indexes: Vec<Option<Box<Index>>>,
-    alive: usize,
+    shelf: Shelf,
     weighing: Weighing,
     locality: u64,
     synced: u64,
-    clock: u64,
 }
 
 impl Default for Engine {
@@ -52,12 +46,10 @@ impl Engine {
             cluster: Cluster::new(&config),
             config,
             book: Book::default(),
-            indexes: Vec::new(),
-            alive: 0,
+            shelf: Shelf::default(),
             weighing: Weighing::default(),
             locality: 0,
             synced: 0,
-            clock: 0,
         }
     }
 
@@ -101,8 +93,7 @@ impl Engine {
         let (counts, topology) = (&self.cluster.counts, &self.cluster.counts.topology);
         if self.book.follow(counts.generation) || self.locality != topology.locality {
             self.locality = topology.locality;
-            self.indexes.clear();
-            self.alive = 0;
+            self.shelf = Shelf::default();
         }
         if let Some(rules) = self.book.known(class, counts.carried.len()) {
             return Some(rules);
@@ -116,41 +107,20 @@ impl Engine {
         Some(self.book.rules_of(&mut compiler, &class))
     }
 
-    /// Works with the index of some rules, made if there is none.
-    fn with_index<T>(&mut self, rules: u32, task: impl FnOnce(&mut Index, &Judge<'_>, &mut Weighing) -> T) -> T {
-        self.clock += 1;
-        let place = rules as usize;
+    /// Works with the index that serves some rules.
+    fn with_index<T>(
+        &mut self,
+        rules: u32,
+        task: impl FnOnce(&mut Index, &Judge<'_>, &Question, &mut Weighing) -> T,
+    ) -> T {
         let judge = Judge {
             cluster: &self.cluster,
             scores: &self.scores,
             weights: &self.weights,
         };
-        if self.indexes.len() <= place {
-            self.indexes.resize_with(place + 1, || None);
-        }
-        if self.indexes[place].is_none() {
-            let most = (MOST_ENTRIES / judge.cluster.mirror.len().max(1)).clamp(INDEXES.0, INDEXES.1);
-            if self.alive >= most {
-                drop_oldest(&mut self.indexes);
-                self.alive -= 1;
-            }
-            self.alive += 1;
-        }
-        let rules = self.book.get(rules);
-        let work = &mut self.weighing.work;
-        let index = self.indexes[place].get_or_insert_with(|| {
-            *work += judge.cluster.mirror.len();
-            Box::new(Index::build(&judge, Rc::clone(&rules)))
-        });
-        index.used = self.clock;
-        task(index, &judge, &mut self.weighing)
-    }
-}
-
-fn drop_oldest(indexes: &mut [Option<Box<Index>>]) {
-    let used = |place: &usize| indexes[*place].as_ref().map(|index| index.used);
-    let alive = (0..indexes.len()).filter(|place| indexes[*place].is_some());
-    if let Some(place) = alive.min_by_key(used) {
-        indexes[place] = None;
+        let numbered = (rules, self.book.get(rules));
+        let task =
+            |index: &mut Index, question: &Question, weighing: &mut Weighing| task(index, &judge, question, weighing);
+        self.shelf.with(&judge, numbered, &mut self.weighing, task)
     }
 }

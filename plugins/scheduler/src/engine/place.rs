@@ -166,7 +166,9 @@ impl Engine {
             self.weighing.work += 2 * self.cluster.mirror.len();
             return self.survey(pod, rules).best();
         }
-        self.with_index(rules, |index, judge, weighing| index.best(judge, weighing))
+        self.with_index(rules, |index, judge, question, weighing| {
+            index.best(judge, question, weighing)
+        })
     }
 
     fn will_do(&self, rules: u32, node: u32) -> bool {
@@ -201,8 +203,10 @@ impl Engine {
             let refused = self.survey(pod, rules).refused;
             self.counted(refused).into()
         } else {
-            self.with_index(rules, |index, judge, weighing| index.refusal(judge, weighing))
-                .into()
+            self.with_index(rules, |index, judge, question, weighing| {
+                index.refusal(judge, question, weighing)
+            })
+            .into()
         };
         let said = self
             .cluster
@@ -234,7 +238,7 @@ impl Engine {
             let (_, victims) = crate::preempt::victims(&self.cluster, &asked, node)?;
             return Some((pod.pinned, victims));
         }
-        self.with_index(rules, |index, judge, weighing| {
+        self.with_index(rules, |index, judge, _, weighing| {
             cheapest(judge.cluster, &asked, &mut index.ranking, &mut weighing.work)
         })
     }

@@ -64,6 +64,10 @@ impl Cell {
         self.heap.push(rank);
     }
 
+    pub fn pop(&mut self) -> Option<u64> {
+        self.heap.pop()
+    }
+
     pub fn clear(&mut self) {
         self.heap.clear();
     }

@@ -1,37 +1,31 @@
-//! The best node of an index: compare the tops of its cells.
+//! The best node of an index: compare the tops of its rows.
 use super::{
-    Index, Judge,
-    cell::{self, Cell},
-    layout::{At, MISSING},
+    Index, Judge, Question, cell,
+    rows::{MOST_MARKED, Row},
     spread::SpreadRoom,
 };
 use crate::{
-    counts::{Counts, NOWHERE},
+    counts::Counts,
     rules::Rules,
     score::{between, downwards, spread_norm, upwards},
 };
-use world_scheduler_02::sampan::scheduler::types::Rule;
 
-/// What is the same for all nodes while one pod is placed.
+/// What is worked with while one pod is placed; kept, so that little is allocated for each.
 #[derive(Debug, Default)]
 pub struct Weighing {
     /// By required spread constraint: the lowest count there is.
-    least: Vec<i32>,
+    pub(super) least: Vec<i32>,
     /// Nobody is yet whom the affinity wants, and the pod itself is.
-    first_of_its_kind: bool,
-    /// The cells whose nodes will do.
-    pub(super) willing: Vec<Willing>,
+    pub(super) first_of_its_kind: bool,
+    pub(super) rows: Vec<Row>,
+    /// What counts on nodes alone, row by row.
+    pub(super) locals: Vec<i32>,
+    /// Nodes that are rows of their own, sorted; and how many of them are in each cell.
+    pub(super) marked: Vec<u32>,
+    pub(super) taken: Vec<u32>,
     pub(super) room: SpreadRoom,
-    /// How much was looked at: nodes, and cells, which cost less.
+    /// How much was looked at: nodes, and rows, which cost less.
     pub work: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Willing {
-    pub cell: u32,
-    pulled: i64,
-    /// None where a label is missing.
-    pub spread: Option<i64>,
 }
 
 /// The lowest and the highest of what was seen.
@@ -59,143 +53,85 @@ impl Weighing {
         }));
         let nobody = || rules.affinity.iter().all(|near| counts.get(near.counter).total == 0);
         self.first_of_its_kind = rules.affinity_own && nobody();
-        self.willing.clear();
+    }
+
+    /// Finds the nodes on which something counts for a question; whether they are few.
+    pub fn mark(&mut self, question: &Question, counts: &Counts) -> bool {
+        let few = question.layout.has_ground() && question.layout.marked(counts, MOST_MARKED, &mut self.marked);
+        if !few {
+            self.marked.clear();
+        }
+        few
     }
 }
 
 impl Index {
     /// The best node as the mirror is now.
-    pub fn best(&mut self, judge: &Judge<'_>, weighing: &mut Weighing) -> Option<u32> {
+    pub fn best(&mut self, judge: &Judge<'_>, question: &Question, weighing: &mut Weighing) -> Option<u32> {
         weighing.work += 1 + self.catch_up(judge);
-        if self.is_flat() {
+        if self.is_flat(&question.rules) {
             return self.best_of_all();
         }
-        weighing.work += self.cells.len() / 4;
         let counts = &judge.cluster.counts;
-        weighing.prepare(&self.rules, counts);
-        for (number, cell) in self.cells.iter().enumerate() {
-            if cell.live > 0 && cell.against.is_empty() && self.pods_against(cell, weighing, counts).is_none() {
-                weighing.willing.push(Willing {
-                    cell: number as u32,
-                    pulled: self.pulled(cell, counts),
-                    spread: None,
-                });
+        weighing.prepare(&question.rules, counts);
+        self.make_rows(question, weighing, counts);
+        weighing.work += weighing.rows.len() / 4;
+        let mut rows = std::mem::take(&mut weighing.rows);
+        rows.retain(|row| self.pods_against(question, row, weighing, counts).is_none());
+        if !question.rules.pulls.is_empty() {
+            for row in &mut rows {
+                row.pulled = self.pulled(question, row, &weighing.locals, counts);
             }
         }
-        if !self.rules.soft.is_empty() {
-            self.weigh_spread(weighing, counts);
+        if !question.rules.soft.is_empty() {
+            self.weigh_spread(question, &mut rows, weighing, counts);
         }
-        self.best_of(judge, weighing)
+        let best = self.best_of(judge, &rows, &weighing.marked);
+        weighing.rows = rows;
+        best
     }
 
-    /// Whether cells differ in nothing that matters.
-    fn is_flat(&self) -> bool {
-        let rules = &self.rules;
+    /// Whether rows would differ in nothing that matters.
+    fn is_flat(&self, rules: &Rules) -> bool {
         let counted = rules.are_alone() && rules.soft.is_empty() && rules.pulls.is_empty();
         counted && self.bases.iter().all(|base| base.liked == 0 && base.disliked == 0)
     }
 
     fn best_of_all(&mut self) -> Option<u32> {
         let mut best = None;
-        for number in 0..self.cells.len() {
-            if self.cells[number].live > 0 {
-                best = best.max(self.top(number as u32));
-            }
+        for (number, cell) in self.cells.iter_mut().enumerate().filter(|(_, cell)| cell.live > 0) {
+            let (top, dropped) = cell.top(number as u32, &self.slots);
+            self.entries -= dropped;
+            best = best.max(top);
         }
         best.map(cell::node)
     }
 
-    fn top(&mut self, number: u32) -> Option<u64> {
-        let (top, dropped) = self.cells[number as usize].top(number, &self.slots);
-        self.entries -= dropped;
-        top
-    }
-
-    /// What other pods have against the nodes of an open cell.
-    pub(super) fn pods_against(&self, cell: &Cell, weighing: &Weighing, counts: &Counts) -> Option<Rule> {
-        let (rules, layout) = (&self.rules, &self.layout);
-        let parts = &self.bases[cell.base as usize].parts;
-        for ((hard, at), least) in rules.hard.iter().zip(&layout.hard).zip(&weighing.least) {
-            let there = match read(*at, hard.counter, cell, parts, counts) {
-                MISSING => return Some(Rule::SpreadLabel),
-                there => there,
-            };
-            if there + hard.own - least > hard.max_skew {
-                return Some(Rule::Spread);
-            }
-        }
-        if !rules.affinity.is_empty() {
-            let reads = rules.affinity.iter().zip(&layout.affinity);
-            let lowest = reads
-                .map(|(near, at)| read(*at, near.counter, cell, parts, counts))
-                .min();
-            let near_all = lowest.is_some_and(|lowest| lowest > 0);
-            if lowest == Some(MISSING) || !(near_all || weighing.first_of_its_kind) {
-                return Some(Rule::Affinity);
-            }
-        }
-        let any = |(shared, own): &(Vec<(usize, u32)>, Option<usize>)| {
-            let at_part = |(position, counter): &(usize, u32)| at(counts, *counter, parts[*position]) > 0;
-            own.is_some_and(|own| cell.locals[own] > 0) || shared.iter().any(at_part)
-        };
-        if any(&layout.anti_affinity) {
-            return Some(Rule::AntiAffinity);
-        }
-        any(&layout.existing).then_some(Rule::ExistingAntiAffinity)
-    }
-
-    fn pulled(&self, cell: &Cell, counts: &Counts) -> i64 {
-        let (shared, own) = &self.layout.pulls;
-        let parts = &self.bases[cell.base as usize].parts;
-        let mut sum = own.map_or(0, |own| i64::from(cell.locals[own]));
-        for (position, counter, weight) in shared {
-            if parts[*position] != NOWHERE {
-                sum += i64::from(*weight) * i64::from(at(counts, *counter, parts[*position]));
-            }
-        }
-        sum
-    }
-
-    /// The best of the cells that will do.
-    fn best_of(&mut self, judge: &Judge<'_>, weighing: &Weighing) -> Option<u32> {
+    /// The best of the rows that will do.
+    fn best_of(&mut self, judge: &Judge<'_>, rows: &[Row], marked: &[u32]) -> Option<u32> {
         let (mut pulled, mut spread) = (Range::EMPTY, Range::EMPTY);
         let (mut liked, mut disliked) = (0, 0);
-        for willing in &weighing.willing {
-            let base = &self.bases[self.cells[willing.cell as usize].base as usize];
+        for row in rows {
+            let base = &self.bases[row.base as usize];
             liked = liked.max(base.liked);
             disliked = disliked.max(base.disliked);
-            pulled.add(willing.pulled);
-            if let Some(raw) = willing.spread {
+            pulled.add(row.pulled);
+            if let Some(raw) = row.spread {
                 spread.add(raw);
             }
         }
         let [_, _, _, of_affinity, of_taints, of_pods, of_spread] = *judge.weights;
         let mut best: Option<(i64, u64)> = None;
-        for willing in &weighing.willing {
-            let base = &self.bases[self.cells[willing.cell as usize].base as usize];
+        for row in rows {
+            let base = &self.bases[row.base as usize];
             let apart = of_affinity * upwards(base.liked, liked)
                 + of_taints * downwards(base.disliked, disliked)
-                + of_pods * between(willing.pulled, pulled.0, pulled.1)
-                + of_spread * willing.spread.map_or(0, |raw| spread_norm(raw, spread.0, spread.1));
-            if let Some(top) = self.top(willing.cell) {
+                + of_pods * between(row.pulled, pulled.0, pulled.1)
+                + of_spread * row.spread.map_or(0, |raw| spread_norm(raw, spread.0, spread.1));
+            if let Some(top) = self.top_of(row, marked) {
                 best = best.max(Some((apart + cell::worth(top), cell::tie(top))));
             }
         }
         best.map(|(_, tie)| cell::node(tie))
     }
-}
-
-/// A count that a rule asks for; [`MISSING`] without the label.
-pub(super) fn read(place: At, counter: u32, cell: &Cell, parts: &[u32], counts: &Counts) -> i32 {
-    match place {
-        At::Own(own) => cell.locals[own],
-        At::Part(position) => match parts[position] {
-            NOWHERE => MISSING,
-            part => at(counts, counter, part),
-        },
-    }
-}
-
-fn at(counts: &Counts, counter: u32, part: u32) -> i32 {
-    counts.get(counter).at(part)
 }

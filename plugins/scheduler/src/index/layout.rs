@@ -1,6 +1,6 @@
 //! Which counts of the rules are a matter of parts of the cluster, and which of single nodes.
 //!
-//! A key whose parts have one node each (a host name) makes no groups: what counts there is kept with the node. All other
+//! A key whose parts have one node each (a host name) makes no groups: what counts there is the node's own matter. All other
 //! keys make groups, and what counts there is looked up when a pod is placed.
 use crate::{
     counts::{Counts, NODE_KEY, NOWHERE},
@@ -18,8 +18,10 @@ pub enum At {
 
 /// What a node has instead of a count if it lacks the label.
 pub const MISSING: i32 = -1;
+/// Local keys at the most, for a node's labels to be told by bits.
+const MOST_LOCAL: usize = 64;
 
-/// What is kept of a node.
+/// What is asked of a node alone.
 #[derive(Clone, Debug)]
 enum Own {
     Count {
@@ -36,104 +38,134 @@ enum Own {
     Sum(Vec<Pull>),
 }
 
-/// How cells are told apart, and how to read them.
+/// Rules over shared keys, with the position of the key; and the position of what is asked of the node alone.
+type Split<T> = (Vec<T>, Option<usize>);
+
+/// How nodes are told apart for some rules, and where the rules find their counts.
 #[derive(Debug, Default)]
 pub struct Layout {
+    /// Shared keys, sorted.
     keys: Vec<u32>,
+    /// Local keys, sorted.
+    local_keys: Vec<u32>,
     own: Vec<Own>,
     pub hard: Vec<At>,
     pub soft: Vec<At>,
     pub affinity: Vec<At>,
-    /// Those over shared keys, with the position of the key; and the position of what is kept of the others.
-    pub anti_affinity: (Vec<(usize, u32)>, Option<usize>),
-    pub existing: (Vec<(usize, u32)>, Option<usize>),
-    pub pulls: (Vec<(usize, u32, i32)>, Option<usize>),
+    pub anti_affinity: Split<(usize, u32)>,
+    pub existing: Split<(usize, u32)>,
+    pub pulls: Split<(usize, u32, i32)>,
 }
 
 impl Layout {
     pub fn of(rules: &Rules, counts: &Counts) -> Self {
-        let mut layout = Layout::default();
-        for hard in &rules.hard {
-            let at = layout.at(
-                counts,
-                hard.key,
-                |counter, key| Own::Count { counter, key },
-                hard.counter,
-            );
-            layout.hard.push(at);
-        }
-        for soft in &rules.soft {
-            let (counter, key) = (soft.counter, soft.key);
-            let at = match soft.by_host {
-                true => layout.keep(Own::Count { counter, key }),
-                false => layout.at(counts, key, |counter, key| Own::Count { counter, key }, counter),
-            };
-            layout.soft.push(at);
-        }
+        let near = rules.affinity.iter().chain(&rules.anti_affinity).chain(&rules.existing);
+        let near = near.chain(rules.pulls.iter().map(|pull| &pull.near));
+        let hard = rules.hard.iter().map(|hard| hard.key);
+        let soft = rules.soft.iter().filter(|soft| !soft.by_host).map(|soft| soft.key);
+        let hosts = rules.soft.iter().filter(|soft| soft.by_host).map(|soft| soft.key);
+        let all = hard.chain(soft).chain(near.map(|near| near.key));
+        let (local, shared): (Vec<u32>, Vec<u32>) = all.partition(|key| counts.topology.is_local(*key));
+        let mut layout = Layout {
+            keys: sorted(shared.into_iter()),
+            local_keys: sorted(local.into_iter().chain(hosts)),
+            ..Layout::default()
+        };
+        layout.place_spread(rules);
         for near in &rules.affinity {
-            let at = layout.at(counts, near.key, |counter, key| Own::Any { counter, key }, near.counter);
+            let (counter, key) = (near.counter, near.key);
+            let at = layout.at(key, Own::Any { counter, key });
             layout.affinity.push(at);
         }
-        layout.anti_affinity = layout.any_of(counts, &rules.anti_affinity);
-        layout.existing = layout.any_of(counts, &rules.existing);
-        let (own, shared): (Vec<Pull>, Vec<Pull>) = rules
+        layout.anti_affinity = layout.any_of(&rules.anti_affinity);
+        layout.existing = layout.any_of(&rules.existing);
+        let (shared, own): (Vec<Pull>, Vec<Pull>) = rules
             .pulls
             .iter()
             .cloned()
-            .partition(|pull| counts.topology.is_local(pull.near.key));
-        let shared = shared
-            .iter()
-            .map(|pull| (layout.position(pull.near.key), pull.near.counter, pull.weight));
-        layout.pulls.0 = shared.collect();
-        if !own.is_empty() {
-            layout.own.push(Own::Sum(own));
-            layout.pulls.1 = Some(layout.own.len() - 1);
-        }
+            .partition(|pull| layout.position(pull.near.key).is_some());
+        let placed = |pull: &Pull| Some((layout.position(pull.near.key)?, pull.near.counter, pull.weight));
+        let shared = shared.iter().filter_map(placed).collect();
+        layout.pulls = (shared, (!own.is_empty()).then(|| layout.keep(Own::Sum(own))));
         layout
     }
 
-    fn any_of(&mut self, counts: &Counts, all: &[Near]) -> (Vec<(usize, u32)>, Option<usize>) {
-        let (own, shared): (Vec<Near>, Vec<Near>) =
-            all.iter().cloned().partition(|near| counts.topology.is_local(near.key));
-        let shared = shared
-            .iter()
-            .map(|near| (self.position(near.key), near.counter))
-            .collect();
-        let own = (!own.is_empty()).then(|| {
-            self.own.push(Own::AnyOf(own));
-            self.own.len() - 1
-        });
-        (shared, own)
-    }
-
-    fn at(&mut self, counts: &Counts, key: u32, own: impl Fn(u32, u32) -> Own, counter: u32) -> At {
-        match counts.topology.is_local(key) {
-            true => self.keep(own(counter, key)),
-            false => At::Part(self.position(key)),
+    fn place_spread(&mut self, rules: &Rules) {
+        for hard in &rules.hard {
+            let (counter, key) = (hard.counter, hard.key);
+            let at = self.at(key, Own::Count { counter, key });
+            self.hard.push(at);
+        }
+        for soft in &rules.soft {
+            let (counter, key) = (soft.counter, soft.key);
+            let own = Own::Count { counter, key };
+            let at = match soft.by_host {
+                true => At::Own(self.keep(own)),
+                false => self.at(key, own),
+            };
+            self.soft.push(at);
         }
     }
 
-    fn keep(&mut self, own: Own) -> At {
+    fn any_of(&mut self, all: &[Near]) -> Split<(usize, u32)> {
+        let (shared, own): (Vec<Near>, Vec<Near>) =
+            all.iter().cloned().partition(|near| self.position(near.key).is_some());
+        let placed = |near: &Near| Some((self.position(near.key)?, near.counter));
+        let shared = shared.iter().filter_map(placed).collect();
+        (shared, (!own.is_empty()).then(|| self.keep(Own::AnyOf(own))))
+    }
+
+    fn at(&mut self, key: u32, own: Own) -> At {
+        match self.position(key) {
+            Some(position) => At::Part(position),
+            None => At::Own(self.keep(own)),
+        }
+    }
+
+    fn keep(&mut self, own: Own) -> usize {
         self.own.push(own);
-        At::Own(self.own.len() - 1)
+        self.own.len() - 1
     }
 
-    fn position(&mut self, key: u32) -> usize {
-        let found = self.keys.iter().position(|known| *known == key);
-        found.unwrap_or_else(|| {
-            self.keys.push(key);
-            self.keys.len() - 1
-        })
+    /// The position of a shared key.
+    fn position(&self, key: u32) -> Option<usize> {
+        self.keys.binary_search(&key).ok()
     }
 
-    /// Whether nodes differ in nothing but their base.
-    pub fn is_plain(&self) -> bool {
+    /// The same without what is asked of nodes alone: many rules have this in common.
+    pub fn ground(&self) -> Self {
+        Layout {
+            keys: self.keys.clone(),
+            local_keys: self.local_keys.clone(),
+            ..Layout::default()
+        }
+    }
+
+    /// What makes two such layouts the same.
+    pub fn both_keys(&self) -> (Vec<u32>, Vec<u32>) {
+        (self.keys.clone(), self.local_keys.clone())
+    }
+
+    /// Whether nothing is asked of nodes alone.
+    pub fn is_ground(&self) -> bool {
         self.own.is_empty()
+    }
+
+    /// Whether an index without what is asked of nodes alone can serve.
+    pub fn has_ground(&self) -> bool {
+        self.local_keys.len() <= MOST_LOCAL
     }
 
     /// Where a node is, by each shared key.
     pub fn parts(&self, counts: &Counts, node: u32) -> Vec<u32> {
         self.keys.iter().map(|key| counts.topology.part(*key, node)).collect()
+    }
+
+    /// Which of the local keys a node has, a bit for each of the first of them.
+    pub fn present(&self, counts: &Counts, node: u32) -> u64 {
+        let keys = self.local_keys.iter().take(MOST_LOCAL).enumerate();
+        let present = keys.filter(|(_, key)| counts.topology.part(**key, node) != NOWHERE);
+        present.fold(0, |bits, (place, _)| bits | 1 << place)
     }
 
     /// What counts on a node alone.
@@ -152,6 +184,45 @@ impl Layout {
             Own::Sum(all) => all.iter().map(|pull| pulled(counts, pull, node)).sum(),
         }));
     }
+
+    /// What counts on a node where nobody counts, by which of the local keys it has.
+    pub fn add_none(&self, present: u64, locals: &mut Vec<i32>) {
+        let has = |key: u32| {
+            self.local_keys
+                .binary_search(&key)
+                .is_ok_and(|place| present >> place & 1 == 1)
+        };
+        locals.extend(self.own.iter().map(|own| match own {
+            Own::Count { key, .. } | Own::Any { key, .. } if !has(*key) => MISSING,
+            _ => 0,
+        }));
+    }
+
+    fn counters(&self) -> impl Iterator<Item = u32> {
+        self.own.iter().flat_map(|own| match own {
+            Own::Count { counter, .. } | Own::Any { counter, .. } => vec![*counter],
+            Own::AnyOf(all) => all.iter().map(|near| near.counter).collect(),
+            Own::Sum(all) => all.iter().map(|pull| pull.near.counter).collect(),
+        })
+    }
+
+    /// The nodes on which anybody counts, sorted; none if there may be more than so many.
+    pub fn marked(&self, counts: &Counts, most: usize, marked: &mut Vec<u32>) -> bool {
+        marked.clear();
+        let mut sum = 0;
+        for counter in self.counters() {
+            let counter = counts.get(counter);
+            sum += counter.parts().len();
+            if sum > most {
+                return false;
+            }
+            let key = counter.spec.key;
+            marked.extend(counter.parts().map(|part| counts.topology.node_in(key, part)));
+        }
+        marked.sort_unstable();
+        marked.dedup();
+        true
+    }
 }
 
 /// What a pod pulls by what counts where a node is; less than 0 if it pushes.
@@ -160,4 +231,11 @@ fn pulled(counts: &Counts, pull: &Pull, node: u32) -> i32 {
         NOWHERE => 0,
         part => pull.weight.saturating_mul(counts.get(pull.near.counter).at(part)),
     }
+}
+
+fn sorted(keys: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut keys: Vec<u32> = keys.collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }

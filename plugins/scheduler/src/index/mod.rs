@@ -9,17 +9,19 @@ mod cell;
 mod choose;
 mod layout;
 mod refuse;
+mod rows;
 mod settle;
 mod spread;
 
 use crate::{cluster::Cluster, hashing::Map, mirror::Touched, preempt::Ranking, rules::Rules, score::Scores};
 use cell::{Cell, rank};
-use layout::Layout;
 use std::rc::Rc;
 use world_scheduler_02::sampan::scheduler::types::Rule;
 
 pub use choose::Weighing;
+pub use layout::Layout;
 pub use refuse::refusal;
+pub use rows::Question;
 
 /// In no cell.
 const NONE: u32 = u32::MAX;
@@ -33,6 +35,8 @@ struct Base {
     images: i64,
     /// By each shared key of the layout.
     parts: Vec<u32>,
+    /// Which of the local keys of the layout it has.
+    present: u64,
 }
 
 /// Where a node is in the index.
@@ -81,10 +85,10 @@ pub struct Judge<'a> {
 
 impl Index {
     /// Asks every node.
-    pub fn build(judge: &Judge<'_>, rules: Rc<Rules>) -> Self {
+    pub fn build(judge: &Judge<'_>, rules: Rc<Rules>, layout: Layout) -> Self {
         let mirror = &judge.cluster.mirror;
         let mut index = Index {
-            layout: Layout::of(&rules, &judge.cluster.counts),
+            layout,
             rules,
             bases: Vec::new(),
             base_ids: Map::default(),
@@ -129,7 +133,8 @@ impl Index {
         let sparse = self.cells.len() > 64 + 2 * self.cells.iter().filter(|cell| cell.live > 0).count();
         let Some(touched) = touched.filter(|_| !images_moved && !sparse) else {
             let (used, ranking) = (self.used, self.ranking.take());
-            *self = Index::build(judge, self.rules.clone());
+            let layout = std::mem::take(&mut self.layout);
+            *self = Index::build(judge, self.rules.clone(), layout);
             (self.used, self.ranking) = (used, ranking);
             return mirror.len();
         };

@@ -1,19 +1,21 @@
-//! Why no node will do, from an index: cells are counted, not nodes.
-use super::{Index, Judge, Weighing};
+//! Why no node will do, from an index: rows are counted, not nodes.
+use super::{Index, Judge, Question, Weighing};
 use world_scheduler_02::sampan::scheduler::types::{Refusal, Rule, TurnedDown};
 
 impl Index {
     /// How many nodes each rule turns down.
-    pub fn refusal(&mut self, judge: &Judge<'_>, weighing: &mut Weighing) -> Refusal {
+    pub fn refusal(&mut self, judge: &Judge<'_>, question: &Question, weighing: &mut Weighing) -> Refusal {
         weighing.work += 1 + self.catch_up(judge);
         let counts = &judge.cluster.counts;
-        weighing.prepare(&self.rules, counts);
+        weighing.prepare(&question.rules, counts);
+        self.make_rows(question, weighing, counts);
         let mut all: Vec<(Rule, u32)> = Vec::new();
         for cell in self.cells.iter().filter(|cell| cell.live > 0) {
-            match cell.against.is_empty() {
-                true => all.extend(self.pods_against(cell, weighing, counts).map(|rule| (rule, cell.live))),
-                false => all.extend(cell.against.iter().map(|rule| (*rule, cell.live))),
-            }
+            all.extend(cell.against.iter().map(|rule| (*rule, cell.live)));
+        }
+        for row in &weighing.rows {
+            let against = self.pods_against(question, row, weighing, counts);
+            all.extend(against.map(|rule| (rule, row.live)));
         }
         refusal(judge.cluster.mirror.len(), all)
     }

@@ -63,6 +63,11 @@ impl Index {
             } else {
                 Vec::new()
             },
+            present: if open {
+                self.layout.present(&judge.cluster.counts, node.id)
+            } else {
+                0
+            },
             against,
         };
         // Nodes come in runs of one kind.
@@ -139,7 +144,7 @@ impl Index {
     }
 
     fn open_cell(&mut self, judge: &Judge<'_>, node: &Node, base: u32) -> u32 {
-        let plain = self.layout.is_plain();
+        let plain = self.layout.is_ground();
         if plain && self.plain[base as usize] != NONE {
             return self.plain[base as usize];
         }

@@ -1,15 +1,15 @@
-//! What preferred spread constraints say of the cells of an index.
+//! What preferred spread constraints say of rows.
 use super::{
-    Index, Weighing,
-    choose::read,
+    Index, Question, Weighing,
     layout::{At, MISSING},
+    rows::Row,
 };
 use crate::{counts::Counts, score::ln};
 
-/// What is worked with while cells are weighed; kept, so that nothing is allocated for each pod.
+/// What is worked with while rows are weighed; kept, so that nothing is allocated for each pod.
 #[derive(Debug, Default)]
 pub struct SpreadRoom {
-    /// Of each cell that will do: its counts, one for each constraint.
+    /// Of each row that will do: its counts, one for each constraint.
     counts: Vec<i32>,
     /// By constraint: when a part of the cluster was seen last, by its position among the parts of the index.
     seen: Vec<Vec<u64>>,
@@ -20,54 +20,44 @@ pub struct SpreadRoom {
 }
 
 impl Index {
-    /// Gives each cell that will do its score before normalizing.
-    pub(super) fn weigh_spread(&self, weighing: &mut Weighing, counts: &Counts) {
-        let (rules, layout) = (&self.rules, &self.layout);
+    /// Gives each row that will do its score before normalizing.
+    pub(super) fn weigh_spread(&self, question: &Question, rows: &mut [Row], weighing: &mut Weighing, counts: &Counts) {
+        let rules = &question.rules;
         let constraints = rules.soft.len();
-        let room = &mut weighing.room;
+        let Weighing { room, locals, .. } = weighing;
         room.start(constraints);
         let mut nodes = 0;
-        for willing in &mut weighing.willing {
-            let cell = &self.cells[willing.cell as usize];
-            let parts = &self.bases[cell.base as usize].parts;
+        for row in rows.iter_mut() {
             let first = room.counts.len();
-            let reads = rules.soft.iter().zip(&layout.soft);
-            room.counts
-                .extend(reads.map(|(soft, at)| read(*at, soft.counter, cell, parts, counts)));
-            let counted = &room.counts[first..];
-            if rules.all_labels && counted.contains(&MISSING) {
+            self.soft_counts(question, row, locals, counts, &mut room.counts);
+            if rules.all_labels && room.counts[first..].contains(&MISSING) {
                 room.counts.truncate(first);
                 continue;
             }
-            willing.spread = Some(0);
-            nodes += cell.live as usize;
-            for (place, at) in layout.soft.iter().enumerate() {
+            row.spread = Some(0);
+            nodes += row.live as usize;
+            for (place, at) in question.layout.soft.iter().enumerate() {
                 match at {
-                    At::Part(position) => room.see(place, self.dense[cell.base as usize][*position]),
+                    At::Part(position) => room.see(place, self.dense[row.base as usize][*position]),
                     // Each such node is a part of its own; those without the label are one together.
                     At::Own(_) if room.counts[first + place] == MISSING => room.see(place, 0),
-                    At::Own(_) => room.sizes[place] += cell.live as usize,
+                    At::Own(_) => room.sizes[place] += row.live as usize,
                 }
             }
         }
-        let size = |place: usize| {
-            if rules.soft[place].by_host {
-                nodes
-            } else {
-                room.sizes[place]
-            }
-        };
         room.weights.clear();
-        room.weights.extend((0..constraints).map(|place| ln(size(place) + 2)));
-        let scored = weighing.willing.iter_mut().filter(|willing| willing.spread.is_some());
-        for (willing, counted) in scored.zip(room.counts.chunks(constraints)) {
+        for (soft, size) in rules.soft.iter().zip(&room.sizes) {
+            room.weights.push(ln(if soft.by_host { nodes } else { *size } + 2));
+        }
+        let scored = rows.iter_mut().filter(|row| row.spread.is_some());
+        for (row, counted) in scored.zip(room.counts.chunks(constraints)) {
             let mut sum = 0.0;
             for ((count, soft), weight) in counted.iter().zip(&rules.soft).zip(&room.weights) {
                 if *count != MISSING {
                     sum += f64::from(*count) * weight + f64::from(soft.max_skew - 1);
                 }
             }
-            willing.spread = Some(sum.round() as i64);
+            row.spread = Some(sum.round() as i64);
         }
     }
 }

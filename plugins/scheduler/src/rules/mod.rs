@@ -104,6 +104,21 @@ impl Rules {
         self.hard.is_empty() && self.affinity.is_empty() && self.anti_affinity.is_empty() && self.existing.is_empty()
     }
 
+    /// The rules without what other pods have to do with: those that several may have in common.
+    pub fn ground(&self) -> Rules {
+        Rules {
+            hard: Vec::new(),
+            soft: Vec::new(),
+            all_labels: false,
+            affinity: Vec::new(),
+            affinity_own: false,
+            anti_affinity: Vec::new(),
+            existing: Vec::new(),
+            pulls: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// The counters that say where a pod may go.
     pub fn filters(&self) -> Vec<u32> {
         let hard = self.hard.iter().map(|hard| hard.counter);

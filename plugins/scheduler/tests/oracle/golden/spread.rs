@@ -159,6 +159,26 @@ fn a_pod_that_is_awaited_raises_the_lowest_count() {
 }
 
 #[test]
+fn a_zone_that_gets_a_second_node_is_one_zone() {
+    let mut case = Case::new(3);
+    case.zones(&["a", "b", "b"]);
+    let third = case.world.nodes.remove(&3).unwrap();
+    let web = spread(&mut case, ZONE, |_| {});
+    let web = case.add(&web);
+    let mut engine = case.engine("{}");
+    let place = |engine: &mut scheduler::Engine, id| engine.place(&[crate::model::pod(id, web)], &[]).nodes[0];
+    assert_eq!([1, 2].map(|id| place(&mut engine, id)), [1, 2]);
+    let mut changes = crate::model::nothing();
+    changes.nodes.push(third);
+    engine.sync(1, 2, changes).unwrap();
+    assert_eq!(
+        [3, 4, 5].map(|id| place(&mut engine, id)),
+        [3, 1, 2],
+        "one in zone b already, two with the next"
+    );
+}
+
+#[test]
 fn preferred_constraints_lose_to_nothing_else() {
     let mut case = Case::new(3);
     case.zones(&["a", "b", "b"]);
