@@ -52,15 +52,14 @@ impl Shelf {
         if self.indexes[place].is_none() {
             self.make_space(judge);
             weighing.work += judge.cluster.mirror.len();
+        }
+        let index = self.indexes[place].get_or_insert_with(|| {
             let layout = Layout::of(&question.rules, &judge.cluster.counts);
-            let index = match few {
+            Box::new(match few {
                 true => Index::build(judge, Rc::clone(&asked.ground_rules), layout.ground()),
                 false => Index::build(judge, Rc::clone(&question.rules), layout),
-            };
-            self.indexes[place] = Some(Box::new(index));
-            self.alive += 1;
-        }
-        let index = self.indexes[place].as_mut().expect("it was made just now");
+            })
+        });
         index.used = self.clock;
         task(index, question, weighing)
     }
@@ -92,16 +91,17 @@ impl Shelf {
         asked
     }
 
+    /// Sees to it that one more index may be there.
     fn make_space(&mut self, judge: &Judge<'_>) {
         let most = (MOST_ENTRIES / judge.cluster.mirror.len().max(1)).clamp(INDEXES.0, INDEXES.1);
         if self.alive < most {
+            self.alive += 1;
             return;
         }
         let used = |place: &usize| self.indexes[*place].as_ref().map(|index| index.used);
         let alive = (0..self.indexes.len()).filter(|place| self.indexes[*place].is_some());
         if let Some(place) = alive.min_by_key(used) {
             self.indexes[place] = None;
-            self.alive -= 1;
         }
     }
 }
