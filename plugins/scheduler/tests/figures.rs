@@ -40,7 +40,12 @@ fn figures() {
     let mut cluster = Cluster::new(NODES, 50);
     let classes: Vec<u32> = (0..20).map(|index| cluster.owned(index)).collect();
     measure("20 Deployments with defaults, in turn", &mut cluster, &classes, 50_000);
-    measure("a Deployment with defaults, 50 zones", &mut cluster, &classes[..1], 10_000);
+    measure(
+        "a Deployment with defaults, 50 zones",
+        &mut cluster,
+        &classes[..1],
+        10_000,
+    );
 
     let mut cluster = Cluster::new(NODES, 3);
     let classes: Vec<u32> = (0..1_000).map(|index| cluster.owned(index)).collect();

@@ -6,7 +6,7 @@ mod shelf;
 use crate::{
     cluster::Cluster,
     config::{Config, DefaultConstraint, Defaulting},
-    index::{Index, Judge, Question, Weighing},
+    index::{Judge, Pair, Question, Weighing},
     rules::{Book, Compiler},
     score::Scores,
     survey,
@@ -111,7 +111,7 @@ impl Engine {
     fn with_index<T>(
         &mut self,
         rules: u32,
-        task: impl FnOnce(&mut Index, &Judge<'_>, &Question, &mut Weighing) -> T,
+        task: impl FnOnce(&mut Pair<'_>, &Judge<'_>, &Question, &mut Weighing) -> T,
     ) -> T {
         let judge = Judge {
             cluster: &self.cluster,
@@ -120,7 +120,7 @@ impl Engine {
         };
         let numbered = (rules, self.book.get(rules));
         let task =
-            |index: &mut Index, question: &Question, weighing: &mut Weighing| task(index, &judge, question, weighing);
+            |pair: &mut Pair<'_>, question: &Question, weighing: &mut Weighing| task(pair, &judge, question, weighing);
         self.shelf.with(&judge, numbered, &mut self.weighing, task)
     }
 }

@@ -162,12 +162,12 @@ impl Engine {
         if nominated != 0 && self.will_do(rules, nominated) {
             return Some(nominated);
         }
-        if self.awaited_matter(rules) {
+        if self.needs_survey(rules) {
             self.weighing.work += 2 * self.cluster.mirror.len();
             return self.survey(pod, rules).best();
         }
-        self.with_index(rules, |index, judge, question, weighing| {
-            index.best(judge, question, weighing)
+        self.with_index(rules, |pair, judge, question, weighing| {
+            pair.best(judge, question, weighing)
         })
     }
 
@@ -176,13 +176,17 @@ impl Engine {
         node.is_some_and(|node| probe::against(&self.cluster, &self.book.get(rules), node).is_empty())
     }
 
-    /// Whether pods that wait for room have a say, as other pods have, in where this one may go: counters do not know them.
-    fn awaited_matter(&self, rules: u32) -> bool {
+    /// Whether an index cannot tell: pods that wait for room have a say, as other pods have, in where this one may go, and
+    /// counters do not know them; or the rules look at very many topology keys.
+    fn needs_survey(&self, rules: u32) -> bool {
         let (mirror, counts) = (&self.cluster.mirror, &self.cluster.counts);
+        let rules = self.book.get(rules);
+        if rules.many_keys {
+            return true;
+        }
         if mirror.nominations.is_empty() {
             return false;
         }
-        let rules = self.book.get(rules);
         let filters = rules.filters();
         let counts_for = |nomination: &Nomination| {
             let class = mirror.class(nomination.class);
@@ -198,13 +202,13 @@ impl Engine {
     }
 
     fn refuse(&mut self, pod: &Pod, rules: u32, may_preempt: bool) -> Refused {
-        let mut refused: Refused = if pod.pinned != 0 || self.awaited_matter(rules) {
+        let mut refused: Refused = if pod.pinned != 0 || self.needs_survey(rules) {
             self.weighing.work += 2 * self.cluster.mirror.len();
             let refused = self.survey(pod, rules).refused;
             self.counted(refused).into()
         } else {
-            self.with_index(rules, |index, judge, question, weighing| {
-                index.refusal(judge, question, weighing)
+            self.with_index(rules, |pair, judge, question, weighing| {
+                pair.refusal(judge, question, weighing)
             })
             .into()
         };
@@ -238,8 +242,8 @@ impl Engine {
             let (_, victims) = crate::preempt::victims(&self.cluster, &asked, node)?;
             return Some((pod.pinned, victims));
         }
-        self.with_index(rules, |index, judge, _, weighing| {
-            cheapest(judge.cluster, &asked, &mut index.ranking, &mut weighing.work)
+        self.with_index(rules, |pair, judge, _, weighing| {
+            cheapest(judge.cluster, &asked, &mut pair.ground.ranking, &mut weighing.work)
         })
     }
 

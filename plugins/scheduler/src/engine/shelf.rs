@@ -1,27 +1,28 @@
 //! The indexes that are kept, and which of them serves which rules.
 use crate::{
     hashing::Map,
-    index::{Index, Judge, Layout, Question, Weighing},
+    index::{Index, Judge, Layout, Pair, Question, Weighing},
     rules::Rules,
 };
 use std::rc::Rc;
 
-/// Entries of all indexes together at the most, about 24 bytes each.
+/// Entries of all indexes together at the most, about 24 bytes each; beyond, the least recently used go.
 const MOST_ENTRIES: usize = 2 << 20;
-/// Indexes at the least and at the most; beyond, the least recently used goes.
-const INDEXES: (usize, usize) = (16, 512);
+/// What an index takes beside its entries, in entries.
+const EACH: usize = 64;
 
-/// What an index without counts on single nodes is about: rules that have nothing to do with other pods, and the keys.
+/// What a ground is about: rules that have nothing to do with other pods, and the keys.
 type Ground = (Rules, (Vec<u32>, Vec<u32>));
 
 /// The indexes of some rules, by number.
 struct Asked {
     question: Question,
     ground_rules: Rc<Rules>,
+    ground_layout: Rc<Layout>,
     /// Shared by all rules with this in common.
-    ground: u32,
-    /// Of these rules alone, for when pods that count are on many nodes.
-    own: u32,
+    ground: usize,
+    /// Of these rules alone, where they ask anything of nodes alone.
+    marks: Option<usize>,
 }
 
 /// All of them.
@@ -29,39 +30,59 @@ struct Asked {
 pub struct Shelf {
     /// By the number of the rules.
     asked: Vec<Option<Rc<Asked>>>,
-    grounds: Map<Ground, u32>,
+    grounds: Map<Ground, usize>,
     indexes: Vec<Option<Box<Index>>>,
-    alive: usize,
     clock: u64,
 }
 
 impl Shelf {
-    /// Lets the index that serves some rules work; it is made if it is not there.
+    /// Lets the indexes that serve some rules work; they are made if they are not there.
     pub fn with<T>(
         &mut self,
         judge: &Judge<'_>,
         (number, rules): (u32, Rc<Rules>),
         weighing: &mut Weighing,
-        task: impl FnOnce(&mut Index, &Question, &mut Weighing) -> T,
+        task: impl FnOnce(&mut Pair<'_>, &Question, &mut Weighing) -> T,
     ) -> T {
         let asked = self.asked(judge, number, rules);
         let question = &asked.question;
-        let few = weighing.mark(question, &judge.cluster.counts);
-        let place = if few { asked.ground } else { asked.own } as usize;
         self.clock += 1;
-        if self.indexes[place].is_none() {
-            self.make_space(judge);
-            weighing.work += judge.cluster.mirror.len();
-        }
-        let index = self.indexes[place].get_or_insert_with(|| {
-            let layout = Layout::of(&question.rules, &judge.cluster.counts);
-            Box::new(match few {
-                true => Index::build(judge, Rc::clone(&asked.ground_rules), layout.ground()),
-                false => Index::build(judge, Rc::clone(&question.rules), layout),
+        let mut ground = self.take(asked.ground, judge, weighing, || {
+            Index::build(judge, Rc::clone(&asked.ground_rules), Rc::clone(&asked.ground_layout))
+        });
+        let mut marks = asked.marks.map(|marks| {
+            self.take(marks, judge, weighing, || {
+                Index::build(judge, Rc::clone(&question.rules), Rc::clone(&question.layout))
             })
         });
+        let mut pair = Pair {
+            ground: &mut ground,
+            marks: marks.as_deref_mut(),
+        };
+        let done = task(&mut pair, question, weighing);
+        self.indexes[asked.ground] = Some(ground);
+        if let Some(place) = asked.marks {
+            self.indexes[place] = marks;
+        }
+        done
+    }
+
+    /// Takes an index off the shelf; it is made if it is not there.
+    fn take(
+        &mut self,
+        place: usize,
+        judge: &Judge<'_>,
+        weighing: &mut Weighing,
+        build: impl FnOnce() -> Index,
+    ) -> Box<Index> {
+        let mut index = self.indexes[place].take().unwrap_or_else(|| {
+            let index = Box::new(build());
+            self.make_space(judge, index.size());
+            weighing.work += index.size();
+            index
+        });
         index.used = self.clock;
-        task(index, question, weighing)
+        index
     }
 
     fn asked(&mut self, judge: &Judge<'_>, number: u32, rules: Rc<Rules>) -> Rc<Asked> {
@@ -72,36 +93,48 @@ impl Shelf {
         if let Some(asked) = &self.asked[place] {
             return Rc::clone(asked);
         }
-        let layout = Layout::of(&rules, &judge.cluster.counts);
+        let layout = Rc::new(Layout::of(&rules, &judge.cluster.counts));
         let ground = (rules.ground(), layout.both_keys());
         let ground_rules = Rc::new(ground.0.clone());
-        let next = self.indexes.len() as u32;
+        let next = self.indexes.len();
         let ground = *self.grounds.entry(ground).or_insert(next);
         if ground == next {
             self.indexes.push(None);
         }
-        self.indexes.push(None);
+        let marks = (!layout.is_ground()).then(|| {
+            self.indexes.push(None);
+            self.indexes.len() - 1
+        });
         let asked = Rc::new(Asked {
+            ground_layout: Rc::new(layout.ground()),
             question: Question { rules, layout },
             ground_rules,
             ground,
-            own: self.indexes.len() as u32 - 1,
+            marks,
         });
         self.asked[place] = Some(Rc::clone(&asked));
         asked
     }
 
-    /// Sees to it that one more index may be there.
-    fn make_space(&mut self, judge: &Judge<'_>) {
-        let most = (MOST_ENTRIES / judge.cluster.mirror.len().max(1)).clamp(INDEXES.0, INDEXES.1);
-        if self.alive < most {
-            self.alive += 1;
+    /// Sees to it that an index of some size may be there beside the others.
+    fn make_space(&mut self, judge: &Judge<'_>, size: usize) {
+        let most = MOST_ENTRIES.max(8 * judge.cluster.mirror.len());
+        let mut alive: Vec<(u64, usize, usize)> = (0..)
+            .zip(&self.indexes)
+            .filter_map(|(place, index)| index.as_ref().map(|index| (index.used, place, index.size())))
+            .collect();
+        let mut sum: usize = alive.iter().map(|(_, _, size)| size + EACH).sum();
+        if sum + size <= most {
             return;
         }
-        let used = |place: &usize| self.indexes[*place].as_ref().map(|index| index.used);
-        let alive = (0..self.indexes.len()).filter(|place| self.indexes[*place].is_some());
-        if let Some(place) = alive.min_by_key(used) {
+        // A good part at once, so that not every new one has to look for the oldest.
+        alive.sort_unstable();
+        for (_, place, size) in alive {
+            if sum + size <= most - most / 8 {
+                break;
+            }
             self.indexes[place] = None;
+            sum -= size + EACH;
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Nodes that are alike to the rules but for their room, and the order among them.
-use super::{NONE, Slot};
+use super::{NONE, slots::Slots};
 use std::collections::BinaryHeap;
 use world_scheduler_02::sampan::scheduler::types::Rule;
 
@@ -73,11 +73,11 @@ impl Cell {
     }
 
     /// The best rank in the cell, and how many entries were dropped on the way.
-    pub fn top(&mut self, own: u32, slots: &[Slot]) -> (Option<u64>, usize) {
+    pub fn top(&mut self, own: u32, slots: &Slots) -> (Option<u64>, usize) {
         let mut dropped = 0;
         while let Some(rank) = self.heap.peek().copied() {
             let counts = slots
-                .get(node(rank) as usize)
+                .get(node(rank))
                 .is_some_and(|slot| slot.cell == own && u64::from(slot.rank) == rank >> 32);
             if counts {
                 return (Some(rank), dropped);

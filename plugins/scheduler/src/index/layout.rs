@@ -18,8 +18,8 @@ pub enum At {
 
 /// What a node has instead of a count if it lacks the label.
 pub const MISSING: i32 = -1;
-/// Local keys at the most, for a node's labels to be told by bits.
-const MOST_LOCAL: usize = 64;
+/// Keys at the most: which of them a node has is told by bits.
+pub const MOST_KEYS: usize = 64;
 
 /// What is asked of a node alone.
 #[derive(Clone, Debug)]
@@ -151,11 +151,6 @@ impl Layout {
         self.own.is_empty()
     }
 
-    /// Whether an index without what is asked of nodes alone can serve.
-    pub fn has_ground(&self) -> bool {
-        self.local_keys.len() <= MOST_LOCAL
-    }
-
     /// Where a node is, by each shared key.
     pub fn parts(&self, counts: &Counts, node: u32) -> Vec<u32> {
         self.keys.iter().map(|key| counts.topology.part(*key, node)).collect()
@@ -163,7 +158,7 @@ impl Layout {
 
     /// Which of the local keys a node has, a bit for each of the first of them.
     pub fn present(&self, counts: &Counts, node: u32) -> u64 {
-        let keys = self.local_keys.iter().take(MOST_LOCAL).enumerate();
+        let keys = self.local_keys.iter().take(MOST_KEYS).enumerate();
         let present = keys.filter(|(_, key)| counts.topology.part(**key, node) != NOWHERE);
         present.fold(0, |bits, (place, _)| bits | 1 << place)
     }
@@ -198,30 +193,38 @@ impl Layout {
         }));
     }
 
+    /// The counters that are asked of nodes alone.
     fn counters(&self) -> impl Iterator<Item = u32> {
-        self.own.iter().flat_map(|own| match own {
-            Own::Count { counter, .. } | Own::Any { counter, .. } => vec![*counter],
-            Own::AnyOf(all) => all.iter().map(|near| near.counter).collect(),
-            Own::Sum(all) => all.iter().map(|pull| pull.near.counter).collect(),
+        self.own.iter().flat_map(|own| {
+            let (one, near, pulls): (Option<u32>, &[Near], &[Pull]) = match own {
+                Own::Count { counter, .. } | Own::Any { counter, .. } => (Some(*counter), &[], &[]),
+                Own::AnyOf(all) => (None, all, &[]),
+                Own::Sum(all) => (None, &[], all),
+            };
+            let near = near.iter().chain(pulls.iter().map(|pull| &pull.near));
+            one.into_iter().chain(near.map(|near| near.counter))
         })
     }
 
-    /// The nodes on which anybody counts, sorted; none if there may be more than so many.
-    pub fn marked(&self, counts: &Counts, most: usize, marked: &mut Vec<u32>) -> bool {
-        marked.clear();
-        let mut sum = 0;
+    /// The nodes on which something counts, sorted.
+    pub fn marked(&self, counts: &Counts) -> Vec<u32> {
+        let mut marked = Vec::new();
         for counter in self.counters() {
             let counter = counts.get(counter);
-            sum += counter.parts().len();
-            if sum > most {
-                return false;
-            }
-            let key = counter.spec.key;
-            marked.extend(counter.parts().map(|part| counts.topology.node_in(key, part)));
+            let node = |part| counts.topology.node_in(counter.spec.key, part);
+            marked.extend(counter.parts().map(node));
         }
         marked.sort_unstable();
         marked.dedup();
-        true
+        marked
+    }
+
+    /// Whether something counts on a node.
+    pub fn is_marked(&self, counts: &Counts, node: u32) -> bool {
+        self.counters().any(|counter| {
+            let counter = counts.get(counter);
+            counter.at(counts.topology.part(counter.spec.key, node)) != 0
+        })
     }
 }
 

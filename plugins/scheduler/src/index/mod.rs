@@ -5,23 +5,29 @@
 //! them by what room is worth. To place a pod is to compare the tops of the cells, of which there are as many as there are
 //! kinds of nodes, not nodes. A node that changed moves to another cell or place; counts of a shared part change what is
 //! said of cells and move nobody.
+//!
+//! What counts on single nodes is seldom: the pods of one Deployment are on few of all nodes. So there are two indexes. The
+//! *ground* has all nodes, knows nothing of such counts, and is shared by all rules that are alike but for them. The *marks*
+//! have those nodes on which something counts, for one set of rules; there they stand instead of in the ground.
 mod cell;
 mod choose;
 mod layout;
 mod refuse;
 mod rows;
 mod settle;
+mod slots;
 mod spread;
 
 use crate::{cluster::Cluster, hashing::Map, mirror::Touched, preempt::Ranking, rules::Rules, score::Scores};
 use cell::{Cell, rank};
+use slots::Slots;
 use std::rc::Rc;
 use world_scheduler_02::sampan::scheduler::types::Rule;
 
 pub use choose::Weighing;
-pub use layout::Layout;
+pub use layout::{Layout, MOST_KEYS};
 pub use refuse::refusal;
-pub use rows::Question;
+pub use rows::{Pair, Question};
 
 /// In no cell.
 const NONE: u32 = u32::MAX;
@@ -39,19 +45,10 @@ struct Base {
     present: u64,
 }
 
-/// Where a node is in the index.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    base: u32,
-    cell: u32,
-    /// The upper half of its rank.
-    rank: u32,
-}
-
 /// The nodes of one set of rules.
 pub struct Index {
     rules: Rc<Rules>,
-    layout: Layout,
+    layout: Rc<Layout>,
     bases: Vec<Base>,
     base_ids: Map<Base, u32>,
     last_base: u32,
@@ -63,7 +60,7 @@ pub struct Index {
     cells: Vec<Cell>,
     cell_ids: Map<Vec<i32>, u32>,
     closed: Map<Vec<Rule>, u32>,
-    slots: Vec<Slot>,
+    slots: Slots,
     /// A key that is being looked up.
     key: Vec<i32>,
     /// Changes of the mirror up to here are in it.
@@ -84,10 +81,14 @@ pub struct Judge<'a> {
 }
 
 impl Index {
-    /// Asks every node.
-    pub fn build(judge: &Judge<'_>, rules: Rc<Rules>, layout: Layout) -> Self {
+    /// Asks every node, or those on which something counts if the layout asks for that.
+    pub fn build(judge: &Judge<'_>, rules: Rc<Rules>, layout: Rc<Layout>) -> Self {
         let mirror = &judge.cluster.mirror;
         let mut index = Index {
+            slots: match layout.is_ground() {
+                true => Slots::All(Vec::with_capacity(mirror.node_numbers())),
+                false => Slots::Few(Map::default()),
+            },
             layout,
             rules,
             bases: Vec::new(),
@@ -99,7 +100,6 @@ impl Index {
             cells: Vec::new(),
             cell_ids: Map::default(),
             closed: Map::default(),
-            slots: Vec::new(),
             key: Vec::new(),
             seen: mirror.journal.end(),
             image_version: mirror.image_version,
@@ -107,59 +107,61 @@ impl Index {
             ranking: None,
             used: 0,
         };
-        let none = Slot {
-            base: NONE,
-            cell: NONE,
-            rank: 0,
-        };
-        index.slots.resize(mirror.node_numbers(), none);
-        for node in mirror.nodes() {
-            index.settle(judge, node, true);
+        if index.layout.is_ground() {
+            mirror.nodes().for_each(|node| index.settle(judge, node, true));
+        } else {
+            let marked = index.layout.marked(&judge.cluster.counts);
+            let nodes = marked.into_iter().filter_map(|node| mirror.node(node));
+            nodes.for_each(|node| index.settle(judge, node, true));
         }
         index
     }
 
     /// Takes in what has changed since; how many nodes were looked at.
     pub fn catch_up(&mut self, judge: &Judge<'_>) -> usize {
-        let mirror = &judge.cluster.mirror;
+        let (mirror, counts) = (&judge.cluster.mirror, &judge.cluster.counts);
         if self.seen == mirror.journal.end() {
             return 0;
         }
+        let ground = self.layout.is_ground();
+        let most = if ground {
+            mirror.len()
+        } else {
+            8 * self.slots.size() + 256
+        };
         let images_moved = !self.rules.images.is_empty() && self.image_version != mirror.image_version;
-        let touched = mirror
-            .journal
-            .since(self.seen)
-            .filter(|touched| touched.len() <= mirror.len());
         let sparse = self.cells.len() > 64 + 2 * self.cells.iter().filter(|cell| cell.live > 0).count();
+        let touched = mirror.journal.since(self.seen).filter(|touched| touched.len() <= most);
         let Some(touched) = touched.filter(|_| !images_moved && !sparse) else {
             let (used, ranking) = (self.used, self.ranking.take());
-            let layout = std::mem::take(&mut self.layout);
-            *self = Index::build(judge, self.rules.clone(), layout);
+            *self = Index::build(judge, self.rules.clone(), self.layout.clone());
             (self.used, self.ranking) = (used, ranking);
-            return mirror.len();
+            return self.slots.size();
         };
         let looked_at = touched.len();
+        let layout = Rc::clone(&self.layout);
         for Touched { node: id, shape } in touched {
             match mirror.node(id) {
-                Some(node) => self.settle(judge, node, shape),
-                None => self.leave(id),
+                Some(node) if ground || layout.is_marked(counts, id) => self.settle(judge, node, shape),
+                _ => self.leave(id),
             }
         }
         self.seen = mirror.journal.end();
-        if self.entries > 4 * mirror.len() + 64 {
+        if self.entries > 4 * self.slots.size() + 64 {
             self.sweep();
         }
         looked_at
     }
 
+    /// About how much it holds.
+    pub fn size(&self) -> usize {
+        self.slots.size().max(self.entries / 2)
+    }
+
     /// A node is in no cell any more.
     fn leave(&mut self, id: u32) {
-        if let Some(slot) = self.slots.get_mut(id as usize)
-            && slot.cell != NONE
-        {
+        if let Some(slot) = self.slots.remove(id) {
             self.cells[slot.cell as usize].live -= 1;
-            slot.cell = NONE;
-            slot.base = NONE;
         }
     }
 
@@ -169,14 +171,13 @@ impl Index {
         for cell in &mut self.cells {
             cell.clear();
         }
-        for (id, slot) in self.slots.iter().enumerate() {
-            if slot.cell != NONE {
-                let cell = &mut self.cells[slot.cell as usize];
-                if cell.against.is_empty() {
-                    cell.push(rank(slot.rank, id as u32));
-                    self.entries += 1;
-                }
+        let (cells, entries) = (&mut self.cells, &mut self.entries);
+        self.slots.each(|node, slot| {
+            let cell = &mut cells[slot.cell as usize];
+            if cell.against.is_empty() {
+                cell.push(rank(slot.rank, node));
+                *entries += 1;
             }
-        }
+        });
     }
 }

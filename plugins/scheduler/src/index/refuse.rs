@@ -1,20 +1,20 @@
 //! Why no node will do, from an index: rows are counted, not nodes.
-use super::{Index, Judge, Question, Weighing};
+use super::{Judge, Pair, Question, Weighing};
 use world_scheduler_02::sampan::scheduler::types::{Refusal, Rule, TurnedDown};
 
-impl Index {
+impl Pair<'_> {
     /// How many nodes each rule turns down.
     pub fn refusal(&mut self, judge: &Judge<'_>, question: &Question, weighing: &mut Weighing) -> Refusal {
-        weighing.work += 1 + self.catch_up(judge);
+        weighing.work += self.catch_up(judge);
         let counts = &judge.cluster.counts;
         weighing.prepare(&question.rules, counts);
-        self.make_rows(question, weighing, counts);
+        self.make_rows(question, weighing);
         let mut all: Vec<(Rule, u32)> = Vec::new();
-        for cell in self.cells.iter().filter(|cell| cell.live > 0) {
+        for cell in self.ground.cells.iter().filter(|cell| cell.live > 0) {
             all.extend(cell.against.iter().map(|rule| (*rule, cell.live)));
         }
         for row in &weighing.rows {
-            let against = self.pods_against(question, row, weighing, counts);
+            let against = self.ground.pods_against(question, row, weighing, counts);
             all.extend(against.map(|rule| (rule, row.live)));
         }
         refusal(judge.cluster.mirror.len(), all)

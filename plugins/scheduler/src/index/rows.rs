@@ -1,11 +1,6 @@
-//! Nodes as rules compare them: rows of cells, or of single nodes on which something counts.
-//!
-//! What counts on single nodes is seldom: the pods of one Deployment are on few of all nodes. So most rules share an index
-//! that knows nothing of it, and the nodes on which something counts are rows of their own, taken out of their cells. Only
-//! where they are many do rules get an index of their own, whose cells know.
+//! Nodes as rules compare them: rows of the cells of ground and marks.
 use super::{
-    Index, NONE, Weighing,
-    cell::{self, rank},
+    Index, Weighing, cell,
     layout::{At, Layout, MISSING},
 };
 use crate::{
@@ -15,23 +10,27 @@ use crate::{
 use std::rc::Rc;
 use world_scheduler_02::sampan::scheduler::types::Rule;
 
-/// Nodes that are rows of their own, at the most.
-pub const MOST_MARKED: usize = 48;
-
 /// Rules, and where they find their counts.
 pub struct Question {
     pub rules: Rc<Rules>,
-    pub layout: Layout,
+    pub layout: Rc<Layout>,
+}
+
+/// The two indexes of some rules; without marks where nothing is asked of nodes alone.
+pub struct Pair<'a> {
+    pub ground: &'a mut Index,
+    pub marks: Option<&'a mut Index>,
 }
 
 /// Nodes that are alike to the rules.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub cell: u32,
+    /// Of the marks; otherwise of the ground.
+    pub is_marked: bool,
+    /// Of the ground, for both.
     pub base: u32,
     pub live: u32,
-    /// The rank of the node, where it is one alone.
-    single: Option<u64>,
     /// Where what counts on each of them alone begins.
     locals: usize,
     pub pulled: i64,
@@ -39,59 +38,69 @@ pub(super) struct Row {
     pub spread: Option<i64>,
 }
 
-impl Index {
+impl Pair<'_> {
     /// Makes the rows of a question, of nodes that fit.
-    pub(super) fn make_rows(&self, question: &Question, weighing: &mut Weighing, counts: &Counts) {
+    pub(super) fn make_rows(&self, question: &Question, weighing: &mut Weighing) {
         weighing.rows.clear();
         weighing.locals.clear();
-        let knows = self.layout.is_ground() == question.layout.is_ground();
         weighing.taken.clear();
-        weighing.taken.resize(self.cells.len(), 0);
-        if knows {
-            weighing.marked.clear();
-        }
-        for place in 0..weighing.marked.len() {
-            let node = weighing.marked[place];
-            let slot = self.slots.get(node as usize).filter(|slot| slot.cell != NONE);
-            let Some(slot) = slot.filter(|slot| self.cells[slot.cell as usize].against.is_empty()) else {
+        weighing.taken.resize(self.ground.cells.len(), 0);
+        for (number, cell) in open(self.marks.as_deref()) {
+            let marks = self.marks.as_deref().map(|marks| &marks.bases[cell.base as usize]);
+            // Each marked node is in the ground, too, in the one cell of a base like this.
+            let Some(base) = marks.and_then(|base| self.ground.base_ids.get(base)).copied() else {
                 continue;
             };
-            weighing.taken[slot.cell as usize] += 1;
-            weighing.add_row(slot.cell, slot.base, 1, Some(rank(slot.rank, node)));
-            question.layout.add_locals(counts, node, &mut weighing.locals);
+            weighing.taken[self.ground.plain[base as usize] as usize] += cell.live;
+            weighing.add_row(number, base, cell.live, true);
+            weighing.locals.extend_from_slice(&cell.locals);
         }
-        for (number, cell) in self.cells.iter().enumerate() {
-            let live = cell.live - weighing.taken[number];
-            if live == 0 || !cell.against.is_empty() {
-                continue;
-            }
-            weighing.add_row(number as u32, cell.base, live, None);
-            match knows {
-                true => weighing.locals.extend_from_slice(&cell.locals),
-                false => question
-                    .layout
-                    .add_none(self.bases[cell.base as usize].present, &mut weighing.locals),
+        for (number, cell) in open(Some(self.ground)) {
+            let live = cell.live - weighing.taken[number as usize];
+            if live > 0 {
+                weighing.add_row(number, cell.base, live, false);
+                let present = self.ground.bases[cell.base as usize].present;
+                question.layout.add_none(present, &mut weighing.locals);
             }
         }
     }
 
     /// The best rank of a row.
-    pub(super) fn top_of(&mut self, row: &Row, marked: &[u32]) -> Option<u64> {
-        if row.single.is_some() {
-            return row.single;
+    pub(super) fn top_of(&mut self, row: &Row) -> Option<u64> {
+        let marks = self.marks.as_deref_mut();
+        let Some(marks) = marks else {
+            return self.ground.top(row.cell);
+        };
+        if row.is_marked {
+            return marks.top(row.cell);
         }
-        let cell = &mut self.cells[row.cell as usize];
         let mut aside = Vec::new();
         let best = loop {
-            let (top, dropped) = cell.top(row.cell, &self.slots);
-            self.entries -= dropped;
-            match top {
-                Some(rank) if marked.binary_search(&cell::node(rank)).is_ok() => aside.extend(cell.pop()),
+            match self.ground.top(row.cell) {
+                Some(rank) if marks.slots.get(cell::node(rank)).is_some() => {
+                    aside.extend(self.ground.cells[row.cell as usize].pop());
+                }
                 top => break top,
             }
         };
+        let cell = &mut self.ground.cells[row.cell as usize];
         aside.into_iter().for_each(|rank| cell.push(rank));
         best
+    }
+}
+
+/// The cells of an index with nodes that fit.
+fn open(index: Option<&Index>) -> impl Iterator<Item = (u32, &cell::Cell)> {
+    let cells = index.map_or(&[][..], |index| &index.cells);
+    let open = (0..).zip(cells);
+    open.filter(|(_, cell)| cell.live > 0 && cell.against.is_empty())
+}
+
+impl Index {
+    pub(super) fn top(&mut self, number: u32) -> Option<u64> {
+        let (top, dropped) = self.cells[number as usize].top(number, &self.slots);
+        self.entries -= dropped;
+        top
     }
 
     /// What other pods have against the nodes of a row.
@@ -163,12 +172,12 @@ impl Index {
 }
 
 impl Weighing {
-    fn add_row(&mut self, cell: u32, base: u32, live: u32, single: Option<u64>) {
+    fn add_row(&mut self, cell: u32, base: u32, live: u32, is_marked: bool) {
         self.rows.push(Row {
             cell,
+            is_marked,
             base,
             live,
-            single,
             locals: self.locals.len(),
             pulled: 0,
             spread: None,

@@ -1,7 +1,8 @@
 //! Where a node belongs in an index: its base, its cell, its rank.
 use super::{
-    Base, Index, Judge, NONE, Slot,
-    cell::{self, Cell, rank},
+    Base, Index, Judge, NONE,
+    cell::{self, Cell},
+    slots::Slot,
 };
 use crate::{
     hashing::Map,
@@ -14,40 +15,26 @@ use world_scheduler_02::sampan::scheduler::types::Rule;
 impl Index {
     /// Puts a node where it belongs.
     pub(super) fn settle(&mut self, judge: &Judge<'_>, node: &Node, shape: bool) {
-        let place = node.id as usize;
-        if self.slots.len() <= place {
-            self.slots.resize(
-                place + 1,
-                Slot {
-                    base: NONE,
-                    cell: NONE,
-                    rank: 0,
-                },
-            );
-        }
-        let old = self.slots[place];
-        let base = match shape || old.base == NONE {
-            true => self.base_of(judge, node),
-            false => old.base,
+        let old = self.slots.get(node.id);
+        let base = match old.filter(|_| !shape) {
+            Some(old) => old.base,
+            None => self.base_of(judge, node),
         };
-        let (cell, upper) = self.place_of(judge, node, base);
-        if cell == old.cell && upper == old.rank && base == old.base {
+        let (cell, rank) = self.place_of(judge, node, base);
+        let slot = Slot { base, cell, rank };
+        if old == Some(slot) {
             return;
         }
-        if old.cell != NONE {
+        if let Some(old) = old {
             self.cells[old.cell as usize].live -= 1;
         }
         let home = &mut self.cells[cell as usize];
         home.live += 1;
         if home.against.is_empty() {
-            home.push(rank(upper, node.id));
+            home.push(cell::rank(rank, node.id));
             self.entries += 1;
         }
-        self.slots[place] = Slot {
-            base,
-            cell,
-            rank: upper,
-        };
+        self.slots.set(node.id, slot);
     }
 
     fn base_of(&mut self, judge: &Judge<'_>, node: &Node) -> u32 {
@@ -162,7 +149,7 @@ impl Index {
 
     /// The cell of a key: rather the one that the node is in, since few changes move a node.
     fn cell_by(&mut self, key: &[i32], node: u32) -> u32 {
-        let now = self.slots[node as usize].cell;
+        let now = self.slots.get(node).map_or(NONE, |slot| slot.cell);
         let same = |cell: &&Cell| cell.base.cast_signed() == key[0] && cell.locals == key[1..];
         if self.cells.get(now as usize).filter(same).is_some() {
             return now;

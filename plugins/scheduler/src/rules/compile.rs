@@ -5,6 +5,7 @@ use crate::{
     config::{DefaultConstraint, WhenUnsatisfiable},
     counts::{NODE_KEY, Reachable, Seen, Spec, Subject},
     hashing::Map,
+    index::MOST_KEYS,
     mirror::{Class, Term, Who},
     names::UNKNOWN,
 };
@@ -54,7 +55,7 @@ impl Compiler<'_> {
             .collect();
         let anti_affinity = unwanted.iter().map(|term| self.near_to(term)).collect();
         let (existing, pulls) = self.pulls(class);
-        Rules {
+        let rules = Rules {
             priority: said.priority,
             demand: class.demand.clone(),
             node_selector: said.node_selector.clone(),
@@ -70,7 +71,10 @@ impl Compiler<'_> {
             anti_affinity,
             existing,
             pulls,
-        }
+            many_keys: false,
+        };
+        let many_keys = rules.keys().len() > MOST_KEYS;
+        Rules { many_keys, ..rules }
     }
 
     fn counter(&mut self, subject: Subject, key: u32, filter: u32, ending_too: bool) -> u32 {

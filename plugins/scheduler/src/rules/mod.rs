@@ -11,7 +11,7 @@ use crate::{
     names::Names,
     select::{cordon_tolerated, disliked, node_affinity, term_holds, untolerated},
 };
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 use world_scheduler_02::sampan::scheduler::types::{Label, NodeTerm, PreferredNode, Rule, Toleration};
 
 pub use compile::Compiler;
@@ -71,6 +71,8 @@ pub struct Rules {
     pub anti_affinity: Vec<Near>,
     pub existing: Vec<Near>,
     pub pulls: Vec<Pull>,
+    /// More topology keys than an index can tell apart.
+    pub many_keys: bool,
 }
 
 impl Rules {
@@ -115,8 +117,21 @@ impl Rules {
             anti_affinity: Vec::new(),
             existing: Vec::new(),
             pulls: Vec::new(),
+            many_keys: false,
             ..self.clone()
         }
+    }
+
+    /// The topology keys that are looked at, each once.
+    pub fn keys(&self) -> BTreeSet<u32> {
+        let near = self.affinity.iter().chain(&self.anti_affinity).chain(&self.existing);
+        let near = near
+            .chain(self.pulls.iter().map(|pull| &pull.near))
+            .map(|near| near.key);
+        let spread = self.hard.iter().map(|hard| hard.key);
+        near.chain(spread)
+            .chain(self.soft.iter().map(|soft| soft.key))
+            .collect()
     }
 
     /// The counters that say where a pod may go.
