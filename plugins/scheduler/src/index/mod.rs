@@ -65,6 +65,10 @@ pub struct Index {
     key: Vec<i32>,
     /// Changes of the mirror up to here are in it.
     seen: usize,
+    /// Where that ended when the index was built.
+    built: usize,
+    /// Of marks: the bases of the ground that theirs are, and when that was built.
+    in_ground: (usize, Vec<u32>),
     image_version: u64,
     /// Entries in all heaps.
     entries: usize,
@@ -102,6 +106,8 @@ impl Index {
             closed: Map::default(),
             key: Vec::new(),
             seen: mirror.journal.end(),
+            built: mirror.journal.end(),
+            in_ground: (0, Vec::new()),
             image_version: mirror.image_version,
             entries: 0,
             ranking: None,
@@ -127,7 +133,7 @@ impl Index {
         let most = if ground {
             mirror.len()
         } else {
-            8 * self.slots.size() + 256
+            4 * self.slots.size() + 64
         };
         let images_moved = !self.rules.images.is_empty() && self.image_version != mirror.image_version;
         let sparse = self.cells.len() > 64 + 2 * self.cells.iter().filter(|cell| cell.live > 0).count();

@@ -1,6 +1,6 @@
 //! Nodes as rules compare them: rows of the cells of ground and marks.
 use super::{
-    Index, Weighing, cell,
+    Index, NONE, Weighing, cell,
     layout::{At, Layout, MISSING},
 };
 use crate::{
@@ -39,23 +39,43 @@ pub(super) struct Row {
 }
 
 impl Pair<'_> {
+    /// Finds the bases of the ground for those of the marks. Each marked node is in the ground, too, in the one cell of a
+    /// base that is the same.
+    fn match_bases(&mut self) {
+        let Some(marks) = &mut self.marks else { return };
+        let (built, matched) = &mut marks.in_ground;
+        if *built != self.ground.built {
+            (*built, *matched) = (self.ground.built, Vec::new());
+        }
+        matched.resize(marks.bases.len(), NONE);
+        let unmatched = matched
+            .iter_mut()
+            .zip(&marks.bases)
+            .filter(|(matched, _)| **matched == NONE);
+        for (matched, base) in unmatched {
+            *matched = self.ground.base_ids.get(base).copied().unwrap_or(NONE);
+        }
+    }
+
     /// Makes the rows of a question, of nodes that fit.
-    pub(super) fn make_rows(&self, question: &Question, weighing: &mut Weighing) {
+    pub(super) fn make_rows(&mut self, question: &Question, weighing: &mut Weighing) {
+        self.match_bases();
         weighing.rows.clear();
         weighing.locals.clear();
         weighing.taken.clear();
         weighing.taken.resize(self.ground.cells.len(), 0);
-        for (number, cell) in open(self.marks.as_deref()) {
-            let marks = self.marks.as_deref().map(|marks| &marks.bases[cell.base as usize]);
-            // Each marked node is in the ground, too, in the one cell of a base like this.
-            let Some(base) = marks.and_then(|base| self.ground.base_ids.get(base)).copied() else {
-                continue;
-            };
-            weighing.taken[self.ground.plain[base as usize] as usize] += cell.live;
-            weighing.add_row(number, base, cell.live, true);
-            weighing.locals.extend_from_slice(&cell.locals);
+        if let Some(marks) = self.marks.as_deref() {
+            for (number, cell) in open(marks) {
+                let base = marks.in_ground.1[cell.base as usize];
+                let in_ground = self.ground.plain.get(base as usize).map(|cell| *cell as usize);
+                if let Some(taken) = in_ground.and_then(|cell| weighing.taken.get_mut(cell)) {
+                    *taken += cell.live;
+                    weighing.add_row(number, base, cell.live, true);
+                    weighing.locals.extend_from_slice(&cell.locals);
+                }
+            }
         }
-        for (number, cell) in open(Some(self.ground)) {
+        for (number, cell) in open(self.ground) {
             let live = cell.live - weighing.taken[number as usize];
             if live > 0 {
                 weighing.add_row(number, cell.base, live, false);
@@ -90,9 +110,8 @@ impl Pair<'_> {
 }
 
 /// The cells of an index with nodes that fit.
-fn open(index: Option<&Index>) -> impl Iterator<Item = (u32, &cell::Cell)> {
-    let cells = index.map_or(&[][..], |index| &index.cells);
-    let open = (0..).zip(cells);
+fn open(index: &Index) -> impl Iterator<Item = (u32, &cell::Cell)> {
+    let open = (0..).zip(&index.cells);
     open.filter(|(_, cell)| cell.live > 0 && cell.against.is_empty())
 }
 
