@@ -105,6 +105,33 @@ fn a_budget_is_used_up_by_victims_of_the_same_call() {
 }
 
 #[test]
+fn a_budget_that_comes_later_counts() {
+    let mut case = Case::new(3);
+    let (low, other, high) = (
+        half(&mut case, "low", 0),
+        half(&mut case, "other", 0),
+        half(&mut case, "high", 10),
+    );
+    case.there(low, &[1, 1, 2, 2]);
+    case.there(other, &[3, 3]);
+    let selector = Some(vec![case.requirement("app", Operator::IsIn, &["low"])]);
+    let namespace = case.symbol("red");
+    let mut engine = case.engine("{}");
+    let nominated = |engine: &mut scheduler::Engine, id| engine.place(&[pod(id, high)], &[]).unplaced[0].nominated;
+    assert_eq!(nominated(&mut engine, 50), 1);
+    let mut changes = crate::model::nothing();
+    changes.budgets.push(Budget {
+        id: 1,
+        namespace,
+        selector,
+        allowed: 0,
+        disrupted: Vec::new(),
+    });
+    engine.sync(1, 2, changes).unwrap();
+    assert_eq!([51, 52].map(|id| nominated(&mut engine, id)), [3, 3]);
+}
+
+#[test]
 fn then_the_priority_of_the_most_important_victim() {
     let mut case = Case::new(2);
     let (low, mid, high) = (
