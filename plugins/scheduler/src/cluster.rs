@@ -43,10 +43,12 @@ impl Cluster {
             relabelled |= self.mirror.names.define(named.symbol, &named.text);
         }
         for namespace in changes.namespaces {
-            relabelled |= self.mirror.set_namespace(namespace.name, namespace.labels);
+            let changed = self.mirror.set_namespace(namespace.name, namespace.labels);
+            relabelled |= changed && self.mirror.has_class_in(namespace.name);
         }
         for name in changes.namespaces_gone {
-            relabelled |= self.mirror.remove_namespace(name);
+            let changed = self.mirror.remove_namespace(name);
+            relabelled |= changed && self.mirror.has_class_in(name);
         }
         if relabelled || self.counts.crowded() {
             self.start_anew();
@@ -55,7 +57,7 @@ impl Cluster {
             self.put_budget(budget);
         }
         for id in changes.budgets_gone {
-            if let Some(budget) = self.mirror.budgets.remove(&id) {
+            if let Some(budget) = self.mirror.take_budget(id) {
                 self.touch_disrupted(&budget);
             }
         }
@@ -270,7 +272,7 @@ impl Cluster {
 
     pub fn put_budget(&mut self, mut budget: Budget) {
         budget.disrupted.sort_unstable();
-        let old = self.mirror.budgets.insert(budget.id, budget.clone());
+        let old = self.mirror.put_budget(budget.clone());
         if old.as_ref() == Some(&budget) {
             return;
         }

@@ -285,8 +285,7 @@ impl Engine {
             return;
         };
         let its = mirror
-            .budgets
-            .values()
+            .budgets_in(class.said.namespace)
             .filter(|budget| covers(budget, class, &mirror.names) && budget.disrupted.binary_search(&victim).is_err());
         let used: Vec<_> = its.cloned().collect();
         for mut budget in used {

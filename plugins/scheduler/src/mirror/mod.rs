@@ -35,7 +35,9 @@ pub struct Mirror {
     classes: Vec<Option<Box<Class>>>,
     pods: Vec<Pod>,
     pub nominations: BTreeMap<u32, Nomination>,
-    pub budgets: BTreeMap<u32, Budget>,
+    budgets: BTreeMap<u32, Budget>,
+    /// By namespace, in the order of their numbers.
+    budgets_in: Map<u32, Vec<u32>>,
     pub journal: Journal,
     /// On how many nodes an image is.
     images: Map<u32, u32>,
@@ -119,6 +121,35 @@ impl Mirror {
 
     pub fn remove_namespace(&mut self, name: u32) -> bool {
         self.namespaces.remove(&name).is_some_and(|labels| !labels.is_empty())
+    }
+
+    /// The budgets of a namespace, in the order of their numbers.
+    pub fn budgets_in(&self, namespace: u32) -> impl Iterator<Item = &Budget> {
+        let ids = self.budgets_in.get(&namespace).into_iter().flatten();
+        ids.filter_map(|id| self.budgets.get(id))
+    }
+
+    /// A budget is new, or another; what it was.
+    pub fn put_budget(&mut self, budget: Budget) -> Option<Budget> {
+        let old = self.take_budget(budget.id);
+        let ids = self.budgets_in.entry(budget.namespace).or_default();
+        let place = ids.partition_point(|id| *id < budget.id);
+        ids.insert(place, budget.id);
+        self.budgets.insert(budget.id, budget);
+        old
+    }
+
+    pub fn take_budget(&mut self, id: u32) -> Option<Budget> {
+        let budget = self.budgets.remove(&id)?;
+        if let Some(ids) = self.budgets_in.get_mut(&budget.namespace) {
+            ids.retain(|known| *known != id);
+        }
+        Some(budget)
+    }
+
+    /// Whether a class is of a namespace.
+    pub fn has_class_in(&self, namespace: u32) -> bool {
+        self.classes().any(|class| class.said.namespace == namespace)
     }
 
     /// A class that nobody is of.

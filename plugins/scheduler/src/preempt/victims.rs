@@ -121,14 +121,14 @@ fn could_help(cluster: &Cluster, rules: &Rules, node: &Node) -> bool {
 /// Those whose end breaks a budget, and the others; in the order given, which is that in which budgets are used up.
 fn split_by_budgets(cluster: &Cluster, pods: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let mirror = &cluster.mirror;
-    if mirror.budgets.is_empty() {
-        return (Vec::new(), pods.to_vec());
-    }
     let mut left: Map<u32, i32> = Map::default();
     pods.iter().partition(|pod| {
         let mut violates = false;
         let class = mirror.class_of(**pod).filter(|class| !class.labels.is_empty());
-        for budget in mirror.budgets.values() {
+        let budgets = class
+            .into_iter()
+            .flat_map(|class| mirror.budgets_in(class.said.namespace));
+        for budget in budgets {
             let counts = |class| covers(budget, class, &mirror.names) && budget.disrupted.binary_search(pod).is_err();
             if class.is_some_and(counts) {
                 let allowed = left.entry(budget.id).or_insert(budget.allowed);

@@ -180,3 +180,34 @@ impl Case {
         verdict.scores.iter().map(|score| score.normalized).collect()
     }
 }
+
+/// The page says of each rule which test holds it; those tests must be there.
+#[test]
+fn the_tests_that_the_page_names_are_there() {
+    let files = [
+        ("nodes", include_str!("nodes.rs")),
+        ("pods", include_str!("pods.rs")),
+        ("spread", include_str!("spread.rs")),
+        ("scores", include_str!("scores.rs")),
+        ("preemption", include_str!("preemption.rs")),
+        ("protocol", include_str!("protocol.rs")),
+        ("scan", include_str!("../scan.rs")),
+    ];
+    let page = include_str!("../../../../../docs/scheduling.md");
+    let named: Vec<(&str, &str)> = page.split('`').filter_map(|text| text.split_once("::")).collect();
+    assert!(named.len() > 60, "the page names tests");
+    for (file, name) in named {
+        let text = files.iter().find(|(known, _)| *known == file).map(|(_, text)| text);
+        let test = format!("fn {name}()");
+        assert!(text.is_some_and(|text| text.contains(&test)), "{file}::{name}");
+    }
+    // And every case of these files is on the page, or its rule would have no line there.
+    for (file, text) in &files[..5] {
+        let tests = text.split("#[test]\nfn ").skip(1);
+        let names = tests.filter_map(|test| test.split_once("()")).map(|(name, _)| name);
+        let missing: Vec<&str> = names
+            .filter(|name| !page.contains(&format!("{file}::{name}")))
+            .collect();
+        assert!(missing.is_empty(), "{file}: {missing:?}");
+    }
+}
