@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 /// Weights stay below this, as in Kubernetes.
 const MOST_WEIGHT: i64 = 100;
+/// Resources that are balanced, at the most.
+pub const MOST_BALANCED: usize = 8;
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// The plugin's configuration; what is not said is Kubernetes' default.
@@ -182,6 +184,9 @@ impl Config {
             return Err(format!(
                 "scoringStrategy.resources: a weight goes from 1 to {MOST_WEIGHT}"
             ));
+        }
+        if self.balanced_resources.0.len() > MOST_BALANCED {
+            return Err(format!("balancedResources: name {MOST_BALANCED} at the most"));
         }
         if strategy.resources.is_empty() {
             return Err("scoringStrategy.resources: name one at least".to_owned());

@@ -1,7 +1,7 @@
 //! Scores by what is free on a node: least and most allocated, requested to capacity, balance.
 use super::BEST;
 use crate::{
-    config::{Config, Kind, Point, Resource},
+    config::{Config, Kind, MOST_BALANCED, Point, Resource},
     mirror::{Demand, Room},
     names::Names,
 };
@@ -92,7 +92,7 @@ impl Scores {
 
     /// How evenly resources would be used: 100 without any difference.
     pub fn balance(&self, demand: &Demand, room: &Room, names: &Names) -> i64 {
-        let (mut fractions, mut asks) = ([0.0_f64; 8], false);
+        let (mut fractions, mut asks) = ([0.0_f64; MOST_BALANCED], false);
         let mut count = 0;
         for weighed in self.balanced.iter().take(fractions.len()) {
             let (asked, used, all) = amounts(&weighed.what, demand, room, names);

@@ -182,6 +182,11 @@ fn a_config_that_is_wrong_is_refused_by_name() {
         ),
         (r#"{"hardPodAffinityWeight": 101}"#, "hardPodAffinityWeight"),
         (
+            r#"{"balancedResources": [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "d"}, {"name": "e"},
+            {"name": "f"}, {"name": "g"}, {"name": "h"}, {"name": "i"}]}"#,
+            "balancedResources",
+        ),
+        (
             r#"{"defaultConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"}]}"#,
             "defaultingType",
         ),
