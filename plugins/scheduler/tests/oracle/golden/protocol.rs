@@ -7,7 +7,7 @@ use crate::{
 };
 use scheduler::{
     Engine,
-    types::{Bound, Changes, PodGroup},
+    types::{Bound, Changes, Named, PodGroup},
 };
 
 /// A cluster of nodes that take two pods each, and a class.
@@ -154,6 +154,31 @@ fn an_explanation_changes_nothing_and_keeps_to_its_length() {
     assert_eq!(engine.explain(&pod(1, class), u32::MAX), first);
     assert_eq!(engine.explain(&pod(1, class), 2).verdicts, first.verdicts[..2]);
     assert_eq!(engine.place(&[pod(1, class)], &[]).nodes, [first.node]);
+}
+
+#[test]
+fn a_text_that_the_config_names_may_come_late() {
+    let (mut case, _) = small(2);
+    let mut web = case.class("web");
+    web.owner = case.symbol("uid");
+    let web = case.add(&web);
+    let mut engine = case.engine(
+        r#"{"defaultingType": "List", "defaultConstraints":
+        [{"maxSkew": 1, "topologyKey": "row", "whenUnsatisfiable": "DoNotSchedule"}]}"#,
+    );
+    assert_eq!(engine.place(&[pod(1, web)], &[]).nodes, [0], "no node has the label");
+    let symbol = case.symbol("row");
+    for id in [1, 2] {
+        case.label(id, "row", "kubernetes.io/hostname");
+    }
+    let text = "row".to_owned();
+    let changes = Changes {
+        symbols: vec![Named { symbol, text }],
+        nodes: case.world.nodes.values().cloned().collect(),
+        ..nothing()
+    };
+    engine.sync(1, 2, changes).unwrap();
+    assert_eq!(engine.place(&[pod(1, web)], &[]).nodes, [1]);
 }
 
 #[test]
