@@ -54,6 +54,39 @@ spec:
   - {name: http, port: 80, targetPort: 8080, nodePort: 30080}
 "#;
 
+/// The same servers by the nodes' own addresses, by a host's name, and by a port of the one node that has the pod.
+const OUTSIDE: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec:
+  type: LoadBalancer
+  selector: {app: web}
+  ports: [{port: 8088, targetPort: 8080}]
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  rules:
+  - host: web.example
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: host-port}
+spec:
+  terminationGracePeriodSeconds: 1
+  nodeName: n3
+  containers:
+  - name: main
+    image: busybox:1
+    command: [sh, -c, "echo by a host port > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
+    ports: [{containerPort: 8080, hostPort: 8090}]
+"#;
+
 /// Nothing gets to the servers but from clients on the first node.
 const POLICY: &str = r#"
 apiVersion: networking.k8s.io/v1
@@ -215,6 +248,69 @@ fn pods_of_all_nodes_are_reached_by_address_by_service_and_by_name() {
             fetch(group, &pods.clients[0], &format!("http://{address}/")).is_none()
         })
         .await;
+        group.ok(0, "delete deployment web client");
+        ended(group).await;
+    });
+}
+
+/// A request for a host by that name, to a node.
+fn by_name(host: usize, name: &str) -> Option<String> {
+    let (header, url) = (format!("Host: {name}"), format!("http://{}/", ip(host)));
+    printed(Command::new("timeout").args([PATIENCE, "busybox", "wget", "-q", "-O", "-", "--header", &header, &url]))
+}
+
+#[test]
+fn pods_are_reached_from_outside_and_their_ways_are_told() {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, pods) = set_up(group).await;
+        let all = names(&pods.web);
+        apply(group, OUTSIDE);
+        let addresses = NODES.map(ip);
+        until(group, "the load balancer has the nodes' addresses", || {
+            let service = group.ok(0, "get service outside -o json");
+            addresses.iter().all(|address| service.contains(address))
+        })
+        .await;
+        for host in NODES {
+            let url = format!("http://{}:8088/", ip(host));
+            until(group, "the load balancer answers", || from_outside(&url).is_some()).await;
+            assert_eq!(answering(OFTEN, || from_outside(&url)), all, "{url}");
+            until(group, "the ingress answers", || by_name(host, "web.example").is_some()).await;
+            assert_eq!(answering(OFTEN, || by_name(host, "web.example")), all);
+            assert_eq!(by_name(host, "other.example"), None, "no rule is for it");
+        }
+        let url = format!("http://{}:8090/", ip(NODES[0]));
+        until(group, "the host port answers", || from_outside(&url).is_some()).await;
+        assert_eq!(from_outside(&format!("http://{}:8090/", ip(NODES[1]))), None);
+
+        let peers: Value = serde_json::from_str(&group.ok(0, "get peers -o json")).unwrap();
+        let connected = |peer: &Value| peer["connected"] == true;
+        let items = peers["items"].as_array().unwrap();
+        assert!(items.len() == 2 && items.iter().all(connected), "{peers}");
+        let client = text(&pods.clients[0], "/metadata/name");
+        let trace = group.ok(0, &format!("net trace {client} svc/web:http -o json"));
+        let trace: Value = serde_json::from_str(&trace).unwrap();
+        let steps = trace["steps"].as_array().unwrap();
+        let arrives: Vec<&Value> = steps.iter().filter(|step| step["verdict"] == "arrives").collect();
+        assert_eq!(arrives.len(), 2, "{trace}");
+        for pod in &pods.web {
+            let at = |step: &&&Value| {
+                step["node"] == text(pod, "/spec/nodeName")
+                    && step["text"].as_str().unwrap().contains(text(pod, "/metadata/name"))
+            };
+            assert_eq!(arrives.iter().filter(at).count(), 1, "{trace}");
+        }
+        let nowhere = group.run(0, &format!("net trace {client} 10.42.99.1:80"));
+        assert!(
+            nowhere.code != Some(0) && nowhere.out.contains("no node has 10.42.99.1"),
+            "{nowhere:?}"
+        );
+        group.ok(0, "delete pod host-port");
+        group.ok(0, "delete ingress web");
+        group.ok(0, "delete service web outside");
         group.ok(0, "delete deployment web client");
         ended(group).await;
     });
