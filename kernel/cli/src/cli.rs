@@ -162,6 +162,9 @@ pub fn main() -> ExitCode {
 /// Runs a command in a runtime that fits it.
 fn run(command: Command, global: &Global) -> Result<ExitCode> {
     log(global.verbose, matches!(command, Command::Up(_) | Command::Join(_)));
+    if let Command::Demo(args) = &command {
+        demo::withdraw(args);
+    }
     let server = matches!(command, Command::Up(_) | Command::Join(_) | Command::Demo(_));
     let mut builder = match server {
         true => tokio::runtime::Builder::new_multi_thread(),

@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use sampan_api::LabelSelector;
+use serde_json::Value;
 
 /// The pods of an object, those first that are ready.
 ///
@@ -58,4 +59,37 @@ pub async fn pods_of(owner: &Doc, session: &Session) -> Result<Vec<Doc>> {
         )
     });
     Ok(found)
+}
+
+/// The port of a Service that is meant, by name or number; the first where nothing is said.
+///
+/// # Errors
+/// If it has no such port; says which it has.
+pub fn service_port<'a>(service: &'a Doc, wanted: &str) -> Result<&'a Value> {
+    let ports = list(&service.value, "/spec/ports");
+    let number: Option<u64> = wanted.parse().ok();
+    let is_meant = |port: &&Value| {
+        let by_number = number.is_some_and(|number| port["port"] == number);
+        wanted.is_empty() || port["name"] == wanted || by_number
+    };
+    match ports.iter().find(is_meant) {
+        Some(port) => Ok(port),
+        None => bail!(
+            "{} has no port {wanted}: it has {}",
+            service.full_name(),
+            said(ports, "port")
+        ),
+    }
+}
+
+/// Ports in words.
+pub fn said(ports: &[Value], field: &str) -> String {
+    let one = |port: &Value| match port["name"].as_str() {
+        Some(name) => format!("{} ({name})", port[field]),
+        None => port[field].to_string(),
+    };
+    match ports.is_empty() {
+        true => "none that it names".to_owned(),
+        false => ports.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
 }

@@ -31,4 +31,4 @@ mod whole_file;
 
 pub use agent::{Agent, StartError};
 pub use config::AgentConfig;
-pub use network::Places;
+pub use network::{Places, sweep as sweep_network};

@@ -27,6 +27,17 @@ pub struct DemoArgs {
     rootless: bool,
 }
 
+/// Puts this process on a network of its own, so that whatever the host has of Sampan or others is left alone. Comes before any
+/// other thread. Without root there is nothing to put up.
+pub fn withdraw(args: &DemoArgs) {
+    if args.rootless || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Err(error) = sampan_node::net::own_namespace() {
+        tracing::warn!(%error, "the demo shares the host's network");
+    }
+}
+
 /// Tells the story; success only if all of it was seen.
 ///
 /// # Errors

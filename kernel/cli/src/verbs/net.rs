@@ -1,7 +1,8 @@
 //! `net`: how the network of pods is, and where a packet would stop.
 use super::peers;
 use crate::{
-    doc::{Doc, list},
+    doc::Doc,
+    owned,
     print::{Format, Table},
     session::Session,
     targets, terminal,
@@ -136,10 +137,7 @@ async fn destination_of(text: &str, session: &Session) -> Result<To> {
 }
 
 fn service_port(service: &Doc, wanted: &str) -> Result<(u16, String)> {
-    let ports = list(&service.value, "/spec/ports");
-    let is_meant = |port: &&Value| wanted.is_empty() || port["name"] == wanted || port["port"].to_string() == wanted;
-    let port = ports.iter().find(is_meant);
-    let port = port.with_context(|| format!("{} has no port {wanted}", service.full_name()))?;
+    let port = owned::service_port(service, wanted)?;
     let number = port["port"].as_u64().and_then(|number| u16::try_from(number).ok());
     let protocol = port["protocol"].as_str().unwrap_or("TCP").to_ascii_lowercase();
     Ok((number.context("the port has no number")?, protocol))

@@ -131,17 +131,9 @@ fn remote(named: &Doc, pod: &Doc, wanted: &str) -> Result<u16> {
     let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
     let mut wanted = wanted.to_owned();
     if named.kind.kind == "Service" {
-        let ports = list(&named.value, "/spec/ports");
-        let is_meant = |port: &&Value| port["name"] == *wanted || port["port"].to_string() == wanted;
-        let Some(port) = ports.iter().find(is_meant) else {
-            bail!(
-                "{} has no port {wanted}: it has {}",
-                named.full_name(),
-                said(ports, "port")
-            );
-        };
+        let port = owned::service_port(named, &wanted)?;
         match &port["targetPort"] {
-            Value::String(name) => name.clone_into(&mut wanted),
+            Value::String(name) => wanted.clone_from(name),
             target => wanted = number(target).or(number(&port["port"])).unwrap_or_default().to_string(),
         }
     }
@@ -161,20 +153,8 @@ fn remote(named: &Doc, pod: &Doc, wanted: &str) -> Result<u16> {
         None => bail!(
             "pod {} has no port {wanted}: it has {}",
             pod.name(),
-            said(&ports, "containerPort")
+            owned::said(&ports, "containerPort")
         ),
-    }
-}
-
-/// Ports in words.
-fn said(ports: &[Value], field: &str) -> String {
-    let one = |port: &Value| match port["name"].as_str() {
-        Some(name) => format!("{} ({name})", port[field]),
-        None => port[field].to_string(),
-    };
-    match ports.is_empty() {
-        true => "none that it names".to_owned(),
-        false => ports.iter().map(one).collect::<Vec<_>>().join(", "),
     }
 }
 

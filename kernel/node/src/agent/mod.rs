@@ -76,21 +76,9 @@ impl Agent {
     /// See [`StartError`].
     pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
         let cidr = config.cidr().map_err(StartError::Config)?;
-        for dir in [&config.data, &config.pods_dir(), &config.cache] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-            made.map_err(|source| StartError::Io {
-                path: dir.clone(),
-                source,
-            })?;
-        }
+        make_dirs(&config)?;
         let (lock, store) = claim(&config.data).await?;
-        let address = config.listen;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| StartError::Listen { address, source })?;
-        let serves = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address, source })?;
+        let (listener, serves) = listen(config.listen).await?;
         let credentials = shown(&config)?;
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
@@ -211,6 +199,24 @@ impl Drop for Agent {
             network.shutdown(false);
         }
     }
+}
+
+fn make_dirs(config: &AgentConfig) -> Result<(), StartError> {
+    for dir in [&config.data, &config.pods_dir(), &config.cache] {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|source| StartError::Io {
+            path: dir.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let serves = listener.local_addr().map_err(failed)?;
+    Ok((listener, serves))
 }
 
 /// What the node shows at first.

@@ -7,6 +7,7 @@
 mod address;
 mod files;
 mod gateway;
+mod isolate;
 pub(crate) mod netlink;
 mod resolv;
 mod step;
@@ -15,6 +16,7 @@ mod wire;
 pub use address::{AddressPool, NoAddress, PodCidr};
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
 pub use gateway::Gateway;
+pub use isolate::own_namespace;
 pub use resolv::ResolvConf;
 pub use step::WireError;
-pub use wire::{POD_PREFIX, Wire, mtu, owned_name, sweep};
+pub use wire::{Wire, mtu, owned_name, pod_prefix, sweep};

@@ -15,9 +15,6 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
-/// What the names of pods' interfaces on the node begin with.
-pub const POD_PREFIX: &str = "sp";
-
 /// The gateway that pods see. It is in no network: they know it as a fixed neighbour.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
@@ -36,12 +33,17 @@ pub struct Wire {
 
 /// The name of something of a node's: a prefix and a hash, 12 letters long.
 pub fn owned_name(prefix: &str, owner: &str, of: &str) -> String {
-    let hex: String = hash((owner, of, "name"))
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{prefix}{hex}")
+    format!("{prefix}{}", hex(hash((owner, of, "name")), 6))
+}
+
+/// What the names of a node's pods' interfaces begin with, and those of no other node on this machine, most likely: `sp` and
+/// a hash of the node.
+pub fn pod_prefix(owner: &str) -> String {
+    format!("sp{}", hex(hash((owner, "pods")), 2))
+}
+
+fn hex(hash: [u8; 8], bytes: usize) -> String {
+    hash.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn hash(of: impl Hash) -> [u8; 8] {
@@ -51,9 +53,13 @@ fn hash(of: impl Hash) -> [u8; 8] {
 }
 
 impl Wire {
-    /// The name of the node's end: `sp` and a hash.
+    /// The name of the node's end.
     pub fn name(&self) -> String {
-        owned_name(POD_PREFIX, &self.owner, &self.uid)
+        format!(
+            "{}{}",
+            pod_prefix(&self.owner),
+            hex(hash((&self.owner, &self.uid, "name")), 4)
+        )
     }
 
     /// A locally administered address.
@@ -329,6 +335,12 @@ mod tests {
     fn names_fit_and_differ() {
         assert_eq!(wire("a", 2).name().len(), 14);
         assert_ne!(wire("a", 2).name(), wire("b", 2).name());
+        let other = Wire {
+            owner: "/other".into(),
+            ..wire("a", 2)
+        };
+        assert!(!other.name().starts_with(&pod_prefix(&wire("a", 2).owner)));
+        assert!(other.name().starts_with(&pod_prefix("/other")));
         assert_ne!(wire("a", 2).hardware("pod"), wire("a", 2).hardware("node"));
         assert!(mtu() >= 576);
     }

@@ -130,7 +130,7 @@ impl Fleet {
             let started = Instant::now();
             let loaded = tokio::task::spawn_blocking(load).await;
             tracing::info!(plugin = name, digest = make.digest, elapsed = ?started.elapsed(), "loaded a plugin");
-            let result = loaded.unwrap_or_else(|error| Err(error.to_string()));
+            let result = loaded.unwrap_or_else(|error| Err(error.to_string())).map(Box::new);
             let _ = inputs.send(Input::Loaded { name, make, result });
         });
     }
@@ -141,14 +141,14 @@ impl Fleet {
     }
 
     /// What was sent for has come, or will not. Says why not.
-    pub fn arrived(&mut self, make: Make, result: Result<Loaded, String>) -> Result<(), String> {
+    pub fn arrived(&mut self, make: Make, result: Result<Box<Loaded>, String>) -> Result<(), String> {
         // Nobody wants it any more.
         let Some(state) = self.states.get_mut(&make) else {
             return Ok(());
         };
         match result {
             Ok(loaded) => {
-                *state = State::Here(Arc::new(loaded));
+                *state = State::Here(Arc::from(loaded));
                 Ok(())
             }
             Err(why) => {

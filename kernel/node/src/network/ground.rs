@@ -104,16 +104,7 @@ impl Ground {
         if let Err(error) = mesh.start() {
             problems.push(error.to_string());
         }
-        let settings = Settings {
-            table: net::owned_name("sampan-", &owner, "table"),
-            overlay_interface: mesh.overlay.is_some().then_some(tun),
-            pod_interface_prefix: net::POD_PREFIX.to_owned(),
-            pod_ranges: vec![pods],
-            cluster_ranges: vec![of(ranges::PODS)],
-            service_ranges: vec![of(ranges::SERVICES)],
-            node_addresses: vec![range.gateway().into()],
-            ..Settings::default()
-        };
+        let settings = settings(&owner, range, mesh.overlay.is_some().then_some(tun));
         let kernel = KernelDatapath::open(settings);
         let kernel = kernel.map_err(|error| problems.push(error.to_string())).ok();
         for problem in &problems {
@@ -231,6 +222,33 @@ impl Ground {
         if self.mesh.overlay.take().is_some() {
             Gateway::clear(self.mesh.range);
         }
+    }
+}
+
+/// The datapath of the node of a directory.
+fn settings(owner: &str, range: PodCidr, overlay_interface: Option<String>) -> Settings {
+    Settings {
+        table: net::owned_name("sampan-", owner, "table"),
+        overlay_interface,
+        pod_interface_prefix: net::pod_prefix(owner),
+        pod_ranges: vec![pod_range(range)],
+        cluster_ranges: vec![of(ranges::PODS)],
+        service_ranges: vec![of(ranges::SERVICES)],
+        node_addresses: vec![range.gateway().into()],
+        ..Settings::default()
+    }
+}
+
+/// Takes away what an agent that was killed has left of its network, if nobody is to find it again.
+pub fn sweep(config: &AgentConfig) {
+    if let Ok(range) = config.cidr()
+        && !config.rootless
+    {
+        let owner = config.data.to_string_lossy();
+        if let Ok(kernel) = KernelDatapath::open(settings(&owner, range, None)) {
+            let _ = kernel.clear();
+        }
+        Gateway::clear(range);
     }
 }
 

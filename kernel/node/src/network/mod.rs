@@ -25,7 +25,7 @@ pub mod trace;
 mod worker;
 
 pub use door::Places;
-pub use ground::LocalPod;
+pub use ground::{LocalPod, sweep};
 pub use host_ports::of as host_ports;
 
 use crate::{

@@ -111,7 +111,7 @@ mod tests {
             route("10.42.3.0/24", "b", "192.0.2.3"),
         ]);
         let ops = [Op::Set(route("10.42.1.0/24", "hub", "192.0.2.1"))];
-        let mut said = |peers: &mut Peers, ops: &[Op]| {
+        let said = |peers: &mut Peers, ops: &[Op]| {
             let text = |peer: Peer| format!("{} {} {}", peer.name, peer.address, peer.ranges.len());
             let changed = peers.changed([&datapath].into_iter(), ops);
             changed.map(|peers| peers.into_iter().map(text).collect::<Vec<_>>().join(", "))

@@ -46,7 +46,7 @@ pub enum Input {
     Loaded {
         name: String,
         make: Make,
-        result: Result<Loaded, String>,
+        result: Result<Box<Loaded>, String>,
     },
     /// A pod has its wire; told when everything holds for it that plugins want.
     PodUp {

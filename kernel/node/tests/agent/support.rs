@@ -226,6 +226,7 @@ impl Drop for Bench {
             // What it has begun goes on for a moment.
             std::thread::sleep(Duration::from_millis(300));
         }
+        sampan_node::sweep_network(&self.config);
         for entry in fs::read_dir(self.config.data.join("pods"))
             .into_iter()
             .flatten()

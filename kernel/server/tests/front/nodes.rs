@@ -226,29 +226,13 @@ async fn serve_node(bench: &Bench, name: &'static str, certified: &str) {
 }
 
 #[tokio::test]
-async fn calls_are_passed_on_to_the_right_node() {
+async fn the_network_is_asked_of_nodes() {
     let bench = Bench::start().await;
     for name in ["n1", "n2"] {
         serve_node(&bench, name, name).await;
         bench.objects().create(pod(&format!("on-{name}"), name)).await.unwrap();
     }
     let mut runtime = RuntimeClient::new(bench.admin());
-    let request = rpc::LogsRequest {
-        pod: "on-n2".to_owned(),
-        ..Default::default()
-    };
-    let mut logs = runtime.logs(request).await.unwrap().into_inner();
-    assert_eq!(logs.message().await.unwrap().unwrap().data, "n2: on-n2 for 1");
-    let images = runtime
-        .list_images(rpc::ListImagesRequest::default())
-        .await
-        .unwrap()
-        .into_inner()
-        .images;
-    assert_eq!(
-        images.iter().map(|image| image.node.as_str()).collect::<Vec<_>>(),
-        ["n1", "n2"]
-    );
     let peers = runtime.list_peers(rpc::ListPeersRequest::default()).await.unwrap();
     let peers = peers.into_inner().peers;
     assert_eq!(peers.iter().map(|peer| &*peer.node).collect::<Vec<_>>(), ["n1", "n2"]);
@@ -284,6 +268,33 @@ async fn calls_are_passed_on_to_the_right_node() {
             "1 n2 10.0.0.2 from 10.0.0.1",
             "2 n1 10.96.0.1 from "
         ]
+    );
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn calls_are_passed_on_to_the_right_node() {
+    let bench = Bench::start().await;
+    for name in ["n1", "n2"] {
+        serve_node(&bench, name, name).await;
+        bench.objects().create(pod(&format!("on-{name}"), name)).await.unwrap();
+    }
+    let mut runtime = RuntimeClient::new(bench.admin());
+    let request = rpc::LogsRequest {
+        pod: "on-n2".to_owned(),
+        ..Default::default()
+    };
+    let mut logs = runtime.logs(request).await.unwrap().into_inner();
+    assert_eq!(logs.message().await.unwrap().unwrap().data, "n2: on-n2 for 1");
+    let images = runtime
+        .list_images(rpc::ListImagesRequest::default())
+        .await
+        .unwrap()
+        .into_inner()
+        .images;
+    assert_eq!(
+        images.iter().map(|image| image.node.as_str()).collect::<Vec<_>>(),
+        ["n1", "n2"]
     );
     let pieces = [vec![1; 1000], vec![2; 500]].map(|data| rpc::LoadImageRequest {
         data: data.into(),
