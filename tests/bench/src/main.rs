@@ -1,11 +1,15 @@
 //! Benchmarks: `cargo run --release -p bench -- NAME [--json]`. Each prints what was measured, its target, and its peer in
 //! the same run; a peer that is not there is said to be missing.
+mod dns;
 mod failover;
 mod figure;
 mod footprint;
+mod lab;
+mod overlay;
 mod peer;
 mod placement;
 mod restart;
+mod service;
 mod snapshot;
 mod start;
 mod store;
@@ -41,6 +45,12 @@ enum Bench {
     Restart,
     /// Saving and restoring a state, beside etcd
     Snapshot,
+    /// Pods of two nodes, beside VXLAN, WireGuard in user space and a cable (as root)
+    Overlay,
+    /// Connections to Services, and how soon a new endpoint is connected to (as root)
+    Service,
+    /// Questions for names of the cluster (as root)
+    Dns,
 }
 
 #[derive(Debug, Parser)]
@@ -75,6 +85,9 @@ async fn main() -> anyhow::Result<()> {
         Bench::Failover => failover::run().await?,
         Bench::Restart => restart::run().await?,
         Bench::Snapshot => snapshot::run().await?,
+        Bench::Overlay => tokio::task::spawn_blocking(overlay::run).await??,
+        Bench::Service => tokio::task::spawn_blocking(service::run).await??,
+        Bench::Dns => tokio::task::spawn_blocking(dns::run).await??,
     };
     figures.iter().for_each(|figure| figure.print(args.json));
     Ok(())
