@@ -255,10 +255,10 @@ fn ingresses_and_their_classes() {
     // As kubectl has it, the three that are shown are followed by the number of rules, hosts or not.
     assert_eq!(
         show(all, &Dress::default()),
-        "NAME   CLASS    HOSTS                                     ADDRESS                          PORTS     AGE\n\
-         all    <none>   *                                                                          80        60s\n\
-         few    sampan   a.example,b.example,c.example             192.0.2.1,192.0.2.2,lb.example   80, 443   60s\n\
-         many   other    a.example,b.example,c.example + 2 more...                                  80        60s\n"
+        "NAME   CLASS    HOSTS                                       ADDRESS                          PORTS     AGE\n\
+         all    <none>   *                                                                            80        60s\n\
+         few    sampan   a.example,b.example,c.example               192.0.2.1,192.0.2.2,lb.example   80, 443   60s\n\
+         many   other    a.example,b.example,c.example + 2 more...                                    80        60s\n"
     );
     let class = |name: &str, parameters: Value| {
         json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
