@@ -98,10 +98,8 @@ fn each_way_of_naming_is_a_pool() {
         )],
     );
     let paths = "/spec/rules/0/http/paths";
-    one.pointer_mut(&format!("{paths}/1/backend/service/port"))
-        .map(|port| *port = json!({"name": "http"}));
-    one.pointer_mut(&format!("{paths}/2/backend"))
-        .map(|backend| *backend = json!({"resource": {"kind": "Bucket", "name": "b"}}));
+    *one.pointer_mut(&format!("{paths}/1/backend/service/port")).unwrap() = json!({"name": "http"});
+    *one.pointer_mut(&format!("{paths}/2/backend")).unwrap() = json!({"resource": {"kind": "Bucket", "name": "b"}});
     let mut routing = routing(&[one, service("web", &http()), slice("s", "web", &["10.244.1.7"])]);
     let told = |routing: &Routing<Ingress>| -> Vec<String> {
         let pools = pools(routing).into_iter();
