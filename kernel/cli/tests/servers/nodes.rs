@@ -32,10 +32,6 @@ spec:
 /// Ends by force what nodes have left, if the test failed.
 pub struct Wipe(Vec<PathBuf>);
 
-pub fn wipe(group: &Group) -> Wipe {
-    Wipe(NODES.map(|host| group.data(host)).to_vec())
-}
-
 impl Drop for Wipe {
     fn drop(&mut self) {
         for data in &self.0 {
@@ -44,9 +40,9 @@ impl Drop for Wipe {
     }
 }
 
-/// Servers with two nodes, which run the pods.
-async fn with_nodes(group: &mut Group) -> Wipe {
-    let wipe = wipe(group);
+/// Makes two hosts nodes, and gives them an image.
+pub async fn join_nodes(group: &mut Group) -> Wipe {
+    let wipe = Wipe(NODES.map(|host| group.data(host)).to_vec());
     for host in NODES {
         let token = group.ok(0, "token create --role node --single-use --ttl 10m");
         group.join_as_node(host, &token, 0).await;
@@ -54,6 +50,12 @@ async fn with_nodes(group: &mut Group) -> Wipe {
     let root = group.dir.path().join("busybox");
     busybox(&root);
     group.ok(0, &format!("image build {} -t busybox:1 --cmd sh", root.display()));
+    wipe
+}
+
+/// Servers with two nodes, which run the pods.
+async fn with_nodes(group: &mut Group) -> Wipe {
+    let wipe = join_nodes(group).await;
     let file = group.dir.path().join("pods.yaml");
     std::fs::write(&file, PODS).unwrap();
     group.ok(0, &format!("apply -f {}", file.display()));

@@ -2,8 +2,8 @@
 use crate::{
     group::{Group, NODES, play},
     network::ip,
-    nodes::{Wipe, ended, pods, until, wipe},
-    tools::{busybox, have},
+    nodes::{Wipe, ended, join_nodes, pods, until},
+    tools::have,
     traces,
 };
 use serde_json::Value;
@@ -120,14 +120,7 @@ fn of_app(group: &Group, app: &str) -> Vec<Value> {
 }
 
 async fn set_up(group: &mut Group) -> (Wipe, Pods) {
-    let wipe = wipe(group);
-    for host in NODES {
-        let token = group.ok(0, "token create --role node --single-use --ttl 10m");
-        group.join_as_node(host, &token, 0).await;
-    }
-    let root = group.dir.path().join("busybox");
-    busybox(&root);
-    group.ok(0, &format!("image build {} -t busybox:1 --cmd sh", root.display()));
+    let wipe = join_nodes(group).await;
     apply(group, MANIFEST);
     group.ok(0, "rollout status deployment/web --timeout=60s");
     group.ok(0, "rollout status deployment/client --timeout=60s");

@@ -232,8 +232,8 @@ fn settings(owner: &str, range: PodCidr, overlay_interface: Option<String>) -> S
         overlay_interface,
         pod_interface_prefix: net::pod_prefix(owner),
         pod_ranges: vec![pod_range(range)],
-        cluster_ranges: vec![of(ranges::PODS)],
-        service_ranges: vec![of(ranges::SERVICES)],
+        cluster_ranges: vec![range_of(ranges::PODS)],
+        service_ranges: vec![range_of(ranges::SERVICES)],
         node_addresses: vec![range.gateway().into()],
         ..Settings::default()
     }
@@ -267,7 +267,8 @@ fn links<'a>(pods: impl Iterator<Item = &'a LocalPod>) -> BTreeMap<PodKey, PodLi
     pods.map(link).collect()
 }
 
-fn of((base, prefix): (Ipv4Addr, u8)) -> Range {
+/// A range as plugins are told it.
+pub fn range_of((base, prefix): (Ipv4Addr, u8)) -> Range {
     Range {
         address: Address::from(IpAddr::from(base)),
         prefix,
@@ -276,5 +277,5 @@ fn of((base, prefix): (Ipv4Addr, u8)) -> Range {
 
 /// The range of a node's pods, as plugins are told it.
 pub fn pod_range(range: PodCidr) -> Range {
-    of(range.range())
+    range_of(range.range())
 }

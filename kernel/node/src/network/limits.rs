@@ -1,5 +1,5 @@
 //! What the node itself knows of the cluster's addresses: the bounds that plans of plugins are held against.
-use super::objects::News;
+use super::{ground::range_of, objects::News};
 use sampan_api::{Key, Object, ranges};
 use sampan_sandbox::{
     ingress::{self, Secret},
@@ -25,14 +25,9 @@ pub struct Limits {
 impl Limits {
     /// Of a node of that name; nobody else is known yet.
     pub fn new(node: &str) -> Self {
-        let (base, prefix) = ranges::SERVICES;
-        let services = Range {
-            address: IpAddr::from(base).into(),
-            prefix,
-        };
         let bounds = Bounds {
             node: node.to_owned(),
-            service_ranges: vec![services],
+            service_ranges: vec![range_of(ranges::SERVICES)],
             node_ports: ranges::NODE_PORTS,
             ..Bounds::default()
         };
@@ -76,11 +71,12 @@ impl Limits {
 
     fn node(&mut self, key: &Key, node: Option<&Object>) {
         let name = key.name.to_string();
-        match node {
-            Some(node) => drop(self.bounds.nodes.insert(name, node_bounds(node))),
-            None => drop(self.bounds.nodes.remove(&name)),
+        for known in [&mut self.bounds.nodes, &mut self.ingress.nodes] {
+            match node {
+                Some(node) => drop(known.insert(name.clone(), node_bounds(node))),
+                None => drop(known.remove(&name)),
+            }
         }
-        self.ingress.nodes.clone_from(&self.bounds.nodes);
     }
 
     fn service(&mut self, key: &Key, service: Option<&Object>) {

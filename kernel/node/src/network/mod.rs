@@ -3,7 +3,8 @@
 //!
 //! One thread, `worker`, has it all: the objects that the control plane tells of (`feed`, `objects`), the bounds that they set
 //! (`limits`), the plugins (`fleet`, `slots`), and what is the network's own on this machine (`ground`): the overlay with its
-//! peers, and the kernel's datapath. Plugins of the world `ingress` are asked beside, for what the `door` does with requests. What was wanted last is on disk (`kept`) for when no server is there.
+//! peers, and the kernel's datapath. Plugins of the world `ingress` are asked beside, for what the `door` does with requests.
+//! What was wanted last is on disk (`kept`) for when no server is there.
 //!
 //! Invariants:
 //! - a plugin that fails, or is not there, leaves what was wanted last;

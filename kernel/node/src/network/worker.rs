@@ -4,7 +4,7 @@ use super::{
     door::Door,
     feed::Feeds,
     fleet::{Fleet, Make},
-    ground::{Ground, LocalPod},
+    ground::{Ground, LocalPod, range_of},
     host_ports,
     kept::Keeper,
     limits::Limits,
@@ -20,10 +20,9 @@ use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     Loaded,
     ingress::{IngressPlugin, Routing},
-    network::{Datapath, Identity, NetworkPlugin, Op, Range},
+    network::{Datapath, Identity, NetworkPlugin, Op},
 };
 use std::{
-    net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -162,25 +161,15 @@ impl Worker {
     }
 
     fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
-        let (base, prefix) = ranges::PODS;
         let here = Here {
-            datapath: &self.sum(),
+            datapath: &sum(&self.host_ports, &self.slots),
             pods: self.ground.pods().collect(),
             peers: self.ground.peers(),
             own: self.me.pod_ranges.clone(),
-            cluster: Range {
-                address: IpAddr::from(base).into(),
-                prefix,
-            },
+            cluster: range_of(ranges::PODS),
             services: self.me.service_ranges.clone(),
         };
         here.trace(packet, at)
-    }
-
-    /// All that is wanted.
-    fn sum(&self) -> Datapath {
-        let of_slots = self.slots.sums().map(|(_, datapath)| datapath);
-        Datapath::sum([&self.host_ports].into_iter().chain(of_slots))
     }
 
     /// Seats whom the line-ups name, and asks everybody who was told something.
@@ -207,10 +196,12 @@ impl Worker {
         let host_ports = host_ports::datapath(self.ground.pods());
         ops.extend(self.host_ports.changes_to(&host_ports));
         self.host_ports = host_ports;
+        if !onward.is_empty() {
+            self.keeper.changed();
+        }
         if !onward.is_empty() || self.door.is_stuck() || std::mem::take(&mut self.resuming) {
             self.door
                 .set(&Routing::sum(self.ingresses.sums().map(|(_, routing)| routing)));
-            self.keeper.changed();
         }
         ops
     }
@@ -226,10 +217,9 @@ impl Worker {
         if self.adopting {
             return;
         }
-        let of_slots = || self.slots.sums().map(|(_, datapath)| datapath);
-        let sum = || Datapath::sum([&self.host_ports].into_iter().chain(of_slots()));
-        self.ground.settle(ops, sum);
-        if let Some(peers) = self.peers.changed(of_slots(), ops) {
+        self.ground.settle(ops, || sum(&self.host_ports, &self.slots));
+        let of_slots = self.slots.sums().map(|(_, datapath)| datapath);
+        if let Some(peers) = self.peers.changed(of_slots, ops) {
             self.ground.set_peers(peers);
         }
         if !ops.is_empty() {
@@ -262,4 +252,10 @@ impl Worker {
             self.ground.clear();
         }
     }
+}
+
+/// All that is wanted of the datapath.
+fn sum(host_ports: &Datapath, slots: &Slots<NetworkPlugin>) -> Datapath {
+    let of_slots = slots.sums().map(|(_, datapath)| datapath);
+    Datapath::sum([host_ports].into_iter().chain(of_slots))
 }
