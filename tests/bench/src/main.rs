@@ -9,6 +9,7 @@ mod overlay;
 mod peer;
 mod placement;
 mod restart;
+mod scheduler;
 mod service;
 mod snapshot;
 mod start;
@@ -35,6 +36,8 @@ enum Bench {
     Up,
     /// Instances and tasks of a Wasm command
     Wasm,
+    /// From creating a pod to its binding, in the cases of Kubernetes' scheduler_perf
+    Scheduler,
     /// Durable puts, reads and lists, beside etcd
     Store,
     /// Ten thousand watchers, beside etcd
@@ -57,9 +60,15 @@ enum Bench {
 struct Args {
     #[arg(value_enum)]
     bench: Bench,
-    /// Only cases whose name has this in it; of `store`
+    /// Only cases whose name has this in it; of `store` and `scheduler`
     #[arg(long, default_value = "")]
     case: String,
+    /// Of `scheduler`
+    #[arg(long, default_value_t = scheduler::NODES)]
+    nodes: usize,
+    /// Of `scheduler`: at most so many are measured
+    #[arg(long, default_value_t = scheduler::PODS)]
+    pods: usize,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -80,6 +89,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Swap => swap::run().await?,
         Bench::Up => up::run().await?,
         Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
+        Bench::Scheduler => scheduler::run(&args.case, args.nodes, args.pods).await?,
         Bench::Store => store::run(&args.case).await?,
         Bench::Watch => watch::run().await?,
         Bench::Failover => failover::run().await?,

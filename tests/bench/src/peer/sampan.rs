@@ -72,7 +72,8 @@ impl Sampan {
         Ok(answer.into_inner())
     }
 
-    fn session(&self, member: usize) -> Result<Session> {
+    /// A session with a member, as the CLI has one.
+    pub fn session(&self, member: usize) -> Result<Session> {
         let access = Access {
             server: format!("https://{}", self.addresses[member]),
             ..self.access.clone()

@@ -1,0 +1,253 @@
+//! A control plane as a process, nodes that are only objects, and a client that makes pods and watches them bound.
+use super::{
+    cases::{Before, Case, Churn},
+    shapes,
+};
+use crate::peer::{Store, sampan::Sampan};
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use sampan_api::rpc::{self, write::Operation};
+use sampan_cli::session::{Session, Writer};
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// Writes under way at a time.
+const UNDER_WAY: usize = 2000;
+/// Nothing is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// When each pod was bound, by its number.
+pub type Bound = Vec<Instant>;
+
+pub struct Cluster {
+    pub store: Sampan,
+    session: Session,
+    writer: Writer,
+}
+
+fn key(resource: &str, namespace: &str, name: &str) -> Option<rpc::Key> {
+    Some(rpc::Key {
+        resource: resource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+fn write(key: Option<rpc::Key>, operation: Operation) -> rpc::Write {
+    rpc::Write {
+        key,
+        expect: 0,
+        operation: Some(operation),
+    }
+}
+
+fn create(resource: &str, namespace: &str, name: &str, object: &Value) -> rpc::Plan {
+    let operation = Operation::Create(object.to_string().into());
+    rpc::Plan {
+        writes: vec![write(key(resource, namespace, name), operation)],
+    }
+}
+
+/// Makes the JSON of many pods of one shape without building each.
+struct Template(String, String);
+
+impl Template {
+    fn new(pod: Value, namespace: &str) -> Result<Self> {
+        const NAME: &str = "the-name-goes-here";
+        let text = shapes::named(pod, namespace, NAME).to_string();
+        let (head, tail) = text.split_once(NAME).context("a pod without a name")?;
+        Ok(Template(head.to_owned(), tail.to_owned()))
+    }
+
+    fn plan(&self, namespace: &str, name: &str) -> rpc::Plan {
+        let json = [&self.0, name, &self.1].concat();
+        rpc::Plan {
+            writes: vec![write(key("pods", namespace, name), Operation::Create(json.into()))],
+        }
+    }
+}
+
+impl Cluster {
+    pub async fn start(case: &Case, nodes: usize) -> Result<Self> {
+        let store = Sampan::start(1).await?;
+        let session = store.session(0)?;
+        let writer = session.writer();
+        let cluster = Cluster { store, session, writer };
+        for namespace in [shapes::BEFORE, shapes::MEASURED] {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            cluster.commit(create("namespaces", "", namespace, &object)).await?;
+        }
+        let node = |number: usize| {
+            let zone = case.zones.get(number % case.zones.len().max(1)).copied();
+            node(&name_of_node(number), zone)
+        };
+        cluster.all(0..nodes, |number| Ok(node(number))).await?;
+        for before in case.before {
+            cluster.before(before, nodes).await?;
+        }
+        Ok(cluster)
+    }
+
+    async fn commit(&self, plan: rpc::Plan) -> Result<()> {
+        self.writer.commit(plan).await?;
+        Ok(())
+    }
+
+    async fn all(&self, numbers: std::ops::Range<usize>, plan: impl Fn(usize) -> Result<rpc::Plan>) -> Result<()> {
+        let writes = stream::iter(numbers).map(|number| plan(number).map(|plan| self.commit(plan)));
+        writes
+            .try_buffer_unordered(UNDER_WAY)
+            .try_collect::<Vec<()>>()
+            .await
+            .map(drop)
+    }
+
+    /// The pods that are there before.
+    async fn before(&self, before: &Before, nodes: usize) -> Result<()> {
+        let count = (nodes as f64 * before.for_a_node).ceil() as usize;
+        let template = Template::new((before.pod)(), shapes::BEFORE)?;
+        let seen = self.watch(shapes::BEFORE).await?;
+        let make = self.all(0..count, |number| {
+            Ok(template.plan(shapes::BEFORE, &format!("pod-{number:07}")))
+        });
+        if before.waits {
+            return make.await;
+        }
+        tokio::try_join!(make, wait(seen, count)).map(drop)
+    }
+
+    /// Watches the pods of a namespace from now on.
+    async fn watch(&self, namespace: &str) -> Result<tonic::Streaming<rpc::WatchEvent>> {
+        let selection = Some(rpc::Selection {
+            resource: "pods".to_owned(),
+            namespace: namespace.to_owned(),
+            ..rpc::Selection::default()
+        });
+        let list = rpc::ListRequest {
+            selection: selection.clone(),
+            limit: 1,
+            ..rpc::ListRequest::default()
+        };
+        let revision = self.session.objects().list(list).await?.into_inner().revision;
+        let watch = rpc::WatchRequest { selection, revision };
+        Ok(self.session.objects().watch(watch).await?.into_inner())
+    }
+
+    /// Makes pods as fast as it goes and watches them bound: when each was made, and when it was seen bound.
+    pub async fn measure(&self, case: &Case, nodes: usize, pods: usize) -> Result<(Vec<Instant>, Bound)> {
+        let mut templates = HashMap::new();
+        let distinct = (case.measured)("a") != (case.measured)("b");
+        for number in 0..if distinct { nodes.min(pods) } else { 1 } {
+            let pod = (case.measured)(&name_of_node(number));
+            templates.insert(number, Template::new(pod, shapes::MEASURED)?);
+        }
+        let seen = self.watch(shapes::MEASURED).await?;
+        let made = parking(pods);
+        let make = self.all(0..pods, |number| {
+            made.lock().map_err(|_| anyhow::anyhow!("poisoned"))?[number] = Instant::now();
+            let template = &templates[&(number % templates.len())];
+            Ok(template.plan(shapes::MEASURED, &format!("pod-{number:07}")))
+        });
+        let work = async { tokio::try_join!(make, wait(seen, pods)) };
+        let bound = tokio::select! {
+            done = work => done?.1,
+            failed = self.churn(case.churn) => return Err(failed.err().context("the churn ended")?),
+        };
+        Ok((made.into_inner().map_err(|_| anyhow::anyhow!("poisoned"))?, bound))
+    }
+
+    /// Goes on for ever.
+    async fn churn(&self, churn: Churn) -> Result<()> {
+        let mut number = 0;
+        loop {
+            let pause = if churn == Churn::Unschedulable { 200 } else { 1000 };
+            if churn == Churn::Nothing {
+                std::future::pending::<()>().await;
+            }
+            let (name, last) = (format!("churn-{number}"), format!("churn-{}", number - 1));
+            let pod = shapes::named(shapes::too_large(), "default", &name);
+            self.commit(create("pods", "default", &name, &pod)).await?;
+            if churn == Churn::Mixed {
+                self.commit(node(&name, None)).await?;
+                let service = json!({
+                    "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+                    "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+                });
+                let request = rpc::CreateRequest {
+                    json: service.to_string().into(),
+                    ..rpc::CreateRequest::default()
+                };
+                self.session.objects().create(request).await?;
+                if number > 0 {
+                    self.gone(&last).await?;
+                }
+            }
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn gone(&self, name: &str) -> Result<()> {
+        for (resource, namespace) in [("pods", "default"), ("nodes", ""), ("services", "default")] {
+            let deletion = Operation::Delete(rpc::Deletion::default());
+            let writes = vec![write(key(resource, namespace, name), deletion)];
+            self.commit(rpc::Plan { writes }).await?;
+        }
+        Ok(())
+    }
+}
+
+pub fn name_of_node(number: usize) -> String {
+    format!("node-{number:06}")
+}
+
+fn node(name: &str, zone: Option<&str>) -> rpc::Plan {
+    let status = Operation::MergeStatus(shapes::node_status().to_string().into());
+    let mut plan = create("nodes", "", name, &shapes::node(name, zone));
+    plan.writes.push(write(key("nodes", "", name), status));
+    plan
+}
+
+fn parking(pods: usize) -> std::sync::Mutex<Vec<Instant>> {
+    std::sync::Mutex::new(vec![Instant::now(); pods])
+}
+
+/// Waits until so many pods were seen bound, each once; when each was.
+async fn wait(mut seen: tonic::Streaming<rpc::WatchEvent>, pods: usize) -> Result<Bound> {
+    let mut bound: Vec<Option<Instant>> = vec![None; pods];
+    let mut left = pods;
+    let count = async {
+        while left > 0 {
+            let event = seen.message().await?.context("the watch ended")?;
+            let Some(object) = event.object else { continue };
+            let Some(node) = node_of(&object.json) else { continue };
+            ensure!(!node.is_empty(), "a pod was bound to nothing");
+            let name = object.key.unwrap_or_default().name;
+            let number: usize = name.strip_prefix("pod-").context("a strange pod")?.parse()?;
+            let place = bound.get_mut(number).context("a pod too many")?;
+            if place.is_none() {
+                *place = Some(Instant::now());
+                left -= 1;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let counted = tokio::time::timeout(PATIENCE, count).await;
+    ensure!(
+        counted.is_ok(),
+        "{left} of {pods} pods are not bound after {PATIENCE:?}"
+    );
+    counted??;
+    Ok(bound.into_iter().flatten().collect())
+}
+
+/// The node that a pod's JSON names, without reading all of it.
+fn node_of(json: &[u8]) -> Option<&str> {
+    const FIELD: &[u8] = b"\"nodeName\":\"";
+    let at = json.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();
+    let end = json[at..].iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&json[at..at + end]).ok()
+}
