@@ -1,12 +1,13 @@
 //! Keys: what an object is found by.
-use std::{cmp::Ordering, fmt, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, fmt, ptr, sync::Arc};
 
 /// Names an object in the cluster. Ordered by resource, then namespace, then name, so that the objects of a namespace
 /// stand together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The plural with its group: `pods`, `deployments.apps`.
-    pub resource: Arc<str>,
+    /// The plural with its group: `pods`, `deployments.apps`. Those that are known are borrowed: keys are copied all the time,
+    /// by all threads.
+    pub resource: Cow<'static, str>,
     /// Empty for objects of the whole cluster.
     pub namespace: Arc<str>,
     pub name: Arc<str>,
@@ -15,7 +16,7 @@ pub struct Key {
 impl Key {
     pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
         Key {
-            resource: intern(resource),
+            resource: known(resource),
             namespace: namespace.into(),
             name: name.into(),
         }
@@ -41,13 +42,8 @@ impl Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Keys share the text of their resource, so that it need not be looked at.
-        let resource = match Arc::ptr_eq(&self.resource, &other.resource) {
-            true => Ordering::Equal,
-            false => self.resource.cmp(&other.resource),
-        };
-        resource
-            .then_with(|| self.namespace.cmp(&other.namespace))
+        compare(&self.resource, &other.resource)
+            .then_with(|| compare(&self.namespace, &other.namespace))
             .then_with(|| self.name.cmp(&other.name))
     }
 }
@@ -58,16 +54,19 @@ impl PartialOrd for Key {
     }
 }
 
-/// The names of resources are few and keys are many: they share their text.
-fn intern(resource: &str) -> Arc<str> {
-    use std::sync::LazyLock;
-    static KNOWN: LazyLock<Vec<Arc<str>>> =
-        LazyLock::new(|| crate::kinds::all().iter().map(|kind| kind.resource.into()).collect());
-    KNOWN
-        .iter()
-        .find(|known| &***known == resource)
-        .cloned()
-        .unwrap_or_else(|| resource.into())
+/// Keys mostly share the texts of resources and namespaces: then those need not be looked at.
+fn compare(one: &str, other: &str) -> Ordering {
+    match ptr::eq(one, other) {
+        true => Ordering::Equal,
+        false => one.cmp(other),
+    }
+}
+
+fn known(resource: &str) -> Cow<'static, str> {
+    match crate::kinds::of_resource(resource) {
+        Some(kind) => Cow::Borrowed(kind.resource),
+        None => Cow::Owned(resource.to_owned()),
+    }
 }
 
 impl fmt::Display for Key {

@@ -13,10 +13,34 @@ use sampan_api::{
     ApiError, Cause, Key, MAX_OBJECT_BYTES, Meta, Object, Operation, Reason, Revision, Write, kinds, time::Timestamp,
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Attempts to find a free generated name.
 const ATTEMPTS: u64 = 16;
+
+/// A key as a plan found it and leaves it.
+#[derive(Default)]
+struct Change {
+    before: Option<Arc<Object>>,
+    /// None while it is as before; then the object, or none.
+    after: Option<Option<Object>>,
+}
+
+impl Change {
+    fn now(&self) -> Option<&Object> {
+        match &self.after {
+            Some(after) => after.as_ref(),
+            None => self.before.as_deref(),
+        }
+    }
+}
+
+/// What a plan did to a key.
+pub struct Changed {
+    pub key: Key,
+    pub before: Option<Arc<Object>>,
+    pub after: Option<Object>,
+}
 
 /// A plan in the making.
 pub struct Draft<'a> {
@@ -25,7 +49,8 @@ pub struct Draft<'a> {
     revision: Revision,
     /// To the second, as it is written: a replica that read a checkpoint must not know more than another.
     now: Timestamp,
-    changes: BTreeMap<Key, Option<Object>>,
+    /// The keys that were written, or are about to be: each is looked up in the state once.
+    changes: BTreeMap<Key, Change>,
     /// What the Services among them claim.
     claimed: BTreeMap<Claim, Key>,
     /// Objects made so far: makes uids differ.
@@ -46,32 +71,39 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What changed, where it really did.
-    pub fn changes(self) -> Vec<(Key, Option<Object>)> {
+    /// What changed, where it really did, by key.
+    pub fn changes(self) -> impl Iterator<Item = Changed> {
+        self.changes.into_iter().filter_map(|(key, Change { before, after })| {
+            let after = after?;
+            let same = match (&before, &after) {
+                (None, None) => true,
+                (Some(before), Some(after)) => **before == *after,
+                _ => false,
+            };
+            (!same).then_some(Changed { key, before, after })
+        })
+    }
+
+    /// A key that is about to be written.
+    fn change(&mut self, key: &Key) -> &mut Change {
         let state = self.state;
-        let differs = |key: &Key, after: &Option<Object>| match (state.objects.get(key), after) {
-            (None, None) => false,
-            (Some(before), Some(after)) => **before != *after,
-            _ => true,
-        };
-        self.changes
-            .into_iter()
-            .filter(|(key, after)| differs(key, after))
-            .collect()
+        self.changes.entry(key.clone()).or_insert_with(|| Change {
+            before: state.objects.get(key).cloned(),
+            after: None,
+        })
     }
 
-    /// The object as the writes so far leave it.
-    fn get(&self, key: &Key) -> Option<Object> {
+    /// What becomes of a key.
+    fn set(&mut self, key: &Key, after: Option<Object>) {
+        self.change(key).after = Some(after);
+    }
+
+    /// An object as the writes so far leave it.
+    fn now(&self, key: &Key) -> Option<&Object> {
         match self.changes.get(key) {
-            Some(changed) => changed.clone(),
-            None => self.state.objects.get(key).map(|object| Object::clone(object)),
+            Some(change) => change.now(),
+            None => self.state.objects.get(key).map(|object| &**object),
         }
-    }
-
-    fn exists(&self, key: &Key) -> bool {
-        self.changes
-            .get(key)
-            .map_or_else(|| self.state.objects.contains_key(key), Option::is_some)
     }
 
     fn put(&mut self, key: Key, object: Object) -> Result<(), ApiError> {
@@ -83,7 +115,7 @@ impl<'a> Draft<'a> {
         if &*key.resource == claims::RESOURCE && self.level() >= u64::from(claims::LEVEL) {
             self.claim(&key, &object)?;
         }
-        self.changes.insert(key, Some(object));
+        self.set(&key, Some(object));
         Ok(())
     }
 
@@ -102,9 +134,10 @@ impl<'a> Draft<'a> {
         for claim in &claims {
             // Of a Service that was written by this plan, what it claimed before counts no more.
             let before = self.state.index.claims.holder(claim);
-            let before = before.filter(|holder| !self.changes.contains_key(*holder));
+            let written = |holder: &Key| self.changes.get(holder).is_some_and(|change| change.after.is_some());
+            let before = before.filter(|holder| !written(holder));
             let now = self.claimed.get(claim);
-            let now = now.filter(|holder| self.changes.get(*holder).is_some_and(Option::is_some));
+            let now = now.filter(|holder| self.now(holder).is_some());
             if let Some(holder) = before.or(now).filter(|holder| *holder != key) {
                 return Err(claims::taken(key, claim, holder));
             }
@@ -119,11 +152,13 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// Why it is refused; the draft is of no more use then.
-    pub fn write(&mut self, write: Write) -> Result<Key, ApiError> {
+    pub fn write(&mut self, mut write: Write) -> Result<Key, ApiError> {
+        self.state.index.share(&mut write.key);
         if let Operation::Create(object) = write.operation {
             return self.create(write.key, object);
         }
-        let stored = self.get(&write.key).ok_or_else(|| ApiError::not_found(&write.key))?;
+        let stored = self.change(&write.key).now().cloned();
+        let stored = stored.ok_or_else(|| ApiError::not_found(&write.key))?;
         let expect = match &write.operation {
             Operation::Replace(object) | Operation::ReplaceStatus(object) if write.expect == 0 => {
                 object.metadata.resource_version
@@ -164,7 +199,7 @@ impl<'a> Draft<'a> {
             key = self.generated(&key, &object.metadata.generate_name)?;
         }
         check_kind(&key, &object)?;
-        if self.exists(&key) {
+        if self.change(&key).now().is_some() {
             return Err(ApiError::already_exists(&key));
         }
         if !key.namespace.is_empty() {
@@ -198,23 +233,26 @@ impl<'a> Draft<'a> {
         };
         (0..ATTEMPTS)
             .map(candidate)
-            .find(|key| !self.exists(key))
+            .find(|key| self.now(key).is_none())
             .ok_or_else(|| ApiError::already_exists(&candidate(0)))
     }
 
     fn check_namespace(&self, key: &Key) -> Result<(), ApiError> {
-        let namespace = Key::new("namespaces", "", &key.namespace);
-        let found = match self.changes.get(&namespace) {
-            Some(changed) => changed.as_ref(),
-            None => self.state.objects.get(&namespace).map(|object| &**object),
+        let ending = match self.changes.len() {
+            // Nothing but this object.
+            0 | 1 => self.state.index.namespace(&key.namespace),
+            _ => {
+                let namespace = self.now(&Key::new("namespaces", "", &key.namespace));
+                namespace.map(|namespace| namespace.metadata.deletion_timestamp.is_some())
+            }
         };
-        match found {
-            None => Err(ApiError::not_found(&namespace)),
-            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+        match ending {
+            None => Err(ApiError::not_found(&Key::new("namespaces", "", &key.namespace))),
+            Some(true) => {
                 let message = format!("cannot create {key}: the namespace is being deleted");
                 Err(ApiError::new(Reason::Forbidden, message))
             }
-            Some(_) => Ok(()),
+            Some(false) => Ok(()),
         }
     }
 
@@ -250,7 +288,7 @@ impl<'a> Draft<'a> {
         let ending = next.metadata.deletion_timestamp.is_some() && next.metadata.finalizers.is_empty();
         // A pod that was given time to end goes when its node says so.
         if ending && next.metadata.deletion_grace_period_seconds.unwrap_or(0) == 0 {
-            self.changes.insert(key, None);
+            self.set(&key, None);
             return Ok(());
         }
         self.put(key, next)

@@ -98,14 +98,12 @@ pub fn encode<'a>(header: &Header, store: &'a Store) -> impl Iterator<Item = Vec
     let records = objects
         .chain(blobs)
         .chain(answers)
-        .map(|content| Record { content: Some(content) }.encode_to_vec());
+        .map(|content| Some(framed(&Record { content: Some(content) })));
     let mut crc = crc32fast::Hasher::new();
     let mut first = MAGIC.to_vec();
-    first.extend(framed(&header.encode_to_vec()));
+    first.extend(framed(header));
     let end: Option<Vec<u8>> = None;
-    let pieces = std::iter::once(Some(first))
-        .chain(records.map(|record| Some(framed(&record))))
-        .chain([end]);
+    let pieces = std::iter::once(Some(first)).chain(records).chain([end]);
     pieces.map(move |piece| match piece {
         Some(bytes) => {
             crc.update(&bytes);
@@ -118,9 +116,13 @@ pub fn encode<'a>(header: &Header, store: &'a Store) -> impl Iterator<Item = Vec
     })
 }
 
-fn framed(record: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
-    [&length.to_le_bytes()[..], record].concat()
+fn framed(record: &impl Message) -> Vec<u8> {
+    let length = record.encoded_len();
+    let mut bytes = Vec::with_capacity(size_of::<u32>() + length);
+    bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    // Writing to memory cannot fail.
+    let _ = record.encode(&mut bytes);
+    bytes
 }
 
 fn result_message(result: &Result<crate::Committed, sampan_api::ApiError>) -> rpc::PlanResult {

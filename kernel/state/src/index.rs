@@ -11,6 +11,8 @@ use std::sync::Arc;
 /// The indexes; copying one costs nothing.
 #[derive(Clone, Default)]
 pub struct Index {
+    /// Whether each is being deleted, and the text that its keys share.
+    namespaces: HashMap<Arc<str>, bool>,
     dependents: HashMap<String, OrdSet<Key>>,
     nodes: HashMap<Arc<str>, Arc<NodeView>>,
     usage: HashMap<String, Resources>,
@@ -26,6 +28,13 @@ impl Index {
         match &*key.resource {
             "pods" => self.count(key, before, after),
             claims::RESOURCE => self.claims.change(key, before, after),
+            "namespaces" => match after {
+                Some(namespace) => {
+                    let ending = namespace.metadata.deletion_timestamp.is_some();
+                    self.namespaces.insert(key.name.clone(), ending);
+                }
+                None => drop(self.namespaces.remove(&key.name)),
+            },
             "nodes" => match after {
                 Some(node) => drop(self.nodes.insert(key.name.clone(), Arc::new(NodeView::of(node)))),
                 None => drop(self.nodes.remove(&key.name)),
@@ -34,8 +43,8 @@ impl Index {
         }
     }
 
-    fn own(&mut self, key: &Key, before: Option<&Object>, after: Option<&Object>) {
-        let owners = |object: Option<&Object>| object.map_or(Vec::new(), |o| o.metadata.owner_references.clone());
+    fn own<'a>(&mut self, key: &Key, before: Option<&'a Object>, after: Option<&'a Object>) {
+        let owners = |object: Option<&'a Object>| object.map_or(&[][..], |object| &object.metadata.owner_references);
         let (old, new) = (owners(before), owners(after));
         if old == new {
             return;
@@ -50,7 +59,10 @@ impl Index {
             }
         }
         for owner in new {
-            self.dependents.entry(owner.uid).or_default().insert(key.clone());
+            self.dependents
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(key.clone());
         }
     }
 
@@ -75,6 +87,18 @@ impl Index {
             self.usage.insert(node.clone(), self.usage(&node).plus(amount));
             self.counted.insert(key.clone(), (node, amount));
         }
+    }
+
+    /// Has a key share the text of its namespace with all others.
+    pub fn share(&self, key: &mut Key) {
+        if let Some((namespace, _)) = self.namespaces.get_key_value(&key.namespace) {
+            key.namespace = namespace.clone();
+        }
+    }
+
+    /// Whether a namespace is being deleted; none if it is not there.
+    pub fn namespace(&self, name: &str) -> Option<bool> {
+        self.namespaces.get(name).copied()
     }
 
     /// The keys of what names this uid as an owner.
@@ -104,6 +128,9 @@ impl Index {
 
 /// Where a pod takes room and how much: it is bound, and not finished.
 pub fn counts(pod: &Object) -> Option<(String, Resources)> {
+    // Most that come have no node yet, and are not read for that. A name may be written with escapes.
+    let names_a_node = |spec: &str| spec.contains("nodeName") || spec.contains('\\');
+    pod.fields.get("spec").filter(|spec| names_a_node(spec.get()))?;
     let view = PodView::of(pod).ok()?;
     (!view.node.is_empty() && !is_finished(pod)).then_some((view.node, view.asks))
 }

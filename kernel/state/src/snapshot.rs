@@ -54,6 +54,9 @@ impl Snapshot {
 
     /// Puts an object under a key, or takes it away.
     pub(crate) fn put(&mut self, key: &Key, object: Option<Arc<Object>>) {
+        let mut key = key.clone();
+        self.index.share(&mut key);
+        let key = &key;
         let weight = |object: &Arc<Object>| (object.weight() + 2 * key.name.len()) as u64;
         let added = object.as_ref().map_or(0, weight);
         let before = match object.clone() {

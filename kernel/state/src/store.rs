@@ -1,7 +1,7 @@
 //! The state machine: a deterministic function of commands.
 use crate::{
     answers::Answers,
-    apply::Draft,
+    apply::{Changed, Draft},
     command::Command,
     names,
     snapshot::{Event, EventKind, Snapshot},
@@ -134,16 +134,23 @@ impl Store {
         for write in plan.writes {
             keys.push(draft.write(write)?);
         }
-        let changes = draft.changes();
+        let changes: Vec<Changed> = draft.changes().collect();
         if !changes.is_empty() {
             self.state.revision = revision;
         }
-        for (key, after) in changes {
-            let event = self.change(key, after, revision);
-            events.push(event.clone());
-            self.state.events.push_back(event);
+        let first = events.len();
+        for changed in changes {
+            let event = self.change(changed, revision);
+            self.state.events.push_back(event.clone());
+            events.push(event);
         }
-        let objects = keys.iter().map(|key| self.state.get(key)).collect();
+        // They are in the order of their keys; what is not among them was written and is as it was.
+        let events = &events[first..];
+        let written = |key: &Key| match events.binary_search_by(|event| event.key.cmp(key)) {
+            Ok(at) => (events[at].kind != EventKind::Deleted).then(|| events[at].object.clone()),
+            Err(_) => self.state.get(key),
+        };
+        let objects = keys.iter().map(written).collect();
         Ok(Committed {
             revision: self.state.revision,
             keys,
@@ -152,8 +159,8 @@ impl Store {
     }
 
     /// Puts a change into the maps.
-    fn change(&mut self, key: Key, after: Option<Object>, revision: Revision) -> Arc<Event> {
-        let before = self.state.objects.get(&key).cloned();
+    fn change(&mut self, changed: Changed, revision: Revision) -> Arc<Event> {
+        let Changed { key, before, after } = changed;
         let (kind, object) = match (after, &before) {
             (Some(mut object), _) => {
                 object.metadata.resource_version = revision;

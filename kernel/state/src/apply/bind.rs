@@ -48,8 +48,13 @@ impl Draft<'_> {
 
     /// A node as the writes so far leave it.
     fn node(&self, name: &str) -> Option<Arc<NodeView>> {
-        match self.changes.get(&Key::new("nodes", "", name)) {
-            Some(changed) => changed.as_ref().map(|node| Arc::new(NodeView::of(node))),
+        let changed = match self.changes.len() {
+            // Nothing but the pod.
+            0 | 1 => None,
+            _ => self.changes.get(&Key::new("nodes", "", name)),
+        };
+        match changed {
+            Some(change) => change.now().map(|node| Arc::new(NodeView::of(node))),
             None => self.state.index.node(name),
         }
     }
@@ -59,7 +64,7 @@ impl Draft<'_> {
         let (mut more, mut less) = (Resources::default(), Resources::default());
         for (key, pod) in self.changes.iter().filter(|(key, _)| &*key.resource == "pods") {
             less = less.plus(self.state.index.counted(key, node));
-            let counts = pod.as_ref().and_then(counts).filter(|(on, _)| on == node);
+            let counts = pod.now().and_then(counts).filter(|(on, _)| on == node);
             more = more.plus(counts.map(|(_, amount)| amount).unwrap_or_default());
         }
         self.state.index.usage(node).plus(more).minus(less)

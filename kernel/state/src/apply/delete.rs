@@ -21,7 +21,7 @@ impl Draft<'_> {
             return Err(ApiError::new(Reason::Conflict, message));
         }
         if deletion.final_ {
-            self.changes.insert(key, None);
+            self.set(&key, None);
             return Ok(());
         }
         let finalizer = match deletion.propagation {
@@ -40,7 +40,7 @@ impl Draft<'_> {
             0
         };
         if grace == 0 && stored.metadata.finalizers.is_empty() {
-            self.changes.insert(key, None);
+            self.set(&key, None);
             return Ok(());
         }
         let until = Timestamp::from_millis(self.now.as_millis().saturating_add(u64::from(grace) * 1000));

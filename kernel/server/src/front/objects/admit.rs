@@ -65,8 +65,15 @@ fn let_in(mut object: Object, json: &[u8], default_namespace: &str) -> Result<Ma
 /// # Errors
 /// `BadRequest`.
 pub fn check_depth(json: &[u8]) -> Result<(), ApiError> {
-    // Nearly all have fewer brackets than that in all.
-    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+    // Nearly all have fewer brackets than that in all, which is soon seen: `{` and `[` differ in one bit, and sums of bytes
+    // are what processors are good at.
+    let brackets = |piece: &[u8]| piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    if json
+        .chunks(128)
+        .map(|piece| usize::from(brackets(piece)))
+        .sum::<usize>()
+        <= MAX_DEPTH
+    {
         return Ok(());
     }
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
