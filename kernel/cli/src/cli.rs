@@ -202,7 +202,12 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Join(args) => done(up::join(args, global).await),
         Command::Demo(args) => demo::run(args).await,
         Command::Token(args) => done(verbs::token::run(args, &global.session()?).await),
-        Command::Member(args) => done(verbs::member::run(args, &global.session()?).await),
+        Command::Member(args) => {
+            let session = global.session()?;
+            verbs::member::run(args, &session).await?;
+            global.learn(&session).await;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Certificate(args) => done(verbs::certificate::run(args, global).await),
         Command::Snapshot(args) => done(verbs::snapshot::run(args, global).await),
         Command::Doctor(args) => doctor::run(&args),
@@ -232,7 +237,12 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Patch(args) => done(verbs::patch::run(args, &global.session()?).await),
         Command::Plugin(args) => done(verbs::plugin::run(args, &global.session()?).await),
         Command::Image(args) => done(verbs::image::run(args, global).await),
-        Command::Status(args) => done(verbs::status::run(&args, &global.session()?).await),
+        Command::Status(args) => {
+            let session = global.session()?;
+            verbs::status::run(&args, &session).await?;
+            global.learn(&session).await;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Wasm(args) => Ok(verbs::wasm::run(&args)),
     }
 }
@@ -268,6 +278,25 @@ impl Global {
             session.namespace_given = true;
         }
         Ok(session)
+    }
+
+    /// Who looks at the servers of a cluster has their addresses noted in the context. Nothing that was asked for fails with it.
+    async fn learn(&self, session: &Session) {
+        let learned = async {
+            let members = verbs::status::ask(session).await?.members;
+            let servers: Vec<String> = members.into_iter().map(|member| member.address).collect();
+            let path = contexts::path(self.config.as_deref())?;
+            let mut contexts = Contexts::load(&path)?;
+            match contexts.learn(session.context(), &servers) {
+                true => contexts.save(&path),
+                false => Ok(()),
+            }
+        };
+        if self.server.is_none()
+            && let Err(error) = learned.await
+        {
+            tracing::debug!(%error, "the addresses of the servers are not noted");
+        }
     }
 }
 

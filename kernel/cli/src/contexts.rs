@@ -1,7 +1,7 @@
 //! Contexts: which cluster is spoken to, as whom, in which namespace. A file like kubectl's, of mode 0600.
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sampan_api::DEFAULT_NAMESPACE;
+use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST};
 use sampan_tls::KeyPair;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -295,6 +295,34 @@ impl Contexts {
         Ok(())
     }
 
+    /// Notes that a context's cluster has these servers, by `HOST:PORT`: the next command finds another when one is away. Where
+    /// the user said to find it stays first. Whether that is news.
+    pub fn learn(&mut self, name: &str, servers: &[String]) -> bool {
+        let context = self.contexts.iter().find(|known| known.name == name);
+        let cluster = context.map(|known| known.context.cluster.clone());
+        let cluster = self
+            .clusters
+            .iter_mut()
+            .find(|known| Some(&known.name) == cluster.as_ref());
+        let Some(NamedCluster { cluster, .. }) = cluster else {
+            return false;
+        };
+        let first = cluster.server.split(',').next().unwrap_or_default().trim().to_owned();
+        let others = servers.iter().map(|server| format!("https://{server}"));
+        let others = others.filter(|server| *server != first);
+        let all = std::iter::once(first.clone())
+            .chain(others)
+            .collect::<Vec<_>>()
+            .join(",");
+        if servers.is_empty() || all == cluster.server || (servers.len() == 1 && first == cluster.server) {
+            return false;
+        }
+        cluster.server = all;
+        // The one name that the certificates of all servers have.
+        SERVERS_HOST.clone_into(&mut cluster.tls_server_name);
+        true
+    }
+
     /// Takes a context away, and its cluster and user if no other uses them. Whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.contexts.len();
@@ -316,6 +344,25 @@ fn decode(data: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_learns_of_other_servers() {
+        let mut contexts = Contexts::default();
+        contexts.put(&access("c"));
+        let servers = |list: &[&str]| list.iter().map(|server| (*server).to_owned()).collect::<Vec<_>>();
+        assert!(
+            !contexts.learn("c", &servers(&["10.0.0.1:7443"])),
+            "one server is where the user found it"
+        );
+        assert!(!contexts.learn("other", &servers(&["10.0.0.1:7443", "10.0.0.2:7443"])));
+        assert!(contexts.learn("c", &servers(&["127.0.0.1:7443", "10.0.0.2:7443"])));
+        assert!(!contexts.learn("c", &servers(&["127.0.0.1:7443", "10.0.0.2:7443"])));
+        let known = contexts.access(Some("c")).unwrap();
+        assert_eq!(known.server, "https://127.0.0.1:7443,https://10.0.0.2:7443");
+        assert_eq!(known.tls_server_name, SERVERS_HOST);
+        assert!(contexts.learn("c", &servers(&["127.0.0.1:7443"])), "the other is gone");
+        assert_eq!(contexts.access(Some("c")).unwrap().server, "https://127.0.0.1:7443");
+    }
 
     fn access(name: &str) -> Access {
         Access {

@@ -23,9 +23,22 @@ pub fn tell(error: &anyhow::Error) {
 /// `Error from server (NotFound): pods "x" not found`, or `error: …` for what went wrong on this side.
 pub fn words(error: &anyhow::Error) -> String {
     match error.chain().find_map(|cause| cause.downcast_ref::<ApiError>()) {
-        Some(api) => format!("Error from server ({}): {error:#}", api.reason.as_str()),
-        None => format!("error: {error:#}"),
+        Some(api) => format!("Error from server ({}): {}", api.reason.as_str(), causes(error)),
+        None => format!("error: {}", causes(error)),
     }
+}
+
+/// An error and what it came of. Some say their cause themselves: it is not said again.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match text.contains(&cause) {
+            true => {}
+            false if text.is_empty() => text = cause,
+            false => text = format!("{text}: {cause}"),
+        }
+    }
+    text
 }
 
 /// Whether it is the server's word that there is no such object.
@@ -78,6 +91,12 @@ mod tests {
         let error = missing().map_err(anyhow::Error::from).unwrap_err();
         assert_eq!(words(&error), "Error from server (NotFound): pods \"x\" not found");
         assert!(is_not_found(&error));
+        let disk = || std::io::Error::other("the disk is gone");
+        let error = anyhow::Error::from(disk()).context(format!("a.snap: {}", disk()));
+        assert_eq!(
+            words(&error.context("nothing is saved")),
+            "error: nothing is saved: a.snap: the disk is gone"
+        );
         let error = missing().context("a.yaml:1:1").unwrap_err();
         assert_eq!(
             words(&error),

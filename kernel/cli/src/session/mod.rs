@@ -112,6 +112,11 @@ impl Session {
         }
     }
 
+    /// The context that it was opened with.
+    pub fn context(&self) -> &str {
+        &self.access.context
+    }
+
     /// What it shows of its user.
     pub fn shown(&self) -> &Shown {
         &self.shown
