@@ -44,7 +44,11 @@ const HOSTILE: &[&str] = &[
     "hostile-flood",
     "hostile-start",
     "hostile-rubbish",
+    "hostile-network",
 ];
+
+/// Plugins that a cluster does not begin with.
+const OTHERS: &[&str] = &["hub-and-spoke"];
 
 fn main() -> Result<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
@@ -66,7 +70,7 @@ fn main() -> Result<()> {
         target_dir: target_dir(&out)?.join("guests"),
     };
 
-    let names: Vec<&str> = PLUGINS.iter().chain(HOSTILE).copied().collect();
+    let names: Vec<&str> = [PLUGINS, HOSTILE, OTHERS].concat();
     let plugins = Build {
         workspace: "plugins",
         packages: &names,
@@ -110,6 +114,7 @@ fn main() -> Result<()> {
 
     fs::write(out.join("plugins.rs"), table(PLUGINS))?;
     fs::write(out.join("hostile.rs"), table(HOSTILE))?;
+    fs::write(out.join("others.rs"), table(OTHERS))?;
     Ok(())
 }
 

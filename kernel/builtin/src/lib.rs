@@ -12,6 +12,9 @@ pub static PLUGINS: &[Component] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 /// Policies that misbehave, each in one way: what the demo and the tests show the sandbox with.
 pub static HOSTILE: &[Component] = include!(concat!(env!("OUT_DIR"), "/hostile.rs"));
 
+/// Policies that a cluster does not begin with; nothing of them is in a binary that does not name them.
+pub static OTHERS: &[Component] = include!(concat!(env!("OUT_DIR"), "/others.rs"));
+
 /// The pod shim: a static binary for this machine.
 pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sampan-shim"));
 

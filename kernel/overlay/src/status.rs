@@ -18,7 +18,8 @@ pub enum Reason {
     Behind,
     /// A peer sent it in the name of an address that is none of its own.
     Spoofed,
-    /// A peer sent it, and it is for none of our addresses.
+    /// A peer sent it, and it is for none of our addresses, nor for those of another peer; or it has been through too many
+    /// nodes.
     Astray,
     /// The kernel did not take it.
     Refused,

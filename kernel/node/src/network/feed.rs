@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// The resources that nodes always follow.
-const ALWAYS: [&str; 4] = ["nodes", "services", "endpointslices.discovery.k8s.io", plugin::RESOURCE];
+pub const ALWAYS: [&str; 4] = ["nodes", "services", "endpointslices.discovery.k8s.io", plugin::RESOURCE];
 
 /// The Services of the cluster, for the variables that containers are told of them in.
 #[derive(Default)]

@@ -20,6 +20,7 @@ mod limits;
 mod objects;
 mod peers;
 mod planner;
+mod retry;
 mod slot;
 mod slots;
 pub mod trace;

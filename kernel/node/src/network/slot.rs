@@ -1,10 +1,13 @@
 //! A slot: the plugin that fills it, the one that is to take its place, and what is wanted.
 //!
 //! Who comes is told everything on an empty sum first, and takes the place with what differs from what was wanted before;
-//! until then the one before goes on. After a failure what was wanted last stays.
+//! until then the one before goes on. After a failure what was wanted last stays, and a fresh instance is asked soon; after
+//! three within a minute the last good one is.
 use super::{
+    feed,
     objects::{News, Objects},
     planner::Planner,
+    retry::Retry,
 };
 use sampan_sandbox::{
     Breaker, CallError, Loaded,
@@ -52,6 +55,7 @@ pub struct Slot<P: Planner> {
     /// What is wanted.
     pub sum: P::Sum,
     breaker: Breaker,
+    retry: Retry,
     /// Who is not asked again, while the line-up still names him.
     benched: Vec<Member>,
 }
@@ -70,6 +74,7 @@ impl<P: Planner> Slot<P> {
             coming: None,
             sum,
             breaker: Breaker::default(),
+            retry: Retry::default(),
             benched: Vec::new(),
         }
     }
@@ -90,6 +95,11 @@ impl<P: Planner> Slot<P> {
         self.coming.is_some() || self.seat.as_ref().is_some_and(|seat| !seat.untold.is_empty())
     }
 
+    /// When it is to be asked again after a failure.
+    pub fn due(&self) -> Option<Instant> {
+        self.retry.due()
+    }
+
     /// Brings in whom the line-up names: the active one, or else the last good one. `taken` are the tables of other slots.
     pub fn seat(
         &mut self,
@@ -102,12 +112,18 @@ impl<P: Planner> Slot<P> {
             .retain(|member| active == Some(member) || last_good == Some(member));
         let fit = |member: &&Member| !self.benched.contains(member);
         let Some(wanted) = active.filter(fit).or(last_good.filter(fit)) else {
+            self.retry.began();
             return Ok(());
         };
         let sits = |seat: &Option<Seat<P>>| seat.as_ref().is_some_and(|seat| seat.member == *wanted);
         if sits(&self.coming) || (self.coming.is_none() && sits(&self.seat)) {
+            self.retry.began();
             return Ok(());
         }
+        if self.retry.is_early(Instant::now()) {
+            return Ok(());
+        }
+        self.retry.began();
         match bring(wanted, me, taken) {
             Ok(seat) => self.coming = Some(seat),
             Err(error) => {
@@ -142,6 +158,7 @@ impl<P: Planner> Slot<P> {
         match seat.plugin.plan(&untold, bounds, &mut self.sum) {
             Ok(ops) => {
                 self.seat = Some(seat);
+                self.retry.succeeded();
                 Ok(ops)
             }
             Err(error) => Err(self.failed(seat.member, &error)),
@@ -156,6 +173,7 @@ impl<P: Planner> Slot<P> {
                 let ops = P::changes(&self.sum, &wanted);
                 self.sum = wanted;
                 self.seat = Some(coming);
+                self.retry.succeeded();
                 Ok(ops)
             }
             Err(error) => Err(self.failed(coming.member, &error)),
@@ -163,11 +181,13 @@ impl<P: Planner> Slot<P> {
     }
 
     fn failed(&mut self, member: Member, error: &CallError) -> Failure {
+        let now = Instant::now();
         let failure = Failure {
             plugin: member.name.clone(),
             why: error.to_string(),
-            given_up: self.breaker.failed(Instant::now()),
+            given_up: self.breaker.failed(now),
         };
+        self.retry.failed(now, failure.given_up);
         if failure.given_up {
             self.breaker = Breaker::default();
             self.benched.push(member);
@@ -177,7 +197,9 @@ impl<P: Planner> Slot<P> {
 }
 
 fn knows_all<P: Planner>(seat: &Seat<P>, objects: &Objects) -> bool {
-    seat.watches.iter().all(|resource| objects.is_synced(resource))
+    // The bounds that its plan is held against are made of what nodes always follow.
+    let mut needed = seat.watches.iter().map(String::as_str).chain(feed::ALWAYS);
+    needed.all(|resource| objects.is_synced(resource))
 }
 
 fn bring<P: Planner>(member: &Member, me: &Identity, taken: &[P::Table]) -> Result<Seat<P>, CallError> {

@@ -6,7 +6,7 @@ use super::{
     slot::{Failure, Slot},
 };
 use sampan_sandbox::network::Identity;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 /// The slots, by name.
 pub struct Slots<P: Planner>(BTreeMap<String, Slot<P>>);
@@ -37,6 +37,11 @@ impl<P: Planner> Slots<P> {
     /// Whether somebody is still to take a place, or has not been told all.
     pub fn are_behind(&self) -> bool {
         self.0.values().any(Slot::is_behind)
+    }
+
+    /// When one is to be asked again after a failure.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.values().filter_map(Slot::due).min()
     }
 
     pub fn take(&mut self, news: &News) {

@@ -107,7 +107,8 @@ impl Worker {
                 true => look.min(Instant::now() + PAUSE),
                 false => look,
             };
-            let wake = self.keeper.due().map_or(wake, |due| wake.min(due));
+            let dues = [self.keeper.due(), self.slots.due(), self.ingresses.due()];
+            let wake = dues.into_iter().flatten().fold(wake, Instant::min);
             let first = self.inputs.recv_timeout(wake.saturating_duration_since(Instant::now()));
             if matches!(first, Err(RecvTimeoutError::Disconnected)) {
                 return;

@@ -5,6 +5,7 @@ mod identity;
 mod link;
 mod peer;
 mod traffic;
+mod transit;
 mod transport;
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ struct Net {
     flying: Vec<Packet>,
     /// The longest UDP payload that arrives.
     longest: usize,
+    /// The same, of one host.
+    narrow: Option<(SocketAddr, usize)>,
     /// Hosts that nothing reaches or leaves.
     dead: Vec<usize>,
 }
@@ -96,6 +98,7 @@ impl Net {
             hosts: Vec::new(),
             flying: Vec::new(),
             longest: 1472,
+            narrow: None,
             dead: Vec::new(),
         }
     }
@@ -148,8 +151,10 @@ impl Net {
             let mut buffer = Vec::new();
             while let Some(transmit) = host.mesh.transmit(self.now, |_| 10, &mut buffer) {
                 let bytes = &buffer[..transmit.size];
+                let narrow = self.narrow.filter(|(at, _)| [host.address, transmit.destination].contains(at));
+                let longest = narrow.map_or(self.longest, |(_, longest)| longest);
                 for bytes in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len())) {
-                    if bytes.len() <= self.longest && !self.dead.contains(&number) {
+                    if bytes.len() <= longest && !self.dead.contains(&number) {
                         self.flying.push(Packet {
                             due: self.now + LATENCY,
                             from: host.address,
@@ -304,6 +309,88 @@ fn nobody_speaks_in_the_name_of_others() {
     net.seconds(1);
     assert_eq!(net.status(1, 2).drops.of(Reason::Astray), 1);
     assert!(net.joined(1, 2), "they stay peers");
+}
+
+/// Three nodes, of which the second is in the middle: who is behind it is reached through it.
+fn star(narrow: Option<usize>) -> Net {
+    let mut net = Net::of(3);
+    net.narrow = narrow.map(|longest| (address(3), longest));
+    let now = net.now;
+    for at in [1, 3] {
+        let mut hub = peer(2);
+        hub.ranges.extend(peer(4 - at).ranges);
+        net.hosts[at - 1].mesh.set_peers(vec![hub], now);
+    }
+    net.until("the spokes have the hub", |net| net.joined(1, 2) && net.joined(2, 3));
+    // What paths carry is found out.
+    net.seconds(20);
+    net
+}
+
+/// From the first to the third.
+fn across(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[18] = 3;
+    let length = packet.len();
+    crate::packet::set_length(&mut packet, 20, length);
+    packet
+}
+
+#[test]
+fn the_one_in_the_middle_passes_on_what_is_for_others() {
+    let mut net = star(None);
+    let packet = across(Sample::udp(1200).made());
+    net.submit(1, Offload::default(), packet.clone());
+    let stream = across(Sample::tcp(50_000).made());
+    let offload = Offload {
+        unfinished: true,
+        segments: Segments::Tcp,
+        size: 1380,
+        ..Offload::default()
+    };
+    net.submit(1, offload, stream.clone());
+    net.seconds(1);
+    assert!(net.hosts[1].given.is_empty(), "nothing of it is for the hub itself");
+    let given = &net.hosts[2].given;
+    assert_eq!(given[0].len(), packet.len());
+    assert_eq!((given[0][8], &given[0][20..]), (packet[8] - 1, &packet[20..]), "one hop less");
+    let payload: Vec<u8> = given[1..].iter().flat_map(|packet| packet[40..].to_vec()).collect();
+    assert!(payload == stream[40..], "the stream is the same");
+    // The last hop, and routes that lead back where it came from.
+    let mut last = packet.clone();
+    last[8] = 1;
+    crate::packet::set_length(&mut last, 20, packet.len());
+    net.submit(1, Offload::default(), last);
+    let now = net.now;
+    let mut back = peer(1);
+    back.ranges.extend(peer(3).ranges);
+    net.hosts[1].mesh.set_peers(vec![back], now);
+    net.submit(1, Offload::default(), packet);
+    net.seconds(1);
+    assert_eq!(net.status(1, 2).drops.of(Reason::Astray), 2);
+}
+
+#[test]
+fn the_one_in_the_middle_cuts_streams_and_tells_who_sends_too_much() {
+    let mut net = star(Some(1252));
+    let stream = across(Sample::tcp(50_000).made());
+    let offload = Offload {
+        unfinished: true,
+        segments: Segments::Tcp,
+        size: 1380,
+        ..Offload::default()
+    };
+    net.submit(1, offload, stream.clone());
+    net.seconds(1);
+    let given = &net.hosts[2].given;
+    let payload: Vec<u8> = given.iter().flat_map(|packet| packet[40..].to_vec()).collect();
+    assert!(payload == stream[40..], "the stream is the same");
+    assert!(net.hosts[0].given.is_empty());
+    net.submit(1, Offload::default(), across(Sample::udp(1350).made()));
+    net.seconds(1);
+    let [told] = &net.hosts[0].given[..] else { panic!("one answer") };
+    let mtu = u16::from_be_bytes([told[26], told[27]]);
+    assert_eq!((told[9], mtu), (1, net.status(3, 2).connected.unwrap().path_mtu - OVERHEAD));
+    assert_eq!(net.status(3, 2).drops.of(Reason::TooLarge), 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Packets on their way through the mesh: which are let through, and to whom.
-use super::Mesh;
+use super::{Mesh, transit::Onward};
 use crate::{
     packet::{Ip, Offload, Sink, Uncut, cut, too_large},
     status::Reason,
@@ -70,13 +70,26 @@ impl Mesh {
         }
     }
 
-    /// Gives the kernel what came by a connection, if it is from who may say it.
+    /// Gives the kernel what came by a connection, if it is from who may say it, and passes on what is for another peer.
     pub(super) fn take(&mut self, at: usize, sink: &mut Sink<'_>) {
+        let onward = self.take_ours(at, sink);
+        for one in onward {
+            match self.onward(one.from, &one.packet) {
+                Some(to) => self.pass_on(Onward { to, ..one }),
+                None => self.dropped(Some(one.from), Reason::Astray, 1),
+            }
+        }
+    }
+
+    /// Gives the kernel what is for this node; what is from who may say it, and is not.
+    fn take_ours(&mut self, at: usize, sink: &mut Sink<'_>) -> Vec<Onward> {
+        let mut onward = Vec::new();
         let Some(Some(link)) = self.links.get_mut(at) else {
-            return;
+            return onward;
         };
-        let Some(neighbour) = link.peer.and_then(|peer| self.neighbours[peer].as_mut()) else {
-            return;
+        let Some(from) = link.peer else { return onward };
+        let Some(neighbour) = self.neighbours[from].as_mut() else {
+            return onward;
         };
         let mut datagrams = link.connection.datagrams();
         while let Some(mut packet) = datagrams.recv() {
@@ -93,9 +106,19 @@ impl Mesh {
             };
             match self.joiner.push(kind, packet, permits, sink) {
                 Ok(()) => neighbour.received.count(length - 1),
-                Err(reason) => neighbour.drops.count(reason),
+                Err((Reason::Astray, packet)) => {
+                    neighbour.received.count(length - 1);
+                    onward.push(Onward {
+                        from,
+                        to: from,
+                        kind,
+                        packet,
+                    });
+                }
+                Err((reason, _)) => neighbour.drops.count(reason),
             }
         }
         self.joiner.flush(sink);
+        onward
     }
 }

@@ -47,24 +47,35 @@ impl Joiner {
 
     /// Takes the packet of a datagram, whose first byte was `kind`. Whether it may come in is asked of `permits`, unless it
     /// goes where those before it went, which may: between two who send, [`Joiner::flush`] is called.
+    ///
+    /// # Errors
+    /// Why it was not taken, and the packet.
     pub fn push(
         &mut self,
         kind: u8,
         mut packet: Bytes,
         permits: impl FnOnce(&Ip) -> Result<(), Reason>,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Reason> {
-        let ip = Ip::of(&packet).ok_or(Reason::Malformed)?;
+    ) -> Result<(), (Reason, Bytes)> {
+        let Some(ip) = Ip::of(&packet) else {
+            return Err((Reason::Malformed, packet));
+        };
         if kind == WHOLE {
-            permits(&ip)?;
+            if let Err(reason) = permits(&ip) {
+                return Err((reason, packet));
+            }
             self.flush(sink);
             sink(&Offload::default().write(), &[packet]);
             return Ok(());
         }
         let headers = ip.headers(&packet).filter(|_| kind == UNFINISHED);
-        let headers = headers.ok_or(Reason::Malformed)?;
+        let Some(headers) = headers else {
+            return Err((Reason::Malformed, packet));
+        };
         if !self.follows(&packet, &ip, headers) {
-            permits(&ip)?;
+            if let Err(reason) = permits(&ip) {
+                return Err((reason, packet));
+            }
             self.flush(sink);
             self.begin(packet, ip, headers);
             return Ok(());

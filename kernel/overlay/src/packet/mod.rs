@@ -125,6 +125,15 @@ pub(crate) fn set_length(packet: &mut [u8], header: usize, length: usize) {
     }
 }
 
+/// One hop less. False if that was the last: the packet goes no further.
+pub(crate) fn expire_hop(packet: &mut [u8], ip: &Ip) -> bool {
+    let at = if packet[0] >> 4 == 4 { 8 } else { 7 };
+    packet[at] = packet[at].saturating_sub(1);
+    let length = packet.len();
+    set_length(packet, ip.header, length);
+    packet[at] > 0
+}
+
 /// Finishes the checksum of TCP or UDP.
 pub(crate) fn finish(packet: &mut [u8], ip: &Ip) {
     let at = ip.header + ip.checksum_at();
