@@ -34,6 +34,7 @@ fn what_users_say_is_understood() {
         "sampan annotate deploy/web note=x --overwrite",
         "sampan patch deploy/web --type=merge -p {}",
         "sampan plugin load x.wasm --name mine --shadow",
+        "sampan plugin load x.wasm --config /x --world network --slot routes --plugin-config {}",
         "sampan image build ./x -t web:1 --entrypoint /server -e A=b",
         "sampan image load -i x.tar",
         "sampan config set-context --current --namespace=team",

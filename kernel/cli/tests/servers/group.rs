@@ -20,7 +20,10 @@ pub const STRANGER: usize = SERVERS;
 /// Hosts that may become nodes.
 pub const NODES: [usize; 2] = [SERVERS, SERVERS + 1];
 
-pub const HOSTS: usize = SERVERS + NODES.len();
+/// One more, for tests that have a node in the middle.
+pub const HUB: usize = SERVERS + NODES.len();
+
+pub const HOSTS: usize = HUB + 1;
 
 /// Debian's library that tells another time.
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -280,6 +283,19 @@ impl Group {
             data.display()
         );
         self.until_ready(host, &line).await;
+    }
+
+    /// Starts a node on what it has on disk, without waiting for anything.
+    pub fn launch_node(&mut self, host: usize) {
+        let line = format!("up --stop-pods --data-dir {}", self.data(host).display());
+        self.spawn(host, &line);
+    }
+
+    /// As [`Group::launch_node`]; returns when it is ready.
+    pub async fn start_node(&mut self, host: usize) {
+        let before = self.said(host).len();
+        self.launch_node(host);
+        self.said_ready(host, before).await;
     }
 
     /// Starts all servers at once: alone none of them is ready.

@@ -2,7 +2,9 @@
 //! given bad disks while clients write and note each answer.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 
+mod capture;
 mod cells;
+mod churning;
 mod clocks;
 mod cutting;
 mod disks;
@@ -15,7 +17,10 @@ mod nodes;
 mod observing;
 mod reaching;
 mod rolling;
+mod steady;
 mod strangers;
+mod surviving;
+mod swapping;
 #[path = "../whole/tools.rs"]
 mod tools;
 #[path = "../whole/traces.rs"]

@@ -67,9 +67,27 @@ impl Network {
             run(&format!("-n {name} addr add {}/24 dev eth0", ip(host)));
             run(&format!("-n {name} link set eth0 up"));
         }
-        let ours = File::open(format!("/run/netns/{}", network.name(&OURS.to_string()))).unwrap();
+        let ours = network.outside();
         move_into_link_name_space(ours.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         network
+    }
+
+    /// The network of a machine that belongs to no cluster: the one that the test itself is on.
+    pub fn outside(&self) -> File {
+        self.of(OURS)
+    }
+
+    /// The network in which all that goes between hosts is seen.
+    pub fn bridge(&self) -> File {
+        self.open("bridge")
+    }
+
+    fn of(&self, host: usize) -> File {
+        self.open(&host.to_string())
+    }
+
+    fn open(&self, part: &str) -> File {
+        File::open(format!("/run/netns/{}", self.name(part))).unwrap()
     }
 
     fn name(&self, part: &str) -> String {

@@ -42,8 +42,13 @@ impl Drop for Wipe {
 
 /// Makes two hosts nodes, and gives them an image.
 pub async fn join_nodes(group: &mut Group) -> Wipe {
-    let wipe = Wipe(NODES.map(|host| group.data(host)).to_vec());
-    for host in NODES {
+    join_all(group, &NODES).await
+}
+
+/// As [`join_nodes`], of any hosts.
+pub async fn join_all(group: &mut Group, hosts: &[usize]) -> Wipe {
+    let wipe = Wipe(hosts.iter().map(|host| group.data(*host)).collect());
+    for host in hosts.iter().copied() {
         let token = group.ok(0, "token create --role node --single-use --ttl 10m");
         group.join_as_node(host, &token, 0).await;
     }
@@ -90,7 +95,7 @@ pub async fn until(group: &Group, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn is_ready(group: &Group, host: usize) -> bool {
+pub fn is_ready(group: &Group, host: usize) -> bool {
     let node = group.ok(0, &format!("get node n{host} -o json"));
     let node: Value = serde_json::from_str(&node).unwrap();
     let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
@@ -137,7 +142,12 @@ fn a_node_that_is_cut_off_loses_its_pods_and_comes_back_clean() {
 
 /// Waits until no pod is left on any node, nor an interface of one: there is that to the bridge alone.
 pub async fn ended(group: &Group) {
-    for host in NODES {
+    ended_on(group, &NODES).await;
+}
+
+/// As [`ended`], of any nodes.
+pub async fn ended_on(group: &Group, hosts: &[usize]) {
+    for host in hosts.iter().copied() {
         let data = group.data(host);
         until(group, "all pods have ended", || traces::pods(&data).is_empty()).await;
         let pairs = || {

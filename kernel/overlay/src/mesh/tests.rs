@@ -151,7 +151,9 @@ impl Net {
             let mut buffer = Vec::new();
             while let Some(transmit) = host.mesh.transmit(self.now, |_| 10, &mut buffer) {
                 let bytes = &buffer[..transmit.size];
-                let narrow = self.narrow.filter(|(at, _)| [host.address, transmit.destination].contains(at));
+                let narrow = self
+                    .narrow
+                    .filter(|(at, _)| [host.address, transmit.destination].contains(at));
                 let longest = narrow.map_or(self.longest, |(_, longest)| longest);
                 for bytes in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len())) {
                     if bytes.len() <= longest && !self.dead.contains(&number) {
@@ -352,7 +354,11 @@ fn the_one_in_the_middle_passes_on_what_is_for_others() {
     assert!(net.hosts[1].given.is_empty(), "nothing of it is for the hub itself");
     let given = &net.hosts[2].given;
     assert_eq!(given[0].len(), packet.len());
-    assert_eq!((given[0][8], &given[0][20..]), (packet[8] - 1, &packet[20..]), "one hop less");
+    assert_eq!(
+        (given[0][8], &given[0][20..]),
+        (packet[8] - 1, &packet[20..]),
+        "one hop less"
+    );
     let payload: Vec<u8> = given[1..].iter().flat_map(|packet| packet[40..].to_vec()).collect();
     assert!(payload == stream[40..], "the stream is the same");
     // The last hop, and routes that lead back where it came from.
@@ -387,9 +393,14 @@ fn the_one_in_the_middle_cuts_streams_and_tells_who_sends_too_much() {
     assert!(net.hosts[0].given.is_empty());
     net.submit(1, Offload::default(), across(Sample::udp(1350).made()));
     net.seconds(1);
-    let [told] = &net.hosts[0].given[..] else { panic!("one answer") };
+    let [told] = &net.hosts[0].given[..] else {
+        panic!("one answer")
+    };
     let mtu = u16::from_be_bytes([told[26], told[27]]);
-    assert_eq!((told[9], mtu), (1, net.status(3, 2).connected.unwrap().path_mtu - OVERHEAD));
+    assert_eq!(
+        (told[9], mtu),
+        (1, net.status(3, 2).connected.unwrap().path_mtu - OVERHEAD)
+    );
     assert_eq!(net.status(3, 2).drops.of(Reason::TooLarge), 1);
 }
 
