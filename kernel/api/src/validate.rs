@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 mod ingress;
+mod network;
 
 /// Reads and checks a manifest. What is accepted but looks wrong comes back as warnings.
 ///
@@ -167,6 +168,8 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
                 &mut causes,
             );
         }
+        "NetworkPolicy" => network::policy(&spec, &mut causes),
+        "Node" => network::node(&spec, &mut causes),
         "Ingress" => ingress::ingress(object, &spec, &mut causes),
         "IngressClass" => ingress::class(&spec, &mut causes),
         _ => {}

@@ -27,6 +27,7 @@ pub mod reconcile;
 mod runtime;
 mod serve;
 pub mod servers;
+mod whereabouts;
 mod whole_file;
 
 pub use agent::{Agent, StartError};

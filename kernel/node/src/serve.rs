@@ -11,8 +11,12 @@ mod trace;
 use crate::agent::{Node, StartError};
 use sampan_api::rpc::{self, own_certificate_server::OwnCertificateServer, runtime_server::RuntimeServer};
 use sampan_tls::{Clients, Handshakes};
-use std::{pin::Pin, sync::Arc};
-use tokio::net::TcpListener;
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_stream::Stream;
 use tonic::{
     Request, Response, Status, Streaming,
@@ -21,21 +25,62 @@ use tonic::{
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Serves for as long as the future is polled.
+/// What is served, and where.
+pub struct Serving {
+    node: Arc<Node>,
+    port: u16,
+    serving: Serves,
+}
+
+type Serves = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Serving {
+    /// Serves for as long as the future is polled, on the machine's address, whatever that comes to be.
+    pub async fn follow(mut self, mut address: watch::Receiver<IpAddr>) {
+        loop {
+            let to = tokio::select! {
+                () = &mut self.serving => return,
+                Ok(()) = address.changed() => *address.borrow_and_update(),
+            };
+            let at = SocketAddr::new(to, self.port);
+            let listener = match TcpListener::bind(at).await {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::error!(%at, %error, "the node does not serve on its new address");
+                    continue;
+                }
+            };
+            match on(self.node.clone(), listener) {
+                Ok(serving) => self.serving = serving,
+                Err(error) => tracing::error!(%at, %error, "the node does not serve on its new address"),
+            }
+        }
+    }
+}
+
+/// What is to be polled.
 ///
 /// # Errors
 /// If the authority cannot be trusted.
-pub fn serve(node: Arc<Node>, listener: TcpListener) -> Result<impl Future<Output = ()> + Send + use<>, StartError> {
+pub fn serve(node: Arc<Node>, listener: TcpListener) -> Result<Serving, StartError> {
+    Ok(Serving {
+        port: listener.local_addr().map_or(0, |address| address.port()),
+        serving: on(node.clone(), listener)?,
+        node,
+    })
+}
+
+fn on(node: Arc<Node>, listener: TcpListener) -> Result<Serves, StartError> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let incoming = Handshakes::new(incoming, &node.credentials, Clients::Known)?;
     let router = Server::builder()
         .add_service(OwnCertificateServer::new(certificate::Own { node: node.clone() }))
         .add_service(RuntimeServer::new(Service { node }));
-    Ok(async move {
+    Ok(Box::pin(async move {
         if let Err(error) = router.serve_with_incoming(incoming).await {
             tracing::error!(%error, "the node does not serve logs and images any more");
         }
-    })
+    }))
 }
 
 struct Service {

@@ -71,6 +71,9 @@ impl Controller for NodeLifecycle {
             plan.patch(&node, json!({"spec": {"taints": taints_or_none}}));
         }
         tell(&mut plan, &node, &taints);
+        if is_away(&taints) && unready(&mut plan, key, snapshot, now_ms) {
+            plan.wake_up(key, 0);
+        }
         let executing: Vec<&Value> = taints.iter().filter(|taint| taint["effect"] == "NoExecute").collect();
         if !executing.is_empty() {
             let mut next = u64::MAX;
@@ -142,13 +145,33 @@ fn taints(node: &Object, now_ms: u64) -> Vec<Value> {
     taints
 }
 
+fn is_away(taints: &[Value]) -> bool {
+    let mut keys = taints.iter().map(|taint| &taint["key"]);
+    keys.any(|key| key == NOT_READY || key == UNREACHABLE)
+}
+
+/// The pods of a node that is not ready are not ready: nobody is to be sent to them. Their agent says otherwise when it is
+/// back. Whether there are more of them.
+fn unready(plan: &mut Plan, node: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> bool {
+    let ready: Vec<Object> = pods_on(node, snapshot)
+        .into_iter()
+        .filter(|pod| pod.has_condition("Ready", "True"))
+        .collect();
+    for pod in ready.iter().take(AT_ONCE) {
+        let mut conditions = pod.status()["conditions"].as_array().cloned().unwrap_or_default();
+        for condition in conditions.iter_mut().filter(|condition| condition["type"] == "Ready") {
+            *condition = json!({
+                "type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "the pod's node is not ready",
+                "lastTransitionTime": time::format(now_ms),
+            });
+        }
+        plan.patch_status(pod, json!({"conditions": conditions}));
+    }
+    ready.len() > AT_ONCE
+}
+
 /// Tells of a node that goes away or comes back.
 fn tell(plan: &mut Plan, node: &Object, taints: &[Value]) {
-    let is_away = |taints: &[Value]| {
-        taints
-            .iter()
-            .any(|taint| taint["key"] == NOT_READY || taint["key"] == UNREACHABLE)
-    };
     let known = node.spec()["taints"].as_array().map_or(&[][..], Vec::as_slice);
     let what = match (is_away(known), is_away(taints)) {
         (false, true) => "NodeNotReady",

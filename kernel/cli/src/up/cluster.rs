@@ -186,8 +186,12 @@ impl Cluster {
         let over = Certificate::of_pem(&config.cert_pem)?.validity(jiff::Timestamp::now()) == Validity::Over;
         cluster.agent = Some(Agent::start(config).await.context("the node cannot start")?);
         // Nobody would hear it; the agent keeps its pods, and says what to do.
-        if !over {
-            cluster.until_ready().await?;
+        if !over && let Err(error) = cluster.until_ready().await {
+            // Its pods and their network are as they were when it was last told.
+            terminal::warn(&format!(
+                "no server says whether node {} is ready ({error:#}): it goes on with what it knows, and keeps asking",
+                cluster.node
+            ));
         }
         Ok(cluster)
     }

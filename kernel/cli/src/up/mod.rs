@@ -68,7 +68,7 @@ pub struct UpArgs {
     #[arg(long)]
     cluster_name: Option<String>,
     /// The range of the pods' addresses [default: as it was given at the join, else 10.42.0.0/24]
-    #[arg(long, value_name = "CIDR", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "CIDR", default_value = "", hide_default_value = true, value_parser = pod_cidr)]
     pod_cidr: String,
     /// A registry, HOST:PORT, that is spoken to without TLS
     #[arg(long, value_name = "REGISTRY", value_delimiter = ',')]
@@ -121,6 +121,14 @@ fn interval(text: &str) -> Result<Duration, String> {
         true => Ok(time),
         false => Err("snapshots are taken a minute apart at the least".to_owned()),
     }
+}
+
+/// The range of a node's pods.
+fn pod_cidr(text: &str) -> Result<String, String> {
+    if !text.is_empty() {
+        sampan_api::ranges::pods_of_node(text)?;
+    }
+    Ok(text.to_owned())
 }
 
 /// A size as Kubernetes writes it.

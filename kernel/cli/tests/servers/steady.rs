@@ -55,6 +55,8 @@ pub struct Tally {
     pub failed: Vec<(Instant, String)>,
     /// The longest that one took.
     pub longest: Duration,
+    /// What was begun before does not count.
+    since: Option<Instant>,
 }
 
 impl Tally {
@@ -86,6 +88,9 @@ impl Steady {
                 let begun = Instant::now();
                 let result = ask();
                 let mut tally = notes.lock().unwrap();
+                if tally.since.is_some_and(|since| begun < since) {
+                    continue;
+                }
                 tally.longest = tally.longest.max(begun.elapsed());
                 match result {
                     Ok(()) => tally.done += 1,
@@ -117,9 +122,12 @@ impl Steady {
         self.tally.lock().unwrap().clone()
     }
 
-    /// Forgets what was until now.
+    /// Forgets what was begun until now.
     pub fn anew(&self) {
-        *self.tally.lock().unwrap() = Tally::default();
+        *self.tally.lock().unwrap() = Tally {
+            since: Some(Instant::now()),
+            ..Tally::default()
+        };
     }
 
     /// Ends it and says what came of it.

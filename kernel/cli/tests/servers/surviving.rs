@@ -100,6 +100,8 @@ fn the_endpoints_of_a_node_that_died_leave() {
             "{failed} of {} failed, the last one {last:?} after the node died",
             failed + done
         );
+        let after = |(at, why): &(Instant, String)| format!("{:?} {why}", at.saturating_duration_since(cut));
+        println!("{}", meanwhile.failed.iter().map(after).collect::<Vec<_>>().join(", "));
         assert!(failed > 0, "the dead node had endpoints");
         requests.anew();
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -142,6 +144,50 @@ fn a_node_that_starts_while_no_server_is_there_reaches_its_peers() {
         group.settled().await;
         until(group, "the node is ready", || is_ready(group, host)).await;
         flow.end();
+        group.ok(0, "delete deployment web client");
+        group.ok(0, "delete service web");
+        ended(group).await;
+    });
+}
+
+#[test]
+fn a_transfer_lives_through_changes_of_a_nodes_address() {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, clients) = set_up(group).await;
+        let (near, far) = (of_pod(group, &clients[0]), of_pod(group, &clients[1]));
+        let flow = Flow::begin(&near, &far, address(&clients[1]), 9000, "across");
+        let requests = Steady::begin(&near, "Service", pages(service(group)));
+        requests.answered();
+        flow.goes_on("before");
+        // Of the two the second was dialled, and then the one that had dialled moves.
+        for host in [NODES[1], NODES[0]] {
+            let to = format!("10.231.0.{}", 110 + host);
+            group.network.readdress(host, &to);
+            println!(
+                "n{host} has moved, and the flow goes on after {:?}",
+                flow.goes_on("elsewhere")
+            );
+            until(group, "its object says so", || {
+                group.ok(0, &format!("get node n{host} -o json")).contains(&to)
+            })
+            .await;
+            until(group, "it is reached there", || {
+                group.run(0, "get peers").out.contains(&to)
+            })
+            .await;
+            until(group, "it is ready", || is_ready(group, host)).await;
+            flow.goes_on("once all know");
+            requests.anew();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(requests.tally().failed.is_empty(), "{:?}", requests.tally());
+        }
+        requests.end_well(10);
+        flow.end();
+        let pod = clients[1]["metadata"]["name"].as_str().unwrap();
+        group.ok(0, &format!("logs {pod}"));
         group.ok(0, "delete deployment web client");
         group.ok(0, "delete service web");
         ended(group).await;

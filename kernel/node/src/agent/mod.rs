@@ -21,6 +21,7 @@ use crate::{
     net::{self, AddressPool},
     network::Prepared,
     serve,
+    whereabouts::Whereabouts,
 };
 use sampan_api::rpc;
 use sampan_container::{ImageError, Store};
@@ -83,6 +84,7 @@ impl Agent {
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
         let network = (!config.rootless).then(|| Prepared::make(&config, cidr, credentials.clone()));
+        let whereabouts = Whereabouts::new(&config);
         let identity = Identity::look(&config, serves, network.as_ref());
         let (inputs, receiver) = mpsc::unbounded_channel();
         let io_error = |path: &Path| {
@@ -94,7 +96,7 @@ impl Agent {
             server: network.as_ref().and_then(Prepared::dns),
             ..net::ClusterDns::default()
         };
-        let network = network.map(|network| network.start(&config, &plane, &writer));
+        let network = network.map(|network| network.start(&config, &plane, &writer, whereabouts.changes()));
         let node = Arc::new(Node {
             images: Images::new(store, &config),
             addresses: parking_lot::Mutex::new(AddressPool::new((!config.rootless).then_some(cidr))),
@@ -116,6 +118,7 @@ impl Agent {
             credentials: credentials.clone(),
             renewer,
             identity: identity.clone(),
+            whereabouts: whereabouts.clone(),
             inputs: inputs.clone(),
             config,
         });
@@ -128,9 +131,10 @@ impl Agent {
         let (ready, registered) = watch::channel(false);
         let tasks = vec![
             tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
-            tokio::spawn(keep_registered(plane.clone(), identity, ready)),
+            tokio::spawn(keep_registered(plane.clone(), identity, whereabouts.changes(), ready)),
+            tokio::spawn(whereabouts.clone().follow(plane.clone())),
             tokio::spawn(keep_certificate(plane, credentials, node.config.clone(), asks)),
-            tokio::spawn(serve::serve(node.clone(), listener)?),
+            tokio::spawn(serve::serve(node.clone(), listener)?.follow(whereabouts.changes())),
         ];
         Ok(Agent {
             node,

@@ -9,6 +9,7 @@ use crate::{
     network::{LocalPod, Network, host_ports},
     pod::{Facts, Sources, sources::Wanted},
     reconcile::{Desired, NodeFacts, Report},
+    whereabouts::Whereabouts,
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
@@ -27,6 +28,7 @@ pub struct Node {
     pub credentials: Arc<Credentials>,
     pub renewer: Renewer,
     pub identity: Identity,
+    pub whereabouts: Whereabouts,
     pub images: Images,
     pub addresses: Mutex<AddressPool>,
     pub writer: Writer,
@@ -114,7 +116,7 @@ impl Node {
     pub fn facts(&self, pod_ip: &str) -> Facts {
         Facts {
             pod_ip: pod_ip.to_owned(),
-            host_ip: self.config.node_address().to_string(),
+            host_ip: self.whereabouts.now().to_string(),
             node_milli_cpu: self.identity.milli_cpu,
             node_memory: self.identity.memory,
         }
@@ -122,7 +124,7 @@ impl Node {
 
     pub fn status_facts(&self) -> NodeFacts {
         NodeFacts {
-            address: self.config.node_address().to_string(),
+            address: self.whereabouts.now().to_string(),
         }
     }
 

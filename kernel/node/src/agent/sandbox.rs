@@ -104,7 +104,7 @@ pub async fn connect(node: &Arc<Node>, uid: &str, dir: &Path) -> io::Result<(Lin
 
 /// With `hostNetwork` a pod has the node's address.
 fn node_v4(node: &Node) -> Ipv4Addr {
-    match node.config.node_address() {
+    match node.whereabouts.now() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
     }

@@ -165,6 +165,9 @@ impl Table {
                 let names = |desired: &Desired| desired.containers.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
                 // Which containers a pod has does not change in its life.
                 if names(&entry.desired) == names(&desired) && entry.desired.deletion != Deletion::Gone {
+                    if was_called_unready(&desired) {
+                        entry.shown = None;
+                    }
                     entry.desired = desired;
                 }
             }
@@ -310,6 +313,16 @@ impl Table {
         }
         entry.shown = Some(status);
     }
+}
+
+/// Whether the control plane took this node for dead, and the pod with it. The node lives, and says again how the pod is.
+fn was_called_unready(desired: &Desired) -> bool {
+    let status = desired.pod.status.as_ref();
+    let mut conditions = status
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.reason.as_deref() == Some("NodeNotReady"))
 }
 
 /// The key of a pod's object.

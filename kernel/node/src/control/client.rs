@@ -59,6 +59,11 @@ impl ControlPlane {
         }
     }
 
+    /// Calls from now on take a new connection.
+    pub fn hang_up(&self) {
+        *self.line.lock() = None;
+    }
+
     /// Where the control plane is; the list may be renewed.
     pub fn servers(&self) -> &Servers {
         &self.servers

@@ -3,8 +3,12 @@ use super::{Change, ControlPlane, Retry, follow};
 use crate::{config::AgentConfig, network::Prepared};
 use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Write, kinds, rpc, time::Timestamp};
 use serde_json::{Value, json};
-use std::{fs, net::SocketAddr, time::Duration};
-use tokio::sync::mpsc;
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// What a node is: its object without what changes.
@@ -80,6 +84,13 @@ impl Identity {
             milli_cpu: cpus * 1000,
             memory,
         }
+    }
+
+    /// The same node, elsewhere.
+    fn at(&self, address: IpAddr) -> Self {
+        let mut moved = self.clone();
+        moved.status["addresses"][0]["address"] = address.to_string().into();
+        moved
     }
 
     fn key(&self) -> Key {
@@ -188,10 +199,16 @@ async fn register(plane: &ControlPlane, identity: &Identity, since: u64) -> Resu
 }
 
 /// Keeps the node registered and its heart beating, for ever. `ready` is told of each success.
-pub async fn keep_registered(plane: ControlPlane, identity: Identity, ready: tokio::sync::watch::Sender<bool>) {
+pub async fn keep_registered(
+    plane: ControlPlane,
+    identity: Identity,
+    mut address: watch::Receiver<IpAddr>,
+    ready: watch::Sender<bool>,
+) {
     let since = crate::host::unix_millis();
     let mut retry = Retry::default();
     loop {
+        let identity = identity.at(*address.borrow_and_update());
         let result = async {
             register(&plane, &identity, since).await?;
             retry.reset();
@@ -199,6 +216,7 @@ pub async fn keep_registered(plane: ControlPlane, identity: Identity, ready: tok
             tokio::select! {
                 result = beat(&plane, &identity.name) => result,
                 result = stay_ready(&plane, &identity, since) => result,
+                Ok(()) = address.changed() => Ok(()),
             }
         };
         if let Err(error) = result.await {

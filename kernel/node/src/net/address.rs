@@ -1,4 +1,5 @@
 //! Which pod has which address. What a pod has is kept with the pod; the pool is filled again from there at each start.
+use sampan_api::ranges;
 use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
@@ -33,22 +34,8 @@ impl FromStr for PodCidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("the pod CIDR \"{text}\" is none: expected an IPv4 range of /8 to /29, as in 10.42.0.0/24");
-        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix
-            .parse()
-            .ok()
-            .filter(|prefix| (8..=29).contains(prefix))
-            .ok_or_else(wrong)?;
-        let base = u32::from(address);
-        if base & (u32::MAX >> prefix) != 0 {
-            let base = Ipv4Addr::from(base & !(u32::MAX >> prefix));
-            return Err(format!(
-                "the pod CIDR \"{text}\" has bits after its prefix: did you mean {base}/{prefix}?"
-            ));
-        }
+        let (base, prefix) = ranges::pods_of_node(text)?;
+        let base = base.into();
         Ok(PodCidr { base, prefix })
     }
 }

@@ -10,7 +10,7 @@ use sampan_sandbox::ingress::{Routing, Secret, Table as InTable};
 use sampan_tls::KeyPair;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often Secrets are looked at again.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// What a request that is under way is given when the ingress ends.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Where the ingress is to be served; nowhere where these are empty.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +85,28 @@ impl Door {
         self.told.is_some()
     }
 
+    /// It is opened on another address of this machine, the next time that it is set.
+    pub fn moved(&mut self, address: IpAddr) {
+        for place in self.places.http.iter_mut().chain(&mut self.places.https) {
+            if !place.ip().is_unspecified() && !place.ip().is_loopback() {
+                place.set_ip(address);
+            }
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(ingress) = self.ingress.lock().take() {
+            let runtime = self.runtime.clone();
+            // Requests under way are given a moment; the rest ends with the process.
+            runtime.spawn(async move {
+                if let Some(ingress) = Arc::into_inner(ingress) {
+                    drop(timeout(CLOSING, ingress.shutdown()).await);
+                }
+            });
+        }
+    }
+
     fn open(&mut self) {
         let _runtime = self.runtime.enter();
         let config = IngressConfig::new(self.places.http.clone(), self.places.https.clone());
@@ -107,11 +132,7 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.end.cancel();
-        if let Some(ingress) = self.ingress.lock().take().and_then(Arc::into_inner) {
-            // Requests under way are given a moment; the rest ends with the process.
-            let closing = timeout(Duration::from_secs(1), ingress.shutdown());
-            self.runtime.spawn(async move { drop(closing.await) });
-        }
+        self.close();
     }
 }
 

@@ -188,6 +188,20 @@ impl Ground {
         peers.and_then(Result::ok).unwrap_or_default()
     }
 
+    /// Has the overlay go on from another address of this machine.
+    pub fn moved(&mut self, address: IpAddr) {
+        let Some(overlay) = &mut self.mesh.overlay else { return };
+        let bound = overlay.local_addr();
+        let to = match bound.ip().is_unspecified() {
+            true => bound,
+            false => SocketAddr::new(address, bound.port()),
+        };
+        match overlay.rebind(to) {
+            Ok(()) => self.mesh.config.bind = to,
+            Err(error) => tracing::error!(%error, "the overlay does not follow the machine's address"),
+        }
+    }
+
     /// Finds out whether somebody else has changed what is ours, and mends it.
     pub fn look(&mut self) {
         match self.kernel.as_mut().map(KernelDatapath::mend) {

@@ -125,7 +125,13 @@ impl Prepared {
     ///
     /// # Errors
     /// If this machine cannot run plugins.
-    pub fn start(self, config: &AgentConfig, plane: &ControlPlane, writer: &Writer) -> Result<Network, String> {
+    pub fn start(
+        self,
+        config: &AgentConfig,
+        plane: &ControlPlane,
+        writer: &Writer,
+        mut address: watch::Receiver<IpAddr>,
+    ) -> Result<Network, String> {
         let engine = PluginEngine::new(Some(config.cache.clone())).map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
         let services = Arc::new(Services::default());
@@ -165,6 +171,15 @@ impl Prepared {
             waiting: Vec::new(),
             adopting: true,
         };
+        let moves = inputs.clone();
+        tokio::spawn(async move {
+            while address.changed().await.is_ok() {
+                let to = *address.borrow_and_update();
+                if moves.send(Input::Moved(to)).is_err() {
+                    return;
+                }
+            }
+        });
         let thread = std::thread::Builder::new().name("network".to_owned());
         let thread = thread.spawn(|| worker.run()).map_err(|error| error.to_string())?;
         Ok(Network {

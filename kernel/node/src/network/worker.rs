@@ -23,6 +23,7 @@ use sampan_sandbox::{
     network::{Datapath, Identity, NetworkPlugin, Op},
 };
 use std::{
+    net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -63,6 +64,8 @@ pub enum Input {
     },
     /// Whoever asks for the overlay's peers.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
+    /// The machine has this address now, in place of the one it had.
+    Moved(IpAddr),
     /// All pods that were here before are known again.
     Adopted,
     /// The end. With `clear` nothing is left in the kernel.
@@ -156,6 +159,11 @@ impl Worker {
             Input::PodDown { uid } => self.ground.pod_down(&uid),
             Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
+            Input::Moved(address) => {
+                self.ground.moved(address);
+                self.door.moved(address);
+                self.resuming = true;
+            }
             Input::Adopted => self.adopting = false,
             Input::Stop { .. } => {}
         }

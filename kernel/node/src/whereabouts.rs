@@ -1,0 +1,71 @@
+//! Where this node is on the network between machines, and that it is elsewhere when its address was changed: the overlay, the
+//! node's object and whoever listens follow it there.
+use crate::{config::AgentConfig, control::ControlPlane};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// How often it is looked whether the address is still this machine's.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The node's address; copies share it.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    address: watch::Sender<IpAddr>,
+    /// An address that others know this machine by, and that it does not have itself, is left as it was given.
+    follows: bool,
+}
+
+impl Whereabouts {
+    pub fn new(config: &AgentConfig) -> Self {
+        let listens = config.listen.ip();
+        let address = config.node_address();
+        Whereabouts {
+            address: watch::Sender::new(address),
+            follows: listens == address && !address.is_loopback() && is_own(address),
+        }
+    }
+
+    pub fn now(&self) -> IpAddr {
+        *self.address.borrow()
+    }
+
+    /// Told of each change.
+    pub fn changes(&self) -> watch::Receiver<IpAddr> {
+        self.address.subscribe()
+    }
+
+    /// Looks for ever. An address that was taken away is followed by the one that leads to the control plane.
+    pub async fn follow(self, plane: ControlPlane) {
+        while self.follows {
+            tokio::time::sleep(LOOK).await;
+            let before = self.now();
+            if is_own(before) {
+                continue;
+            }
+            let Some(address) = plane.servers().all().iter().find_map(|server| way_to(server)) else {
+                continue;
+            };
+            tracing::warn!(%before, %address, "this machine has another address: the node follows it");
+            // What was said from the old one gets no answer.
+            plane.hang_up();
+            self.address.send_replace(address);
+        }
+    }
+}
+
+/// Whether this machine has an address.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// This machine's address on the way to a server, by number. Nothing is sent.
+fn way_to(server: &str) -> Option<IpAddr> {
+    let server: SocketAddr = server.parse().ok()?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(server).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
