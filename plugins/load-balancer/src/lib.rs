@@ -3,6 +3,9 @@
 //! Without a configuration they are the nodes' own, as with k3s: of all nodes that are ready, or, where traffic stays on the
 //! node it came to (`externalTrafficPolicy: Local`), of those that have an endpoint. With `{"pool": ["192.0.2.0/28"]}` each
 //! Service gets one of the pool, which the network must route to the nodes.
+//!
+//! Ingresses have the nodes' addresses, too.
+mod ingresses;
 mod pool;
 
 use pool::Pool;
@@ -35,7 +38,7 @@ pub struct LoadBalancer {
 
 impl Controller for LoadBalancer {
     fn describe() -> Description {
-        let summary = "Gives Services of the type LoadBalancer their addresses.";
+        let summary = "Gives Services of the type LoadBalancer, and Ingresses, their addresses.";
         description("load-balancer", env!("CARGO_PKG_VERSION"), summary)
     }
 
@@ -56,7 +59,13 @@ impl Controller for LoadBalancer {
     }
 
     fn watches() -> Vec<Watch> {
-        vec![Watch::Itself("services"), Watch::Itself("nodes"), Watch::Owner(SLICES)]
+        vec![
+            Watch::Itself("services"),
+            Watch::Itself("nodes"),
+            Watch::Owner(SLICES),
+            Watch::Itself(ingresses::RESOURCE),
+            Watch::Itself(ingresses::CLASSES),
+        ]
     }
 
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, _now_ms: u64) -> Result<Plan, String> {
@@ -67,6 +76,15 @@ impl Controller for LoadBalancer {
                 if service.spec()["type"] == "LoadBalancer" {
                     plan.wake_up(&service.key, 0);
                 }
+            }
+            ingresses::wake(&mut plan, snapshot);
+        } else if key.resource == ingresses::CLASSES {
+            ingresses::wake(&mut plan, snapshot);
+        } else if key.resource == ingresses::RESOURCE {
+            if let Some(ingress) = snapshot.get(key)
+                && !ingress.is_deleting()
+            {
+                ingresses::ingress(&mut plan, &ingress, snapshot);
             }
         } else if let Some(service) = snapshot.get(key)
             && !service.is_deleting()
@@ -188,13 +206,14 @@ fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<Ipv4Ad
         BTreeSet::new()
     };
     let nodes = Query::all("nodes").only(&["metadata", "status"]);
-    let serves = |node: &Object| {
-        node.has_condition("Ready", "True")
-            && !node.labels().contains_key(EXCLUDED)
-            && (!local || with_endpoints.contains(node.name()))
-    };
+    let serves = |node: &Object| takes_traffic(node) && (!local || with_endpoints.contains(node.name()));
     let nodes = snapshot.list(&nodes).into_iter().filter(serves);
     Ok(nodes.filter_map(|node| address_of(&node)).collect())
+}
+
+/// Whether a node serves what comes from outside.
+fn takes_traffic(node: &Object) -> bool {
+    node.has_condition("Ready", "True") && !node.labels().contains_key(EXCLUDED)
 }
 
 fn ports(service: &Object) -> BTreeSet<(u64, String)> {

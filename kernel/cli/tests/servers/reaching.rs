@@ -275,6 +275,11 @@ fn pods_are_reached_from_outside_and_their_ways_are_told() {
             assert_eq!(answering(OFTEN, || by_name(host, "web.example")), all);
             assert_eq!(by_name(host, "other.example"), None, "no rule is for it");
         }
+        until(group, "the Ingress says where it is reached", || {
+            let listed = group.ok(0, "get ingress web");
+            addresses.iter().all(|address| listed.contains(address))
+        })
+        .await;
         let url = format!("http://{}:8090/", ip(NODES[0]));
         until(group, "the host port answers", || from_outside(&url).is_some()).await;
         assert_eq!(from_outside(&format!("http://{}:8090/", ip(NODES[1]))), None);

@@ -77,6 +77,9 @@ impl Agent {
     /// See [`StartError`].
     pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
         let cidr = config.cidr().map_err(StartError::Config)?;
+        if !config.rootless {
+            net::apart_from_host(cidr).map_err(StartError::Config)?;
+        }
         make_dirs(&config)?;
         let (lock, store) = claim(&config.data).await?;
         let (listener, serves) = listen(config.listen).await?;

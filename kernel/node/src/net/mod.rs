@@ -5,6 +5,7 @@
 //! pod ever waits for an answer to ARP. Where there is no root there are no interfaces, and pods live on addresses of the
 //! loopback.
 mod address;
+mod apart;
 mod files;
 mod gateway;
 mod isolate;
@@ -14,6 +15,7 @@ mod step;
 mod wire;
 
 pub use address::{AddressPool, NoAddress, PodCidr};
+pub use apart::from_host as apart_from_host;
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
 pub use gateway::Gateway;
 pub use isolate::own_namespace;

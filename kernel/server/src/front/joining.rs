@@ -3,6 +3,7 @@
 use super::{
     Front,
     membership::{addresses, check_csr},
+    objects::nodes::overlap,
 };
 use crate::{
     clock::now_millis,
@@ -246,11 +247,14 @@ fn free_pod_cidr(state: &Snapshot) -> Result<String, ApiError> {
     let [a, b, ..] = ranges::PODS.0.octets();
     (0..=255)
         .map(|n| format!("{a}.{b}.{n}.0/24"))
-        .find(|cidr| !taken.contains(cidr))
+        .find(|cidr| !taken.iter().any(|taken| overlap(cidr, taken)))
         .ok_or_else(|| {
             ApiError::new(
                 Reason::Conflict,
-                "all ranges of pods' addresses are taken: delete nodes that are gone",
+                format!(
+                    "all ranges of pods' addresses in {} are taken: delete nodes that are gone",
+                    ranges::text(ranges::PODS)
+                ),
             )
         })
 }

@@ -339,3 +339,32 @@ async fn no_node_answers_in_anothers_place() {
     assert!(error.message.contains("certificate"), "{error}");
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn the_ranges_of_nodes_pods_are_apart() {
+    let bench = Bench::start().await;
+    let mut client = bench.objects();
+    let node = |name: &str, range: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDR": range, "podCIDRs": [range]}});
+    client.create(node("a", "10.42.4.0/23")).await.unwrap();
+    for (range, words) in [
+        ("10.42.5.0/24", "overlaps with 10.42.4.0/23, which node \"a\" has"),
+        ("10.40.0.0/13", "overlaps with 10.42.4.0/23, which node \"a\" has"),
+        ("10.100.0.0/24", "overlaps with 10.96.0.0/12"),
+        ("10.42.6.9/24", "did you mean 10.42.6.0/24?"),
+    ] {
+        let error = client.create(node("b", range)).await.unwrap_err();
+        assert_eq!(error.causes[0].field, "spec.podCIDR", "{error}");
+        assert!(error.causes[0].message.contains(words), "{error}");
+    }
+    client.create(node("b", "10.42.6.0/24")).await.unwrap();
+    let patch = json!({"spec": {"podCIDR": "10.42.4.0/24", "podCIDRs": ["10.42.4.0/24"]}});
+    let error = client
+        .patch("nodes", "b", rpc::PatchType::Merge, patch)
+        .await
+        .unwrap_err();
+    assert!(error.causes[0].message.contains("node \"a\""), "{error}");
+    // What stays as it is is let in, whatever else there is of it.
+    let label = json!({"metadata": {"labels": {"x": "y"}}});
+    client.patch("nodes", "b", rpc::PatchType::Merge, label).await.unwrap();
+    bench.stop().await;
+}

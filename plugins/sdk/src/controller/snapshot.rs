@@ -93,6 +93,8 @@ const RESOURCES: &[(&str, &str)] = &[
     ("Job", "jobs.batch"),
     ("Service", "services"),
     ("EndpointSlice", "endpointslices.discovery.k8s.io"),
+    ("Ingress", "ingresses.networking.k8s.io"),
+    ("IngressClass", "ingressclasses.networking.k8s.io"),
 ];
 
 impl Memory {

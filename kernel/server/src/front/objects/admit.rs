@@ -1,6 +1,6 @@
 //! What happens to a manifest before it is written: it is read within limits, completed, and checked.
 use super::{
-    fixed,
+    fixed, nodes,
     services::{self, ServiceRanges},
 };
 use crate::features::{self, Feature};
@@ -171,6 +171,9 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
     }
     if &*key.resource == claims::RESOURCE {
         services::complete(next, stored, state, &ServiceRanges::default())?;
+    }
+    if &*key.resource == "nodes" {
+        nodes::check(next, stored, state)?;
     }
     if &*key.resource == plugin::RESOURCE {
         check_plugin(next, state)?;

@@ -3,6 +3,7 @@ mod admit;
 mod apply;
 mod commit;
 mod fixed;
+pub mod nodes;
 mod read;
 mod services;
 mod watch;
