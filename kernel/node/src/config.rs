@@ -45,6 +45,8 @@ pub struct AgentConfig {
     pub overlay: SocketAddr,
     /// Where the node answers for Ingresses.
     pub ingress: Places,
+    /// Where the node's figures are served for Prometheus, on the loopback. None: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// How many pods it takes.
     pub max_pods: u32,
     /// The cgroup below which pods have theirs, without a slash before it: `sampan`.
@@ -76,6 +78,7 @@ impl AgentConfig {
             address: None,
             overlay: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ingress: Places::default(),
+            metrics: None,
             max_pods: 250,
             cgroup: "sampan".to_owned(),
             shutdown_grace: Duration::from_secs(2),

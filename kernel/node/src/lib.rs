@@ -19,6 +19,7 @@ mod host;
 mod images;
 pub mod ingress;
 mod logs;
+mod metrics;
 pub mod net;
 mod network;
 mod pod;

@@ -26,9 +26,19 @@ pub(super) fn policy(spec: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn selector(field: String, value: &Value, causes: &mut Vec<Cause>) {
-    let Ok(selector) = serde_json::from_value(value.clone()) else {
-        return;
-    };
+    for (at, expression) in list(&value["matchExpressions"]) {
+        let values = list(&expression["values"]).count();
+        let message = match expression["operator"].as_str() {
+            Some(operator @ ("In" | "NotIn")) if values == 0 => format!("{operator} needs values"),
+            Some(operator @ ("Exists" | "DoesNotExist")) if values > 0 => format!("{operator} has no values"),
+            _ => continue,
+        };
+        causes.push(Cause {
+            field: format!("{field}.matchExpressions[{at}].values"),
+            message,
+        });
+    }
+    let selector = serde_json::from_value(value.clone()).unwrap_or_default();
     if let Err(error) = LabelSelector::from_json(&selector) {
         causes.push(Cause {
             field,
@@ -201,10 +211,11 @@ mod tests {
         let both = json!({"podSelector": any, "ipBlock": {"cidr": "10.0.0.0/8"}});
         is(&wrong(&json!({"from": [both]})), "from[0]", "not both");
         let odd = json!({"matchExpressions": [{"key": "a", "operator": "In", "values": []}]});
+        let field = "from[0].podSelector.matchExpressions[0].values";
         is(
             &wrong(&json!({"from": [{"podSelector": odd}]})),
-            "from[0].podSelector",
-            "",
+            field,
+            "In needs values",
         );
     }
 

@@ -48,6 +48,8 @@ pub struct Settings {
     pub rootless: bool,
     /// The ports of Ingresses, for HTTP and for HTTPS; 0: none.
     pub ingress_ports: (u16, u16),
+    /// Where the node's figures are served for Prometheus.
+    pub metrics: Option<SocketAddr>,
     /// Without: the control plane alone.
     pub agent: bool,
     /// How many bytes the state may take.
@@ -78,6 +80,7 @@ impl Settings {
             registry_auth: None,
             rootless: !rustix::process::geteuid().is_root(),
             ingress_ports: (0, 0),
+            metrics: None,
             agent: true,
             quota_bytes: sampan_server::QUOTA,
             node_grace: sampan_server::NODE_GRACE,
@@ -228,6 +231,7 @@ impl Cluster {
         config.pod_cidr.clone_from(&settings.pod_cidr);
         config.cgroup.clone_from(&settings.cgroup);
         config.rootless = settings.rootless;
+        config.metrics = settings.metrics;
         config.insecure_registries.clone_from(&settings.insecure_registries);
         config.registry_ca.clone_from(&settings.registry_ca);
         config.registry_auth.clone_from(&settings.registry_auth);

@@ -85,6 +85,9 @@ pub struct UpArgs {
     /// The same with TLS
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     ingress_https: u16,
+    /// Serve the node's figures for Prometheus, in plain HTTP, at an address of the loopback
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    metrics: Option<SocketAddr>,
     /// Do without root even if this is root
     #[arg(long)]
     rootless: bool,
@@ -120,6 +123,20 @@ fn interval(text: &str) -> Result<Duration, String> {
     match time >= LEAST_INTERVAL {
         true => Ok(time),
         false => Err("snapshots are taken a minute apart at the least".to_owned()),
+    }
+}
+
+/// An address that this machine alone can reach.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected one as in 127.0.0.1:9444".to_owned())?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(
+            "figures are served in the clear, for this machine alone: choose an address as in 127.0.0.1:9444"
+                .to_owned(),
+        ),
     }
 }
 
@@ -251,6 +268,7 @@ impl UpArgs {
             registry_auth: self.registry_auth,
             rootless: self.rootless || !rustix::process::geteuid().is_root(),
             ingress_ports: (self.ingress_http, self.ingress_https),
+            metrics: self.metrics,
             agent: !self.no_agent,
             quota_bytes: self.quota.unwrap_or(sampan_server::QUOTA),
             node_grace: Duration::from_secs(self.node_monitor_grace_period),

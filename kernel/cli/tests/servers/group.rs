@@ -28,6 +28,9 @@ pub const HOSTS: usize = HUB + 1;
 /// Debian's library that tells another time.
 pub const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
+/// Where nodes serve their figures, each on a loopback of its own.
+pub const METRICS: &str = "127.0.0.1:9444";
+
 /// Nothing here should take so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// So long one answer is waited for.
@@ -278,7 +281,7 @@ impl Group {
     pub async fn join_as_node(&mut self, host: usize, token: &str, by: usize) {
         let data = self.data(host);
         let line = format!(
-            "join {} --token {token} --name n{host} --stop-pods --data-dir {}",
+            "join {} --token {token} --name n{host} --stop-pods --metrics {METRICS} --data-dir {}",
             self.addresses[by],
             data.display()
         );

@@ -1,6 +1,6 @@
 //! Pods of several nodes: they reach each other by address, by Service and by name, and only where policies let them.
 use crate::{
-    group::{Group, NODES, play},
+    group::{Group, METRICS, NODES, play},
     network::ip,
     nodes::{Wipe, ended, join_nodes, pods, until},
     tools::have,
@@ -306,12 +306,41 @@ fn pods_are_reached_from_outside_and_their_ways_are_told() {
             nowhere.code != Some(0) && nowhere.out.contains("no node has 10.42.99.1"),
             "{nowhere:?}"
         );
+        figures_of(group);
         group.ok(0, "delete pod host-port");
         group.ok(0, "delete ingress web");
         group.ok(0, "delete service web outside");
         group.ok(0, "delete deployment web client");
         ended(group).await;
     });
+}
+
+/// What each node says of its network to Prometheus.
+fn figures_of(group: &Group) {
+    for host in NODES {
+        let mut wget = group.network.command(host, "timeout".as_ref());
+        let url = format!("http://{METRICS}/metrics");
+        let text = printed(wget.args([PATIENCE, "busybox", "wget", "-q", "-O", "-", &url])).expect("figures");
+        let other = NODES[0] + NODES[1] - host;
+        let value = |series: &str| -> f64 {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            line.and_then(|value| value.parse().ok())
+                .unwrap_or_else(|| panic!("no {series} in {text}"))
+        };
+        let peer = |name: &str| value(&format!("sampan_peer_{name}{{peer=\"n{other}\"}}"));
+        assert_eq!(peer("connected"), 1.0);
+        assert!(peer("rtt_seconds") > 0.0 && peer("path_mtu_bytes") > 1200.0);
+        assert!(peer("received_bytes_total") > 0.0 && peer("sent_bytes_total") > 0.0);
+        assert_eq!(value("sampan_service_endpoints{service=\"default/web:http\"}"), 2.0);
+        assert!(value("sampan_service_frontends{service=\"default/web:http\"}") >= 2.0);
+        assert!(value("sampan_ingress_requests_total{class=\"2xx\"}") >= OFTEN as f64);
+        assert_eq!(value("sampan_ingress_requests_in_flight"), 0.0);
+        assert!(text.contains("# TYPE sampan_dns_answers_total counter"), "{text}");
+    }
+    let outside = from_outside(&format!("http://{}:9444/metrics", ip(NODES[0])));
+    assert_eq!(outside, None, "figures are for the machine itself");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     control::{ControlPlane, Identity, Writer, follow, keep_certificate, keep_registered},
     host::{self, Clock},
     images::Images,
+    metrics,
     net::{self, AddressPool},
     network::Prepared,
     serve,
@@ -83,6 +84,10 @@ impl Agent {
         make_dirs(&config)?;
         let (lock, store) = claim(&config.data).await?;
         let (listener, serves) = listen(config.listen).await?;
+        let metrics = match config.metrics {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
         let credentials = shown(&config)?;
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
@@ -132,13 +137,14 @@ impl Agent {
         tokio::spawn(collect(node.clone()));
         let table = tokio::spawn(Table::new(node.clone(), receiver, pods).run());
         let (ready, registered) = watch::channel(false);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
             tokio::spawn(keep_registered(plane.clone(), identity, whereabouts.changes(), ready)),
             tokio::spawn(whereabouts.clone().follow(plane.clone())),
             tokio::spawn(keep_certificate(plane, credentials, node.config.clone(), asks)),
             tokio::spawn(serve::serve(node.clone(), listener)?.follow(whereabouts.changes())),
         ];
+        tasks.extend(metrics.map(|listener| tokio::spawn(metrics::serve(node.clone(), listener))));
         Ok(Agent {
             node,
             serves,

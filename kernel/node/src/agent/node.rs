@@ -5,7 +5,7 @@ use crate::{
     control::{ControlPlane, Identity, Writer},
     host::Clock,
     images::Images,
-    net::{AddressPool, ClusterDns, Wire},
+    net::{AddressPool, Bandwidth, ClusterDns, Wire},
     network::{LocalPod, Network, host_ports},
     pod::{Facts, Sources, sources::Wanted},
     reconcile::{Desired, NodeFacts, Report},
@@ -98,6 +98,7 @@ impl Node {
             address,
             node: self.gateway,
             mtu: self.mtu,
+            bandwidth: Bandwidth::default(),
         }
     }
 

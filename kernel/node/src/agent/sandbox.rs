@@ -44,6 +44,8 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
     if host_network && node.config.rootless {
         return Err("hostNetwork needs root".to_owned());
     }
+    let annotations = desired.pod.metadata.annotations.clone().unwrap_or_default();
+    let bandwidth = net::Bandwidth::of(&annotations)?;
     let address = if host_network {
         node_v4(node)
     } else {
@@ -70,7 +72,10 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         }
         let namespace =
             fs::File::open(format!("/proc/{}/ns/net", info.pid)).map_err(|e| format!("the shim is gone: {e}"))?;
-        let wire = node.wire(uid, address);
+        let wire = net::Wire {
+            bandwidth,
+            ..node.wire(uid, address)
+        };
         wire.connect(namespace).await.map_err(|error| error.to_string())?;
         if let Some(network) = &node.network {
             network.pod_up(node.local_pod(desired, address)).await;

@@ -6,6 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Figures {
     counts: [AtomicU64; NAMES.len()],
+    in_flight: AtomicU64,
+}
+
+/// A request that has no answer yet, for as long as this is held.
+pub struct Begun<'a>(&'a AtomicU64);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is counted.
@@ -65,6 +75,11 @@ impl Figures {
         self.counts[figure as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn begun(&self) -> Begun<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Begun(&self.in_flight)
+    }
+
     pub fn answered(&self, status: StatusCode) {
         self.count(match status.as_u16() {
             ..200 => Figure::Answered1xx,
@@ -78,6 +93,10 @@ impl Figures {
     /// All, by name.
     pub fn all(&self) -> Vec<(&'static str, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        NAMES.into_iter().zip(counts).collect()
+        let in_flight = (
+            "sampan_ingress_requests_in_flight",
+            self.in_flight.load(Ordering::Relaxed),
+        );
+        NAMES.into_iter().zip(counts).chain([in_flight]).collect()
     }
 }

@@ -64,6 +64,7 @@ impl Proxy {
 
     /// Answers a request.
     pub async fn answer(self: &Arc<Self>, request: Request<Incoming>, client: Client) -> Response<Body> {
+        let _begun = self.figures.begun();
         let response = self.answered(request, &client).await;
         self.figures.answered(response.status());
         response

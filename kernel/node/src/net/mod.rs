@@ -6,6 +6,7 @@
 //! loopback.
 mod address;
 mod apart;
+mod bandwidth;
 mod files;
 mod gateway;
 mod isolate;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use address::{AddressPool, NoAddress, PodCidr};
 pub use apart::from_host as apart_from_host;
+pub use bandwidth::Bandwidth;
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
 pub use gateway::Gateway;
 pub use isolate::own_namespace;

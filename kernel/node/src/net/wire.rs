@@ -1,5 +1,6 @@
 //! The wire between the node and a pod: a veth pair, put up in about a millisecond.
 use super::{
+    bandwidth::{self, Bandwidth},
     netlink::{CREATE, Netlink},
     step::{Step, WireError},
 };
@@ -29,6 +30,8 @@ pub struct Wire {
     /// The node's address towards it.
     pub node: Ipv4Addr,
     pub mtu: u32,
+    /// How fast it may be.
+    pub bandwidth: Bandwidth,
 }
 
 /// The name of something of a node's: a prefix and a hash, 12 letters long.
@@ -111,6 +114,9 @@ impl Wire {
             .step("set its neighbour")?;
         node.add_route(index, (self.address, 32), self.node)
             .step("set its route")?;
+        if let Some(rate) = self.bandwidth.to_pod {
+            bandwidth::limit(node, index, rate)?;
+        }
         // Packets from the pod may go on to others, whatever the node does elsewhere.
         fs::write(format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "1").step("let it forward")
     }
@@ -121,6 +127,9 @@ impl Wire {
         pod.set_up(loopback).step("set the loopback up")?;
         let index = pod.index_of("eth0").step("find eth0")?;
         pod.set_up(index).step("set eth0 up")?;
+        if let Some(rate) = self.bandwidth.from_pod {
+            bandwidth::limit(&mut pod, index, rate)?;
+        }
         pod.add_address(index, self.address).step("set its address")?;
         pod.add_neighbour(index, GATEWAY, self.hardware("node"))
             .step("set its gateway's neighbour")?;
@@ -217,7 +226,13 @@ pub fn mtu() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{net::UdpSocket, os::unix::process::CommandExt, process::Command, time::Instant};
+    use std::{
+        io::Write,
+        net::{TcpListener, TcpStream, UdpSocket},
+        os::unix::process::CommandExt,
+        process::Command,
+        time::{Duration, Instant},
+    };
 
     /// A process in a network namespace of its own, ended with the test.
     struct Namespace(std::process::Child);
@@ -273,6 +288,7 @@ mod tests {
             address: Ipv4Addr::new(10, 201, 7, last),
             node,
             mtu: 1400,
+            bandwidth: Bandwidth::default(),
         }
     }
 
@@ -343,5 +359,71 @@ mod tests {
         assert!(other.name().starts_with(&pod_prefix("/other")));
         assert_ne!(wire("a", 2).hardware("pod"), wire("a", 2).hardware("node"));
         assert!(mtu() >= 576);
+    }
+
+    /// How long so many bytes take from one pod to the other.
+    fn takes(from: &Namespace, to: &Namespace, address: Ipv4Addr, bytes: usize) -> Duration {
+        let listener = to.inside(move || TcpListener::bind((address, 7000)).unwrap());
+        let reads = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            io::copy(&mut stream, &mut io::sink()).unwrap()
+        });
+        let begun = Instant::now();
+        from.inside(move || {
+            let mut stream = TcpStream::connect((address, 7000)).unwrap();
+            stream.write_all(&vec![0; bytes]).unwrap();
+        });
+        assert_eq!(reads.join().unwrap(), bytes as u64);
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_limited_pod_is_slower_both_ways() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("SKIPPED: needs root");
+        }
+        // In a network of its own, as it sends much.
+        let played = std::thread::spawn(|| {
+            crate::net::own_namespace().unwrap();
+            // As the datapath does: what is not for the node itself is passed on.
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let (free, slow) = (Namespace::new().unwrap(), Namespace::new().unwrap());
+                // 8 Mbit/s.
+                let limited = Wire {
+                    bandwidth: Bandwidth {
+                        to_pod: Some(1_000_000),
+                        from_pod: Some(1_000_000),
+                    },
+                    ..wire("slow", 5)
+                };
+                let open = wire("free", 4);
+                open.clone().connect(free.handle()).await.unwrap();
+                if let Err(error) = limited.clone().connect(slow.handle()).await {
+                    assert!(error.to_string().contains("sch_tbf"), "{error}");
+                    return eprintln!("SKIPPED: {error}");
+                }
+                // The first 128 KiB go at once; the rest takes 1.4 s, where it takes milliseconds without a limit.
+                const BYTES: usize = 1_500_000;
+                let to = takes(&free, &slow, limited.address, BYTES);
+                let from = takes(&slow, &free, open.address, BYTES);
+                let third = Namespace::new().unwrap();
+                let other = wire("third", 6);
+                other.clone().connect(third.handle()).await.unwrap();
+                let unlimited = takes(&free, &third, other.address, BYTES);
+                println!("to the limited pod {to:?}, from it {from:?}, without a limit {unlimited:?}");
+                for limited in [to, from] {
+                    assert!(
+                        limited > Duration::from_millis(1000) && limited > 4 * unlimited,
+                        "{limited:?}"
+                    );
+                }
+            });
+        });
+        played.join().unwrap();
     }
 }

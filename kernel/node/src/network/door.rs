@@ -80,6 +80,15 @@ impl Door {
         }
     }
 
+    /// Counters, with the names that Prometheus has for them; none while it is closed.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.ingress
+            .lock()
+            .as_ref()
+            .map(|ingress| ingress.figures())
+            .unwrap_or_default()
+    }
+
     /// Whether it should be open and is not.
     pub fn is_stuck(&self) -> bool {
         self.told.is_some()

@@ -6,7 +6,7 @@ use crate::{
     net::{self, Gateway, PodCidr, WireError},
 };
 use sampan_api::ranges;
-use sampan_overlay::{Overlay, OverlayError, Peer, PeerStatus};
+use sampan_overlay::{Drops, Overlay, OverlayError, Peer, PeerStatus};
 use sampan_sandbox::network::{Address, Datapath, Op, PodKey, Range};
 use sampan_tls::Credentials;
 use std::{
@@ -186,6 +186,12 @@ impl Ground {
     pub fn peers(&self) -> Vec<PeerStatus> {
         let peers = self.mesh.overlay.as_ref().map(Overlay::peers);
         peers.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Packets that went nowhere and have to do with no peer.
+    pub fn drops(&self) -> Drops {
+        let drops = self.mesh.overlay.as_ref().map(Overlay::drops);
+        drops.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Has the overlay go on from another address of this machine.

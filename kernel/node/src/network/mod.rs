@@ -12,6 +12,7 @@
 //! - a pod's containers start when what plugins want of it holds, or the plugins are late.
 mod door;
 mod feed;
+mod figures;
 mod fleet;
 mod ground;
 mod host_ports;
@@ -54,6 +55,7 @@ use sampan_sandbox::{
 };
 use sampan_tls::Credentials;
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -87,6 +89,7 @@ pub struct Network {
     inputs: Sender<Input>,
     thread: Mutex<Option<JoinHandle<()>>>,
     services: Arc<Services>,
+    dns: Option<Arc<Dns>>,
     synced: watch::Receiver<bool>,
 }
 
@@ -135,6 +138,7 @@ impl Prepared {
         let engine = PluginEngine::new(Some(config.cache.clone())).map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
         let services = Arc::new(Services::default());
+        let dns = self.dns.clone();
         let (synced, told) = watch::channel(false);
         let feeds = Feeds::start(
             plane.clone(),
@@ -168,6 +172,7 @@ impl Prepared {
             peers,
             keeper: Keeper::new(file),
             tell: tell(writer.clone()),
+            failures: BTreeMap::new(),
             waiting: Vec::new(),
             adopting: true,
         };
@@ -186,6 +191,7 @@ impl Prepared {
             inputs,
             thread: Mutex::new(Some(thread)),
             services,
+            dns,
             synced: told,
         })
     }
@@ -227,6 +233,15 @@ impl Network {
         let (answer, wait) = oneshot::channel();
         let _ = self.inputs.send(Input::Peers(answer));
         wait.await.unwrap_or_default()
+    }
+
+    /// All figures of it, in Prometheus' text format.
+    pub async fn figures(&self) -> String {
+        let (answer, wait) = oneshot::channel();
+        let _ = self.inputs.send(Input::Figures(answer));
+        let figures = wait.await.unwrap_or_default();
+        let dns = self.dns.as_ref().map(|dns| dns.figures()).unwrap_or_default();
+        figures.text(&dns)
     }
 
     /// The way of a packet from here on.

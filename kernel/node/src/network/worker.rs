@@ -3,6 +3,7 @@
 use super::{
     door::Door,
     feed::Feeds,
+    figures::{self, Figures},
     fleet::{Fleet, Make},
     ground::{Ground, LocalPod, range_of},
     host_ports,
@@ -23,6 +24,7 @@ use sampan_sandbox::{
     network::{Datapath, Identity, NetworkPlugin, Op},
 };
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -62,6 +64,8 @@ pub enum Input {
         at: At,
         answer: oneshot::Sender<Vec<Step>>,
     },
+    /// Whoever asks for figures of all of it.
+    Figures(oneshot::Sender<Figures>),
     /// Whoever asks for the overlay's peers.
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     /// The machine has this address now, in place of the one it had.
@@ -95,6 +99,8 @@ pub struct Worker {
     pub peers: Peers,
     pub keeper: Keeper,
     pub tell: Tell,
+    /// How often plugins have failed.
+    pub failures: BTreeMap<String, u64>,
     /// Those that wait for their pod's rules.
     pub waiting: Vec<(LocalPod, oneshot::Sender<()>)>,
     /// Pods that were here before are still being found.
@@ -158,6 +164,7 @@ impl Worker {
             }
             Input::PodDown { uid } => self.ground.pod_down(&uid),
             Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
+            Input::Figures(asks) => drop(asks.send(self.figures())),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
             Input::Moved(address) => {
                 self.ground.moved(address);
@@ -166,6 +173,16 @@ impl Worker {
             }
             Input::Adopted => self.adopting = false,
             Input::Stop { .. } => {}
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            peers: self.ground.peers(),
+            drops: self.ground.drops(),
+            services: figures::services(&sum(&self.host_ports, &self.slots)),
+            failures: self.failures.clone(),
+            ingress: self.door.figures(),
         }
     }
 
@@ -201,7 +218,10 @@ impl Worker {
         let (more, failed) = self.ingresses.ask(&self.objects, self.limits.ingress());
         onward.extend(more);
         failures.extend(failed);
-        failures.iter().for_each(|failure| self.tell(failure));
+        for failure in &failures {
+            *self.failures.entry(failure.plugin.clone()).or_default() += 1;
+            self.tell(failure);
+        }
         let host_ports = host_ports::datapath(self.ground.pods());
         ops.extend(self.host_ports.changes_to(&host_ports));
         self.host_ports = host_ports;

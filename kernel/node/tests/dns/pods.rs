@@ -3,7 +3,7 @@ use crate::support::*;
 use hickory_proto::{op::Message, rr::RecordType::A};
 use sampan_node::{
     dns::{Dns, DnsConfig},
-    net::Wire,
+    net::{Bandwidth, Wire},
 };
 use std::{
     fs::File,
@@ -103,6 +103,7 @@ async fn a_pod_that_comes_later_is_answered() {
             address: Ipv4Addr::new(10, 201, 9, 2),
             node,
             mtu: 1400,
+            bandwidth: Bandwidth::default(),
         };
         wire.clone()
             .connect(File::open(pod.namespace()).unwrap())
