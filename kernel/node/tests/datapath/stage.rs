@@ -3,7 +3,7 @@ use crate::traffic::Servers;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sampan_node::{
     datapath::{KernelDatapath, PodLink, Settings},
-    net::Wire,
+    net::{Bandwidth, Wire},
 };
 use sampan_sandbox::network::{Entry, Op, PodKey, Range};
 use std::{
@@ -194,6 +194,7 @@ impl Lab {
             address: Ipv4Addr::new(10, 42, 1, number),
             node: GATEWAY,
             mtu: 1500,
+            bandwidth: Bandwidth::default(),
         };
         let (handle, connected) = (namespace.handle(), wire.clone());
         self.node.within(move || {
