@@ -39,7 +39,10 @@ impl Whereabouts {
 
     /// Looks for ever. An address that was taken away is followed by the one that leads to the control plane.
     pub async fn follow(self, plane: ControlPlane) {
-        while self.follows {
+        if !self.follows {
+            return;
+        }
+        loop {
             tokio::time::sleep(LOOK).await;
             let before = self.now();
             if is_own(before) {

@@ -86,7 +86,7 @@ fn peer(path: &str, peer: &Value, causes: &mut Vec<Cause>) {
         }
     }
     let block = &peer["ipBlock"];
-    if block.is_null() == !selects {
+    if block.is_null() != selects {
         let message = match selects {
             true => "is either an ipBlock or selectors, not both",
             false => "names nobody: expected an ipBlock, a podSelector or a namespaceSelector",

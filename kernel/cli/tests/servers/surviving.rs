@@ -56,8 +56,11 @@ fn what_stays_on_a_node_goes_on_while_its_agent_is_dead() {
             "the flow across goes on after {:?}",
             across.goes_on("once the agent is back")
         );
-        names.anew();
-        elsewhere.anew();
+        for (what, stream) in [("DNS of the node", &names), ("Service on the other node", &elsewhere)] {
+            let tally = stream.tally();
+            println!("meanwhile, {what}: {} done, {} failed", tally.done, tally.failed.len());
+            stream.anew();
+        }
         tokio::time::sleep(Duration::from_secs(2)).await;
         within.end();
         across.end();

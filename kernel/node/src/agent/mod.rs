@@ -19,14 +19,14 @@ use crate::{
     host::{self, Clock},
     images::Images,
     metrics,
-    net::{self, AddressPool},
+    net::{self, AddressPool, PodCidr},
     network::Prepared,
     serve,
     whereabouts::Whereabouts,
 };
 use sampan_api::rpc;
 use sampan_container::{ImageError, Store};
-use sampan_tls::{Credentials, CredentialsError, KeyPair, renewer};
+use sampan_tls::{Asks, Credentials, CredentialsError, KeyPair, renewer};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -77,17 +77,13 @@ impl Agent {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
-        let cidr = config.cidr().map_err(StartError::Config)?;
-        if !config.rootless {
-            net::apart_from_host(cidr).map_err(StartError::Config)?;
-        }
+        let cidr = pod_range(&config)?;
         make_dirs(&config)?;
         let (lock, store) = claim(&config.data).await?;
         let (listener, serves) = listen(config.listen).await?;
-        let metrics = match config.metrics {
-            Some(address) => Some(listen(address).await?.0),
-            None => None,
-        };
+        let metrics = futures::future::OptionFuture::from(config.metrics.map(listen))
+            .await
+            .transpose()?;
         let credentials = shown(&config)?;
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
@@ -125,9 +121,9 @@ impl Agent {
             plane: plane.clone(),
             credentials: credentials.clone(),
             renewer,
-            identity: identity.clone(),
-            whereabouts: whereabouts.clone(),
-            inputs: inputs.clone(),
+            identity,
+            whereabouts,
+            inputs,
             config,
         });
         let pods = adopt::adopt(&node).await;
@@ -137,14 +133,10 @@ impl Agent {
         tokio::spawn(collect(node.clone()));
         let table = tokio::spawn(Table::new(node.clone(), receiver, pods).run());
         let (ready, registered) = watch::channel(false);
-        let mut tasks = vec![
-            tokio::spawn(follow_pods(plane.clone(), node.config.name.clone(), inputs)),
-            tokio::spawn(keep_registered(plane.clone(), identity, whereabouts.changes(), ready)),
-            tokio::spawn(whereabouts.clone().follow(plane.clone())),
-            tokio::spawn(keep_certificate(plane, credentials, node.config.clone(), asks)),
-            tokio::spawn(serve::serve(node.clone(), listener)?.follow(whereabouts.changes())),
-        ];
-        tasks.extend(metrics.map(|listener| tokio::spawn(metrics::serve(node.clone(), listener))));
+        let mut tasks = converse(&node, asks, ready);
+        let serving = serve::serve(node.clone(), listener)?;
+        tasks.push(tokio::spawn(serving.follow(node.whereabouts.changes())));
+        tasks.extend(metrics.map(|(listener, _)| tokio::spawn(metrics::serve(node.clone(), listener))));
         Ok(Agent {
             node,
             serves,
@@ -223,6 +215,32 @@ fn make_dirs(config: &AgentConfig) -> Result<(), StartError> {
         })?;
     }
     Ok(())
+}
+
+/// The range of its pods' addresses.
+fn pod_range(config: &AgentConfig) -> Result<PodCidr, StartError> {
+    let range = config.cidr().map_err(StartError::Config)?;
+    if !config.rootless {
+        net::apart_from_host(range).map_err(StartError::Config)?;
+    }
+    Ok(range)
+}
+
+/// What is done with the control plane all the time.
+fn converse(node: &Arc<Node>, asks: Asks, ready: watch::Sender<bool>) -> Vec<JoinHandle<()>> {
+    let (plane, config) = (node.plane.clone(), node.config.clone());
+    let whereabouts = &node.whereabouts;
+    vec![
+        tokio::spawn(follow_pods(plane.clone(), config.name.clone(), node.inputs.clone())),
+        tokio::spawn(keep_registered(
+            plane.clone(),
+            node.identity.clone(),
+            whereabouts.changes(),
+            ready,
+        )),
+        tokio::spawn(whereabouts.clone().follow(plane.clone())),
+        tokio::spawn(keep_certificate(plane, node.credentials.clone(), config, asks)),
+    ]
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -77,6 +77,7 @@ impl Text {
     }
 }
 
+type Counted = (&'static str, &'static str, fn(&Service) -> u64);
 type Column = (&'static str, &'static str, &'static str, fn(&PeerStatus) -> Option<f64>);
 
 /// Of each peer; what is not known while it is away is left out.
@@ -181,7 +182,7 @@ impl Figures {
 
     fn services_text(&self, text: &mut Text) {
         let services: Vec<_> = self.services.iter().collect();
-        let columns: [(_, _, fn(&Service) -> u64); 3] = [
+        let columns: [Counted; 3] = [
             (
                 "sampan_service_frontends",
                 "Addresses and ports of a Service's port that the datapath serves.",
