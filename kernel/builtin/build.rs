@@ -20,6 +20,7 @@ struct Build<'a> {
 
 /// Plugins by their package; the file names follow.
 const PLUGINS: &[&str] = &[
+    "scheduler",
     "spread",
     "binpack",
     "deployment",

@@ -38,8 +38,8 @@ impl BuiltinPlugin {
     /// the others fills the slot of its name.
     pub fn named(name: &'static str, bytes: &'static [u8]) -> Self {
         let (world, slot, mode) = match name {
-            "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
-            "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
+            "scheduler" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
+            "spread" | "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
             "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
             "ingress" => (World::Ingress, name, Mode::Active),
             controller => (World::Controller, controller, Mode::Active),
