@@ -45,6 +45,7 @@ const HOSTILE: &[&str] = &[
     "hostile-flood",
     "hostile-start",
     "hostile-rubbish",
+    "hostile-careless",
 ];
 
 fn main() -> Result<()> {

@@ -137,19 +137,19 @@ fn plugins_and_the_cluster_itself() {
     let stage = Stage::new();
     let list = stage.ok("plugin list");
     assert!(
-        list.starts_with("NAME ") && list.contains("spread") && list.contains("binpack"),
+        list.starts_with("NAME ") && list.contains("scheduler") && list.contains("spread") && list.contains("binpack"),
         "{list}"
     );
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "Active");
     assert!(
         stage
             .ok("plugin activate binpack")
             .starts_with("plugin.sampan.dev/binpack activated")
     );
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "LastGood");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "LastGood");
     stage.ok("plugin rollback binpack");
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
-    let page = stage.ok("plugin describe spread");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "Active");
+    let page = stage.ok("plugin describe scheduler");
     assert!(page.contains("World:") && page.contains("Figures:"), "{page}");
     let file = stage.file("no.wasm", "this is no component");
     let refused = stage.refused(&format!("plugin load {file} --name no"));

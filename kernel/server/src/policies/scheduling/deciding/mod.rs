@@ -7,13 +7,16 @@ pub mod suspects;
 use super::{Instance, Member, Role, Scheduling, fallback, mirror::Mirror};
 use sampan_sandbox::{
     CallError,
-    scheduler::{Placement, Pod, PodGroup},
+    scheduler::{POD_NUMBERS, Placement, Pod, PodGroup},
 };
 use std::{collections::BTreeSet, time::Instant};
 use suspects::{Blame, Call, Unit};
 
 /// Under this name bindings of the built-in policy are recorded.
 const BUILT_IN: &str = "built-in";
+
+/// The number of a pod that is none: what would be said of it is asked to see whether a policy works.
+const NOBODY: u32 = POD_NUMBERS - 1;
 
 /// What was asked, in the plugin's terms.
 struct Question {
@@ -69,7 +72,7 @@ impl Scheduling {
             doubted: pods.iter().map(|pod| pod.id).collect(),
             victims: false,
         };
-        note_victims(&mut answer.doubted, &mut answer.victims, &answer.placement);
+        answer.victims = note_victims(&mut answer.doubted, &answer.placement);
         Some(answer)
     }
 
@@ -84,14 +87,10 @@ impl Scheduling {
         }
     }
 
-    /// One pod, or one group, makes a policy fail: it is put aside, unless the policy fails over nothing, too.
+    /// One pod, or one group, makes a policy fail: it is put aside, unless the policy fails over another, too.
     fn isolate(&mut self, member: &Member, error: &CallError, unit: Unit) {
         self.seats.afresh(Role::Active, member.clone(), make(&self.mirror));
-        let mirror = &self.mirror;
-        let nothing = self
-            .seats
-            .ask_once(Role::Active, |seat| seat.instance.place(mirror, &[], &[]).map(drop));
-        let fails = matches!(nothing, Some(Err(_)));
+        let fails = self.fails_over_another(&unit);
         if fails || self.suspects.poisoned() {
             self.dismiss(member, error, &unit.pods);
             return;
@@ -110,6 +109,36 @@ impl Scheduling {
                 self.narrator.warning_once(&pod.key, "FailedScheduling", &message);
             }
         }
+    }
+
+    /// Whether the active policy fails when it is asked about a pod like another, or about none if there is no other.
+    fn fails_over_another(&mut self, unit: &Unit) -> bool {
+        let mirror = &self.mirror;
+        let class = |id: &u32| mirror.pods.get(*id).map(|pod| pod.class);
+        let suspected: BTreeSet<u32> = unit.pods.iter().filter_map(class).collect();
+        let other = mirror
+            .classes
+            .numbers()
+            .filter(|class| !suspected.contains(class))
+            .min();
+        let pods: Vec<Pod> = other
+            .map(|class| Pod {
+                id: NOBODY,
+                class,
+                pinned: 0,
+            })
+            .into_iter()
+            .collect();
+        let asked = self.seats.ask_once(Role::Active, |seat| {
+            let placed = seat.instance.place(mirror, &pods, &[])?;
+            check::names(mirror, &pods, &placed).map_err(CallError::Rubbish)?;
+            // It was a question only.
+            let mut doubted = BTreeSet::from([NOBODY]);
+            let victims = note_victims(&mut doubted, &placed);
+            seat.instance.tell(&mirror.doubts(&doubted, victims));
+            Ok(())
+        });
+        matches!(asked, Some(Err(_)))
     }
 
     /// The policy is to blame: who was good before takes its place, and all whom it failed over are asked again.
@@ -131,7 +160,7 @@ impl Scheduling {
             let pairs = placed.nodes.iter().zip(&decided.nodes);
             let (compared, differed) = (pairs.len(), pairs.filter(|(mine, theirs)| mine != theirs).count());
             seat.member.compared(compared as u64, differed as u64);
-            note_victims(doubted, victims, &placed);
+            *victims |= note_victims(doubted, &placed);
             Ok(())
         });
     }
@@ -200,9 +229,10 @@ pub(super) fn make(mirror: &Mirror) -> impl FnMut(&Member) -> Result<Instance, C
     |member| Instance::make(member, mirror)
 }
 
-fn note_victims(doubted: &mut BTreeSet<u32>, victims: &mut bool, placement: &Placement) {
-    for unplaced in &placement.unplaced {
-        doubted.extend(&unplaced.victims);
-        *victims |= !unplaced.victims.is_empty();
-    }
+/// Adds those who would have to go; whether there are any.
+fn note_victims(doubted: &mut BTreeSet<u32>, placement: &Placement) -> bool {
+    let before = doubted.len();
+    let victims = placement.unplaced.iter().flat_map(|unplaced| &unplaced.victims);
+    doubted.extend(victims);
+    doubted.len() > before
 }

@@ -103,13 +103,23 @@ impl Mirror {
         }
     }
 
-    /// To be told again: a plugin may believe something else of these.
-    pub fn doubt(&mut self, pods: &BTreeSet<u32>, budgets: bool) {
-        self.touched.pods.extend(pods);
-        self.touched.nominations.extend(pods);
-        if budgets {
-            self.touched.budgets.extend(self.budgets.numbers());
+    /// What a plugin is to be told again that may believe something else of these pods.
+    pub fn doubts(&self, pods: &BTreeSet<u32>, budgets: bool) -> Touched {
+        Touched {
+            pods: pods.clone(),
+            nominations: pods.clone(),
+            budgets: match budgets {
+                true => self.budgets.numbers().collect(),
+                false => BTreeSet::new(),
+            },
+            ..Touched::default()
         }
+    }
+
+    /// All plugins are to be told that again.
+    pub fn doubt(&mut self, pods: &BTreeSet<u32>, budgets: bool) {
+        let doubts = self.doubts(pods, budgets);
+        self.touched.add(&doubts);
     }
 
     /// Takes in a node as it is now, or that it is gone.

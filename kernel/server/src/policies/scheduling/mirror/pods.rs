@@ -47,7 +47,8 @@ pub struct Pods {
 impl Default for Pods {
     fn default() -> Self {
         Pods {
-            numbers: Numbers::below(POD_NUMBERS),
+            // The last is nobody's.
+            numbers: Numbers::below(POD_NUMBERS - 1),
             by_key: HashMap::new(),
             entries: HashMap::new(),
             on_node: HashMap::new(),
