@@ -162,3 +162,27 @@ fn plugins_and_the_cluster_itself() {
     assert!(stage.ok("version").contains("Server Version: v"));
     assert_eq!(stage.ok("config current-context"), "sampan\n");
 }
+
+#[test]
+fn a_pod_is_explained() {
+    let stage = Stage::new();
+    let pod = stage.file(
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: lonely}\nspec: {containers: [{name: c, image: i}]}\n",
+    );
+    stage.ok(&format!("apply -f {pod}"));
+    // Until the policy is compiled nobody explains.
+    let said = stage.until("explain pod lonely --scheduling", |said| !said.is_empty());
+    assert!(
+        said.starts_with("pod/lonely waits (policy scheduler): 0/0 nodes are available. Remedy: add a node"),
+        "{said}"
+    );
+    let json = stage.ok("explain pod/lonely --scheduling -o json");
+    assert!(json.contains("\"kind\": \"SchedulingExplanation\""), "{json}");
+    assert!(
+        stage
+            .refused("explain node n --scheduling")
+            .contains("policies decide about pods")
+    );
+    assert!(stage.refused("explain pod none --scheduling").contains("not found"));
+}

@@ -57,7 +57,7 @@ fn answers_that_do_not_fit_the_question_are_rubbish() {
         ("more", "4 nodes for 3 pods"),
         ("silent", "pod 2 has neither a node nor a reason"),
         ("order", "a reason for pod 2 where pod 0 has no node"),
-        ("placed", "a reason for pod 0, which has a node"),
+        ("located", "a reason for pod 0, which has a node"),
         ("refusal", "refusal 7 of 1 for pod 0"),
         ("chatty", "4 refusals for 3 pods without a node"),
         ("nowhere", "victims for pod 0, and no node where they make room"),

@@ -26,7 +26,20 @@ async fn careless() -> ControlPlane {
 async fn a_pod_that_poisons_the_policy_is_put_aside_and_the_others_go_on() {
     let plane = careless().await;
     // Alone, and then among many.
+    eprintln!("DEBUG {:?}", plane.plugin("careless"));
     pod(&plane, "poison", json!({}), json!({"priority": 13})).await;
+    plane
+        .until("DEBUGX", |plane| {
+            eprintln!(
+                "DEBUG {:?} {:?} {:?}",
+                plane.plugin("careless"),
+                node_of(plane, "poison"),
+                plane.bindings("poison")
+            );
+            std::thread::sleep(A_WHILE);
+            true
+        })
+        .await;
     plane
         .until("it is told so", |plane| {
             !events(plane, "poison", "FailedScheduling").is_empty()

@@ -149,6 +149,7 @@ async fn pods_spread_over_zones() {
 async fn the_less_important_make_room() {
     let plane = control_plane().await;
     nodes(&plane, &[("n1", "a"), ("n2", "a")], 2).await;
+    until_active(&plane).await;
     for n in 0..4 {
         pod(
             &plane,
@@ -159,8 +160,6 @@ async fn the_less_important_make_room() {
         .await;
     }
     plane.until_bound("low").await;
-    // What the built-in placing has placed is known to the policy, too.
-    until_active(&plane).await;
     pod(
         &plane,
         "never",

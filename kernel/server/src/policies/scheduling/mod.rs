@@ -8,6 +8,7 @@
 //! The rooms: `reading` (from a pod's object to numbers), `mirror` (what plugins are told), `queue` (who waits for what),
 //! `deciding` (a call, its answer, and what comes of it), `instance` (a plugin that is kept in step), `fallback`.
 mod deciding;
+mod explaining;
 mod fallback;
 mod instance;
 mod mirror;
@@ -16,6 +17,7 @@ mod reading;
 mod refusal;
 
 use super::{
+    asking::Ask,
     fleet::{Fleet, Member},
     follow::Work,
     narrate::Narrator,
@@ -30,6 +32,7 @@ use reading::Facts;
 use sampan_api::{Key, Object, Revision, Selection};
 use sampan_state::{Event, EventKind, Snapshot};
 use std::{sync::Arc, time::Instant};
+use tokio::sync::mpsc;
 
 /// How many pods go to the policy, and as bindings into one Raft entry, at a time. Groups may make it more.
 const BATCH: usize = 256;
@@ -56,6 +59,8 @@ pub struct Scheduling {
     suspects: Suspects,
     /// Who decided last.
     decides: Option<Member>,
+    questions: mpsc::Receiver<Ask>,
+    asked: Vec<Ask>,
 }
 
 impl Work for Scheduling {
@@ -103,6 +108,7 @@ impl Work for Scheduling {
             self.decides = decides;
             self.begin_anew();
         }
+        self.answer_asked();
     }
 
     fn due(&self) -> Option<Instant> {
@@ -120,13 +126,22 @@ impl Work for Scheduling {
     }
 
     async fn stirred(&mut self) {
-        self.seats.line_up_changed().await;
+        tokio::select! {
+            () = self.seats.line_up_changed() => {}
+            Some(ask) = self.questions.recv() => self.asked.push(ask),
+        }
     }
 }
 
 impl Scheduling {
     /// Makes the loop.
-    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, narrator: Narrator) -> Self {
+    pub fn new(
+        slot: &str,
+        replica: ReplicaHandle,
+        fleet: Arc<Fleet>,
+        narrator: Narrator,
+        questions: mpsc::Receiver<Ask>,
+    ) -> Self {
         Scheduling {
             slot: slot.to_owned(),
             replica,
@@ -136,6 +151,8 @@ impl Scheduling {
             queue: Queue::default(),
             suspects: Suspects::default(),
             decides: None,
+            questions,
+            asked: Vec::new(),
         }
     }
 

@@ -72,7 +72,8 @@ fn preempted(refusal: &Refusal, preemption: &Preemption) -> Option<String> {
     Some(format!("0/{all} nodes are available: {}.", parts.join(", ")))
 }
 
-fn reason(rule: &Rule, symbols: &Symbols) -> String {
+/// In Kubernetes' words.
+pub fn reason(rule: &Rule, symbols: &Symbols) -> String {
     let fixed = match rule {
         Rule::NodeName => "node(s) didn't match the requested node name",
         Rule::Unschedulable => "node(s) were unschedulable",

@@ -96,7 +96,7 @@ impl policy::Guest for Guest {
         if is("order") {
             answer.unplaced.reverse();
         }
-        if is("placed") {
+        if is("located") {
             answer.nodes = (1..=count).collect();
         }
         if is("refusal") {

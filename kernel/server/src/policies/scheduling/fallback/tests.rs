@@ -17,19 +17,24 @@ fn labels(random: &mut StdRng) -> Value {
     json!({"zone": one(random, &["a", "b"]), "disk": one(random, &["ssd", "hdd"]), "n": one(random, &["1", "7", "x"])})
 }
 
-fn node(random: &mut StdRng, name: &str) -> Object {
+/// Always ready and never cordoned where `plain`: of tolerating that the first edition knows nothing.
+fn node(random: &mut StdRng, name: &str, plain: bool) -> Object {
     let taint = |random: &mut StdRng| json!({"key": one(random, &["k", "l"]), "value": one(random, &["", "v"]), "effect": one(random, &EFFECTS)});
     let taints: Vec<Value> = (0..random.random_range(0..3_u32).saturating_sub(1))
         .map(|_| taint(random))
         .collect();
+    let ready = one(
+        random,
+        &["True", "True", "True", "True", if plain { "True" } else { "False" }],
+    );
     Object::from_value(&json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels(random)},
-        "spec": {"taints": taints, "unschedulable": random.random_ratio(1, 12)},
+        "spec": {"taints": taints, "unschedulable": random.random_ratio(1, 12) && !plain},
         "status": {
             "allocatable": {"cpu": one(random, &["0", "500m", "2"]), "memory": one(random, &["1Gi", "4Gi"]),
                 "ephemeral-storage": one(random, &["0", "10Gi"]), "pods": one(random, &["1", "2", "110"]),
                 "example.com/gpu": one(random, &["0", "1"])},
-            "conditions": [{"type": "Ready", "status": one(random, &["True", "True", "True", "True", "False"])}],
+            "conditions": [{"type": "Ready", "status": ready}],
         },
     }))
     .unwrap()
@@ -87,7 +92,7 @@ fn random_mirror(random: &mut StdRng, nodes: usize, plain: bool) -> (Mirror, Pod
     let mut mirror = Mirror::default();
     for n in 0..nodes {
         let name = format!("n{n}");
-        mirror.node(&node(random, &name), false);
+        mirror.node(&node(random, &name, plain), false);
         if random.random_ratio(1, 2) {
             let there = pod(random, &format!("on-{name}"), plain);
             add(&mut mirror, &there, &name);
@@ -172,7 +177,7 @@ fn what_it_allows_a_policy_of_the_first_edition_allows_and_nothing_else() {
 fn what_it_does_not_know_waits_for_a_policy() {
     let mut mirror = Mirror::default();
     let random = &mut StdRng::seed_from_u64(1);
-    let mut ready = node(random, "n");
+    let mut ready = node(random, "n", true);
     ready.set_field("spec", &json!({}));
     ready.set_field(
         "status",

@@ -1,5 +1,6 @@
 //! What plugins are told of changes.
 use super::*;
+use crate::policies::scheduling::reading::Facts;
 use sampan_sandbox::scheduler::{Bound, Changes, MOST_CHANGES};
 use serde_json::{Value, json};
 
