@@ -1,4 +1,4 @@
-//! A scheduler that heeds no rule, so that the committer has to, and that traps over pods of the priority 13.
+//! A scheduler that heeds no rule, so that the committer has to, and that traps over pods that ask for 113m.
 use sampan_sdk::scheduler::{Description, Node, Pod, Reason, Scheduler, description};
 
 #[derive(Default)]
@@ -14,7 +14,7 @@ impl Scheduler for Careless {
     }
 
     fn filter(&self, pod: &Pod, _node: &Node) -> Result<(), Reason> {
-        assert!(pod.priority != 13, "of all numbers");
+        assert!(pod.requests.milli_cpu != 113, "of all numbers");
         Ok(())
     }
 

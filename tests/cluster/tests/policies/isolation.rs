@@ -22,24 +22,16 @@ async fn careless() -> ControlPlane {
     plane
 }
 
+/// A request that the policy traps over.
+fn poison() -> serde_json::Value {
+    json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "113m"}}}]})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_poisons_the_policy_is_put_aside_and_the_others_go_on() {
     let plane = careless().await;
     // Alone, and then among many.
-    eprintln!("DEBUG {:?}", plane.plugin("careless"));
-    pod(&plane, "poison", json!({}), json!({"priority": 13})).await;
-    plane
-        .until("DEBUGX", |plane| {
-            eprintln!(
-                "DEBUG {:?} {:?} {:?}",
-                plane.plugin("careless"),
-                node_of(plane, "poison"),
-                plane.bindings("poison")
-            );
-            std::thread::sleep(A_WHILE);
-            true
-        })
-        .await;
+    pod(&plane, "poison", json!({}), poison()).await;
     plane
         .until("it is told so", |plane| {
             !events(plane, "poison", "FailedScheduling").is_empty()
@@ -51,7 +43,7 @@ async fn a_pod_that_poisons_the_policy_is_put_aside_and_the_others_go_on() {
         "{said}"
     );
     plane.pods("many", 100).await;
-    pod(&plane, "venom", json!({"other": "class"}), json!({"priority": 13})).await;
+    pod(&plane, "venom", json!({"other": "class"}), poison()).await;
     plane.pods("more", 100).await;
     plane.until_bound("many").await;
     plane.until_bound("more").await;

@@ -1,5 +1,9 @@
 //! What the active policy of this member says of a pod now, and why: asked from outside, answered between two calls.
-use super::{Role, Scheduling, mirror::pods::Place, refusal};
+use super::{
+    Role, Scheduling,
+    mirror::pods::{NOBODY, Place},
+    refusal,
+};
 use crate::policies::asking::Ask;
 use sampan_api::{ApiError, Key, Reason, rpc};
 use sampan_sandbox::{
@@ -58,7 +62,7 @@ impl Scheduling {
         match &pod.place {
             Place::Waiting => Ok((asked, String::new())),
             Place::Bound { node, .. } => {
-                asked.id = super::deciding::NOBODY;
+                asked.id = NOBODY;
                 Ok((asked, node.to_string()))
             }
         }

@@ -4,19 +4,19 @@ mod check;
 mod preempting;
 pub mod suspects;
 
-use super::{Instance, Member, Role, Scheduling, fallback, mirror::Mirror};
+use super::{
+    Instance, Member, Role, Scheduling, fallback,
+    mirror::{Mirror, pods::NOBODY},
+};
 use sampan_sandbox::{
     CallError,
-    scheduler::{POD_NUMBERS, Placement, Pod, PodGroup},
+    scheduler::{Placement, Pod, PodGroup},
 };
 use std::{collections::BTreeSet, time::Instant};
 use suspects::{Blame, Call, Unit};
 
 /// Under this name bindings of the built-in policy are recorded.
 const BUILT_IN: &str = "built-in";
-
-/// The number of a pod that is none: what would be said of it is asked to see whether a policy works.
-pub(super) const NOBODY: u32 = POD_NUMBERS - 1;
 
 /// What was asked, in the plugin's terms.
 struct Question {
@@ -40,7 +40,6 @@ impl Scheduling {
         let groups = call.groups();
         let question = Question { call, pods, groups };
         self.tell();
-        eprintln!("DEBUG schedule {:?}", question.pods);
         let Some(mut answer) = self.ask(&question) else { return };
         self.compare_shadow(&question, &mut answer);
         self.carry_out(&question, answer, term);
@@ -79,7 +78,6 @@ impl Scheduling {
 
     /// The active policy failed over these pods.
     fn failed(&mut self, call: Call, member: Member, error: &CallError) {
-        eprintln!("DEBUG failed {error} {call:?}");
         tracing::warn!(plugin = member.name, %error, pods = call.pods().count(), "a policy failed");
         let all: Vec<u32> = call.pods().collect();
         match self.suspects.failed(call) {
@@ -93,7 +91,6 @@ impl Scheduling {
     fn isolate(&mut self, member: &Member, error: &CallError, unit: Unit) {
         self.seats.afresh(Role::Active, member.clone(), make(&self.mirror));
         let fails = self.fails_over_another(&unit);
-        eprintln!("DEBUG isolate {fails} {unit:?}");
         if fails || self.suspects.poisoned() {
             self.dismiss(member, error, &unit.pods);
             return;

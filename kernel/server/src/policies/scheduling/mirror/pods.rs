@@ -8,6 +8,9 @@ use std::{
     sync::Arc,
 };
 
+/// The number of a pod that is none: what would be said of it is asked to see whether a policy works, or what it thinks.
+pub const NOBODY: u32 = 1;
+
 /// Where a pod is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
@@ -46,9 +49,11 @@ pub struct Pods {
 
 impl Default for Pods {
     fn default() -> Self {
+        let mut numbers = Numbers::below(POD_NUMBERS);
+        // It is nobody's: a question about a pod that is none has it.
+        let _first = numbers.give();
         Pods {
-            // The last is nobody's.
-            numbers: Numbers::below(POD_NUMBERS - 1),
+            numbers,
             by_key: HashMap::new(),
             entries: HashMap::new(),
             on_node: HashMap::new(),
