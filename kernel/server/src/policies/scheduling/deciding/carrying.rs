@@ -53,7 +53,7 @@ impl Scheduling {
             }
             Err(error) => self.put_all_back(&steps, &error),
         }
-        self.mirror.doubt(&answer.doubted, answer.victims);
+        self.mirror.doubt(&answer.doubted, answer.rooms);
         let news = self.mirror.take_news();
         self.queue.wake(news);
     }

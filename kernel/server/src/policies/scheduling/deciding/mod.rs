@@ -30,7 +30,8 @@ struct Answer {
     placement: Placement,
     policy: String,
     doubted: BTreeSet<u32>,
-    victims: bool,
+    /// Whether room was made for anybody, which changes budgets and nominations.
+    rooms: bool,
 }
 
 impl Scheduling {
@@ -70,9 +71,9 @@ impl Scheduling {
             placement,
             policy,
             doubted: pods.iter().map(|pod| pod.id).collect(),
-            victims: false,
+            rooms: pods.iter().any(|pod| self.mirror.is_awaited(pod.id)),
         };
-        answer.victims = note_victims(&mut answer.doubted, &answer.placement);
+        answer.rooms |= note_victims(&mut answer.doubted, &answer.placement);
         Some(answer)
     }
 
@@ -134,8 +135,8 @@ impl Scheduling {
             check::names(mirror, &pods, &placed).map_err(CallError::Rubbish)?;
             // It was a question only.
             let mut doubted = BTreeSet::from([NOBODY]);
-            let victims = note_victims(&mut doubted, &placed);
-            seat.instance.tell(&mirror.doubts(&doubted, victims));
+            let rooms = note_victims(&mut doubted, &placed);
+            seat.instance.tell(&mirror.doubts(&doubted, rooms));
             Ok(())
         });
         matches!(asked, Some(Err(_)))
@@ -152,7 +153,7 @@ impl Scheduling {
     /// Lets the shadow decide too, and notes where it would have decided otherwise.
     fn compare_shadow(&mut self, question: &Question, answer: &mut Answer) {
         let mirror = &self.mirror;
-        let (doubted, victims, decided) = (&mut answer.doubted, &mut answer.victims, &answer.placement);
+        let (doubted, rooms, decided) = (&mut answer.doubted, &mut answer.rooms, &answer.placement);
         self.seats.ask(Role::Shadow, make(mirror), |seat| {
             let placed = seat.instance.place(mirror, &question.pods, &question.groups)?;
             seat.member.record(seat.instance.figures());
@@ -160,7 +161,7 @@ impl Scheduling {
             let pairs = placed.nodes.iter().zip(&decided.nodes);
             let (compared, differed) = (pairs.len(), pairs.filter(|(mine, theirs)| mine != theirs).count());
             seat.member.compared(compared as u64, differed as u64);
-            *victims |= note_victims(doubted, &placed);
+            *rooms |= note_victims(doubted, &placed);
             Ok(())
         });
     }
@@ -229,10 +230,9 @@ pub(super) fn make(mirror: &Mirror) -> impl FnMut(&Member) -> Result<Instance, C
     |member| Instance::make(member, mirror)
 }
 
-/// Adds those who would have to go; whether there are any.
+/// Adds those who would have to go; whether room would be made anywhere.
 fn note_victims(doubted: &mut BTreeSet<u32>, placement: &Placement) -> bool {
-    let before = doubted.len();
     let victims = placement.unplaced.iter().flat_map(|unplaced| &unplaced.victims);
     doubted.extend(victims);
-    doubted.len() > before
+    placement.unplaced.iter().any(|unplaced| unplaced.nominated != 0)
 }

@@ -78,23 +78,29 @@ impl Mirror {
         }
     }
 
-    /// What a plugin is to be told again that may believe something else of these pods.
-    pub fn doubts(&self, pods: &BTreeSet<u32>, budgets: bool) -> Touched {
-        Touched {
+    /// What a plugin is to be told again that may believe something else of these pods; where it may have made room for
+    /// somebody, of nominations and budgets, too.
+    pub fn doubts(&self, pods: &BTreeSet<u32>, rooms: bool) -> Touched {
+        let mut doubts = Touched {
             pods: pods.clone(),
-            nominations: pods.clone(),
-            budgets: match budgets {
-                true => self.budgets.numbers().collect(),
-                false => BTreeSet::new(),
-            },
             ..Touched::default()
+        };
+        if rooms {
+            doubts.nominations.clone_from(pods);
+            doubts.budgets.extend(self.budgets.numbers());
         }
+        doubts
     }
 
     /// All plugins are to be told that again.
-    pub fn doubt(&mut self, pods: &BTreeSet<u32>, budgets: bool) {
-        let doubts = self.doubts(pods, budgets);
+    pub fn doubt(&mut self, pods: &BTreeSet<u32>, rooms: bool) {
+        let doubts = self.doubts(pods, rooms);
         self.touched.add(&doubts);
+    }
+
+    /// Whether room is made for a pod.
+    pub fn is_awaited(&self, pod: u32) -> bool {
+        self.pods.get(pod).is_some_and(|pod| pod.nominated.is_some())
     }
 
     /// Takes in a node as it is now, or that it is gone.
