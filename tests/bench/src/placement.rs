@@ -1,9 +1,9 @@
 //! Placing 10,000 pods on 5,000 nodes, 100 at a call: the plugin `scheduler` in the sandbox beside the same code native.
 use crate::figure::{Figure, beside};
+use ::scheduler::types as native;
 use anyhow::{Context, Result};
 use sampan_api::plugin::World;
 use sampan_sandbox::{Limits, Loaded, PluginEngine, scheduler as wire};
-use scheduler::types as native;
 use std::time::Instant;
 
 const NODES: u32 = 5000;
@@ -109,7 +109,7 @@ fn with_classes(loaded: &Loaded, classes: u32) -> Result<Figure> {
     }
     let in_plugin = per_pod(started);
 
-    let mut native = scheduler::Engine::default();
+    let mut native = ::scheduler::Engine::default();
     native
         .sync(0, 1, shapes!(native, classes))
         .map_err(anyhow::Error::msg)?;
