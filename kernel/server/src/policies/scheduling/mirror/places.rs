@@ -45,8 +45,7 @@ impl Mirror {
             *start = *was;
         }
         if known.place == next && known.class == shape.class && known.nominated == nominated {
-            self.pods
-                .change(id, |pod| (pod.revision, pod.shape) = (at, shape.clone()));
+            self.pods.note(id, shape, at);
             return Some(id);
         }
         self.change(id, shape, next, nominated, at);

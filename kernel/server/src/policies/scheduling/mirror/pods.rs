@@ -123,6 +123,13 @@ impl Pods {
         self.entries.insert(id, entry);
     }
 
+    /// Newer news of a pod that say nothing new; of its group nothing changes without its class.
+    pub fn note(&mut self, id: u32, shape: &Arc<Shape>, at: Revision) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            (entry.shape, entry.revision) = (shape.clone(), at);
+        }
+    }
+
     /// Keeps what is found by node and by group.
     fn link(&mut self, id: u32, entry: &PodEntry, there: bool) {
         if let Place::Bound { node, .. } = &entry.place {
