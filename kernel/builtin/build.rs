@@ -20,6 +20,7 @@ struct Build<'a> {
 
 /// Plugins by their package; the file names follow.
 const PLUGINS: &[&str] = &[
+    "scheduler",
     "spread",
     "binpack",
     "deployment",
@@ -45,6 +46,7 @@ const HOSTILE: &[&str] = &[
     "hostile-start",
     "hostile-rubbish",
     "hostile-network",
+    "hostile-careless",
 ];
 
 /// Plugins that a cluster does not begin with.

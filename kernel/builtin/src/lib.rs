@@ -5,7 +5,7 @@
 /// A name and the component's bytes.
 pub type Component = (&'static str, &'static [u8]);
 
-/// The built-in policies. `spread` and `binpack` are schedulers, `routes`, `service` and `network-policy` decide about the
+/// The built-in policies. `scheduler`, `spread` and `binpack` are schedulers, `routes`, `service` and `network-policy` decide about the
 /// network, `ingress` about requests from outside, the others are controllers.
 pub static PLUGINS: &[Component] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
 

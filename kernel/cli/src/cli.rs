@@ -70,6 +70,8 @@ pub enum Command {
     Get(verbs::get::GetArgs),
     /// Show objects in detail, with their events
     Describe(verbs::describe::DescribeArgs),
+    /// Say why a pod goes where it goes, or waits
+    Explain(verbs::explain::ExplainArgs),
     /// Delete objects
     Delete(verbs::delete::DeleteArgs),
     /// Change objects in an editor
@@ -220,6 +222,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Create(args) => done(verbs::create::run(args, &global.session()?).await),
         Command::Get(args) => done(verbs::get::run(args, &global.session()?).await),
         Command::Describe(args) => done(verbs::describe::run(args, &global.session()?).await),
+        Command::Explain(args) => done(verbs::explain::run(args, &global.session()?).await),
         Command::Delete(args) => done(verbs::delete::run(args, &global.session()?).await),
         Command::Edit(args) => done(verbs::edit::run(args, &global.session()?).await),
         Command::Logs(args) => done(verbs::logs::run(args, &global.session()?).await),

@@ -3,10 +3,10 @@ use crate::{
     CallError, Description, LoadError,
     controller::{ControllerPlugin, ControllerWorld},
     ingress::{IngressPlugin, IngressWorld},
-    inspect,
+    inspect::{self, Contract},
     instance::{self, Instance},
     network::{NetworkPlugin, NetworkWorld},
-    scheduler::{SchedulerPlugin, SchedulerWorld},
+    scheduler::{FormerWorld, SchedulerPlugin, SchedulerWorld},
     ticker::Ticker,
 };
 use sampan_api::plugin::World;
@@ -107,24 +107,28 @@ impl PluginEngine {
     ) -> Result<Loaded, LoadError> {
         let component = inspect::component(self, bytes, &limits)?;
         let (imports, exports) = inspect::names(self, &component);
-        let found = inspect::world(&imports, &exports)?;
-        if found != world {
+        let found = inspect::contract(&imports, &exports)?;
+        if found.world != world {
             return Err(LoadError::WrongWorld {
-                found: found.to_string(),
+                found: found.world.to_string(),
                 wanted: world.to_string(),
             });
         }
-        self.load_component(world, &component, config, limits)
+        self.load_component(found, &component, config, limits)
     }
 
     pub(crate) fn load_component(
         self: &Arc<Self>,
-        world: World,
+        contract: Contract,
         component: &Component,
         config: &Value,
         limits: Limits,
     ) -> Result<Loaded, LoadError> {
+        let world = contract.world;
         let pre = match world {
+            World::Scheduler if contract.is_former() => {
+                Pre::FormerScheduler(instance::prepare::<FormerWorld>(self, component)?)
+            }
             World::Scheduler => Pre::Scheduler(instance::prepare::<SchedulerWorld>(self, component)?),
             World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
             World::Network => Pre::Network(instance::prepare::<NetworkWorld>(self, component)?),
@@ -147,7 +151,7 @@ impl PluginEngine {
             error => LoadError::Start(error),
         };
         let described = match world {
-            World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.0.describe()),
+            World::Scheduler => loaded.scheduler().and_then(|mut plugin| plugin.describe()),
             World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
             World::Network => loaded.network().and_then(|mut plugin| plugin.instance.describe()),
             World::Ingress => loaded.ingress().and_then(|mut plugin| plugin.instance.describe()),
@@ -158,6 +162,7 @@ impl PluginEngine {
 }
 
 enum Pre {
+    FormerScheduler(<FormerWorld as instance::World>::Pre),
     Scheduler(<SchedulerWorld as instance::World>::Pre),
     Controller(<ControllerWorld as instance::World>::Pre),
     Network(<NetworkWorld as instance::World>::Pre),
@@ -168,7 +173,7 @@ impl Pre {
     /// What is said to who takes it for a plugin of another world.
     fn is_not(&self, wanted: World) -> CallError {
         let world = match self {
-            Pre::Scheduler(_) => World::Scheduler,
+            Pre::FormerScheduler(_) | Pre::Scheduler(_) => World::Scheduler,
             Pre::Controller(_) => World::Controller,
             Pre::Network(_) => World::Network,
             Pre::Ingress(_) => World::Ingress,
@@ -197,7 +202,8 @@ impl Loaded {
     /// What it failed with, or that it is no scheduler.
     pub fn scheduler(&self) -> Result<SchedulerPlugin, CallError> {
         match &self.pre {
-            Pre::Scheduler(pre) => self.instance(pre).map(SchedulerPlugin),
+            Pre::FormerScheduler(pre) => self.instance(pre).map(SchedulerPlugin::first),
+            Pre::Scheduler(pre) => self.instance(pre).map(SchedulerPlugin::second),
             other => Err(other.is_not(World::Scheduler)),
         }
     }

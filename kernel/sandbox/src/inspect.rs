@@ -41,23 +41,51 @@ pub struct Inspection {
     pub problems: Vec<String>,
 }
 
-/// What a component exports in each world.
-fn policy_of(world: World) -> &'static str {
-    match world {
-        World::Scheduler => "sampan:scheduler/policy@0.1.0",
-        World::Controller => "sampan:controller/policy@0.1.0",
-        World::Network => "sampan:network/policy@0.1.0",
-        World::Ingress => "sampan:ingress/policy@0.1.0",
-    }
+/// A contract that a plugin keeps: a world in one of its editions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contract {
+    pub world: World,
+    /// What a component exports that keeps it.
+    policy: &'static str,
+    /// What it may import.
+    may_import: &'static [&'static str],
 }
 
-/// What a component may import in each world.
-fn may_import(world: World, import: &str) -> bool {
-    match world {
-        World::Scheduler => import == "sampan:scheduler/types@0.1.0",
-        World::Controller => ["sampan:controller/types@0.1.0", "sampan:controller/reader@0.1.0"].contains(&import),
-        World::Network => import == "sampan:network/types@0.1.0",
-        World::Ingress => ["sampan:ingress/types@0.1.0", "sampan:network/types@0.1.0"].contains(&import),
+/// All that are known; of a world's editions the newest first.
+const CONTRACTS: [Contract; 5] = [
+    Contract {
+        world: World::Scheduler,
+        policy: "sampan:scheduler/policy@0.2.0",
+        may_import: &["sampan:scheduler/types@0.2.0"],
+    },
+    FORMER_SCHEDULER,
+    Contract {
+        world: World::Controller,
+        policy: "sampan:controller/policy@0.1.0",
+        may_import: &["sampan:controller/types@0.1.0", "sampan:controller/reader@0.1.0"],
+    },
+    Contract {
+        world: World::Network,
+        policy: "sampan:network/policy@0.1.0",
+        may_import: &["sampan:network/types@0.1.0"],
+    },
+    Contract {
+        world: World::Ingress,
+        policy: "sampan:ingress/policy@0.1.0",
+        may_import: &["sampan:ingress/types@0.1.0", "sampan:network/types@0.1.0"],
+    },
+];
+
+const FORMER_SCHEDULER: Contract = Contract {
+    world: World::Scheduler,
+    policy: "sampan:scheduler/policy@0.1.0",
+    may_import: &["sampan:scheduler/types@0.1.0"],
+};
+
+impl Contract {
+    /// Whether it is an edition before the one that the kernel speaks.
+    pub fn is_former(&self) -> bool {
+        *self == FORMER_SCHEDULER
     }
 }
 
@@ -96,29 +124,32 @@ pub fn names(engine: &PluginEngine, component: &Component) -> (Vec<String>, Vec<
     (imports, exports)
 }
 
-/// The world, if what it imports is let in there.
+/// The contract, if what it imports is let in there.
 ///
 /// # Errors
 /// If there is none, or an import is not granted.
-pub fn world(imports: &[String], exports: &[String]) -> Result<World, LoadError> {
-    let found = World::ALL
+pub fn contract(imports: &[String], exports: &[String]) -> Result<Contract, LoadError> {
+    let found = CONTRACTS
         .into_iter()
-        .find(|world| exports.iter().any(|export| export == policy_of(*world)));
-    let Some(world) = found else {
+        .find(|contract| exports.iter().any(|export| export == contract.policy));
+    let Some(contract) = found else {
         let exports = if exports.is_empty() {
             "nothing at all".to_owned()
         } else {
             exports.join(", ")
         };
-        let known = World::ALL.map(policy_of).join(" or ");
+        let known = CONTRACTS.map(|contract| contract.policy).join(" or ");
         return Err(LoadError::NoWorld { known, exports });
     };
-    match imports.iter().find(|import| !may_import(world, import)) {
+    match imports
+        .iter()
+        .find(|import| !contract.may_import.contains(&import.as_str()))
+    {
         Some(import) => Err(LoadError::Import {
             import: import.clone(),
-            world: world.to_string(),
+            world: contract.world.to_string(),
         }),
-        None => Ok(world),
+        None => Ok(contract),
     }
 }
 
@@ -139,11 +170,11 @@ impl PluginEngine {
             }
         };
         (inspection.imports, inspection.exports) = names(self, &component);
-        match world(&inspection.imports, &inspection.exports) {
+        match contract(&inspection.imports, &inspection.exports) {
             Err(error) => inspection.problems.push(error.to_string()),
-            Ok(world) => {
-                inspection.world = Some(world);
-                match self.load_component(world, &component, &serde_json::Value::Null, limits) {
+            Ok(contract) => {
+                inspection.world = Some(contract.world);
+                match self.load_component(contract, &component, &serde_json::Value::Null, limits) {
                     Ok(loaded) => inspection.description = loaded.description().clone(),
                     Err(error) => inspection.problems.push(error.to_string()),
                 }

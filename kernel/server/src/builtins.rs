@@ -38,8 +38,8 @@ impl BuiltinPlugin {
     /// the others fills the slot of its name.
     pub fn named(name: &'static str, bytes: &'static [u8]) -> Self {
         let (world, slot, mode) = match name {
-            "spread" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
-            "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
+            "scheduler" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Active),
+            "spread" | "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
             "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
             "ingress" => (World::Ingress, name, Mode::Active),
             controller => (World::Controller, controller, Mode::Active),
@@ -73,7 +73,7 @@ pub fn plans(state: &Snapshot, builtins: &[BuiltinPlugin], digests: &[String]) -
         let key = Key::new(plugin::RESOURCE, "", builtin.name);
         match state.get(&key) {
             None => {
-                let object = new_plugin(builtin, digest)?;
+                let object = new_plugin(builtin, digest, mode_in(state, builtin))?;
                 plans.push(Plan::from(Write::new(key, Operation::Create(object))));
             }
             Some(stored) => plans.extend(newer(&key, &stored, builtin, digest)),
@@ -144,13 +144,26 @@ fn status(builtin: &BuiltinPlugin) -> PluginStatus {
     }
 }
 
-fn new_plugin(builtin: &BuiltinPlugin, digest: &str) -> Result<Object, ApiError> {
+/// Where another decides in its slot already, which a user may have chosen, a plugin that is new stands by.
+fn mode_in(state: &Snapshot, builtin: &BuiltinPlugin) -> Mode {
+    let plugins = Selection::of(plugin::RESOURCE);
+    let decides = |object: &Object| {
+        let spec: PluginSpec = object.field("spec").unwrap_or_default();
+        spec.world == builtin.world && spec.slot == builtin.slot && spec.mode == Mode::Active
+    };
+    match state.list(&plugins).any(|(_, object)| decides(&object)) {
+        true => Mode::Standby,
+        false => builtin.mode,
+    }
+}
+
+fn new_plugin(builtin: &BuiltinPlugin, digest: &str, mode: Mode) -> Result<Object, ApiError> {
     let kind = kinds::of_resource(plugin::RESOURCE).ok_or_else(|| ApiError::internal("plugins are no kind"))?;
     let spec = PluginSpec {
         world: builtin.world,
         digest: digest.to_owned(),
         slot: builtin.slot.to_owned(),
-        mode: builtin.mode,
+        mode,
         ..PluginSpec::default()
     };
     let mut object = Object::new(kind, "", builtin.name)
@@ -179,4 +192,52 @@ fn newer(key: &Key, stored: &Object, builtin: &BuiltinPlugin, digest: &str) -> O
     Some(Plan {
         writes: vec![write, status],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::ReplicaConfig;
+
+    /// A cluster of a build before `scheduler` came: what decides there goes on deciding.
+    #[test]
+    fn a_slot_keeps_who_is_active_when_a_newer_build_brings_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let replica = ReplicaHandle::open(&ReplicaConfig {
+            dir: dir.path().to_owned(),
+            cluster: "test".to_owned(),
+            member: 1,
+            joins: false,
+            alone: false,
+            quota_bytes: crate::QUOTA,
+        })
+        .unwrap();
+        let bring = |names: &[&'static str]| {
+            let builtins: Vec<_> = names
+                .iter()
+                .map(|name| BuiltinPlugin::named(name, name.as_bytes()))
+                .collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let digests = runtime.block_on(bring(&replica, &builtins)).unwrap();
+            let plans = plans(&replica.snapshot(), &builtins, &digests).unwrap();
+            for result in replica.commit_blocking(plans).unwrap() {
+                result.unwrap();
+            }
+        };
+        let mode = |name: &str| {
+            let object = replica.snapshot().get(&Key::new(plugin::RESOURCE, "", name)).unwrap();
+            object.field::<PluginSpec>("spec").unwrap().mode
+        };
+        bring(&["spread"]);
+        let activate = Operation::Merge(json!({"spec": {"mode": Mode::Active}}));
+        let write = Write::new(Key::new(plugin::RESOURCE, "", "spread"), activate);
+        replica
+            .commit_blocking(vec![Plan::from(write)])
+            .unwrap()
+            .remove(0)
+            .unwrap();
+        bring(&["scheduler", "spread", "binpack", "job"]);
+        let found = ["scheduler", "spread", "binpack", "job"].map(mode);
+        assert_eq!(found, [Mode::Standby, Mode::Active, Mode::Standby, Mode::Active]);
+    }
 }

@@ -1,9 +1,9 @@
-//! Placing 10,000 pods on 5,000 nodes, 100 at a call: the plugin `spread` in the sandbox beside the same code native.
+//! Placing 10,000 pods on 5,000 nodes, 100 at a call: the plugin `scheduler` in the sandbox beside the same code native.
 use crate::figure::{Figure, beside};
+use ::scheduler::types as native;
 use anyhow::{Context, Result};
 use sampan_api::plugin::World;
 use sampan_sandbox::{Limits, Loaded, PluginEngine, scheduler as wire};
-use sampan_sdk::scheduler as native;
 use std::time::Instant;
 
 const NODES: u32 = 5000;
@@ -13,66 +13,86 @@ const CLASSES: [u32; 3] = [1, 4, 16];
 /// Of the plugin's time against the native code's.
 const TARGET_RATIO: f64 = 2.0;
 
-/// A node of 4 CPUs, 32 GiB and 110 pods, and a pod of 100m and 500 MiB: the shapes of scheduler_perf.
+/// Nodes of 4 CPUs, 32 GiB and 110 pods, and classes of 100m and 500 MiB: the shapes of scheduler_perf. In the words of either
+/// side, which are alike.
 macro_rules! shapes {
     ($of:ident, $classes:expr) => {{
-        let none = $of::Resources {
-            milli_cpu: 0,
-            memory: 0,
+        let resources = |milli_cpu, memory| $of::Resources {
+            milli_cpu,
+            memory,
             ephemeral_storage: 0,
-            pods: 0,
         };
-        let node = move |id: u32| $of::Node {
+        let node = |id: u32| $of::Node {
             id,
             name: 0,
-            allocatable: $of::Resources {
-                milli_cpu: 4000,
-                memory: 32 << 30,
-                pods: 110,
-                ..none.clone()
-            },
-            requested: none.clone(),
+            allocatable: resources(4000, 32 << 30),
+            pods: 110,
+            extended: Vec::new(),
             labels: Vec::new(),
             taints: Vec::new(),
+            images: Vec::new(),
             unschedulable: false,
             ready: true,
         };
-        let pod = move |id: u32| $of::Pod {
+        let class = |id: u32| $of::PodClass {
             id,
-            requests: $of::Resources {
-                milli_cpu: 100 + u64::from(id % $classes) * 10,
-                memory: 500 << 20,
-                ephemeral_storage: 0,
-                pods: 1,
-            },
-            node_selector: Vec::new(),
-            tolerations: Vec::new(),
+            namespace: 0,
+            labels: Vec::new(),
+            owner: 0,
+            siblings: None,
             priority: 0,
-            class: 1 + id % $classes,
+            may_preempt: true,
+            requests: resources(100 + u64::from(id) * 10, 500 << 20),
+            scored_cpu: 100 + u64::from(id) * 10,
+            scored_memory: 500 << 20,
+            extended: Vec::new(),
+            ports: Vec::new(),
+            node_selector: Vec::new(),
+            required_nodes: None,
+            preferred_nodes: Vec::new(),
+            tolerations: Vec::new(),
+            affinity: Vec::new(),
+            anti_affinity: Vec::new(),
+            preferred_affinity: Vec::new(),
+            preferred_anti_affinity: Vec::new(),
+            spread: Vec::new(),
+            images: Vec::new(),
         };
-        let nodes: Vec<_> = (1..=NODES).map(|id| $of::Delta::Node(node(id))).collect();
-        let pods: Vec<_> = (0..PODS).map(pod).collect();
-        (nodes, pods)
+        $of::Changes {
+            symbols: Vec::new(),
+            namespaces: Vec::new(),
+            namespaces_gone: Vec::new(),
+            budgets: Vec::new(),
+            budgets_gone: Vec::new(),
+            classes: (1..=$classes).map(class).collect(),
+            nodes_gone: Vec::new(),
+            nodes: (1..=NODES).map(node).collect(),
+            released: Vec::new(),
+            bound: Vec::new(),
+            ending: Vec::new(),
+            nominated: Vec::new(),
+            nominated_no_more: Vec::new(),
+            classes_gone: Vec::new(),
+        }
     }};
 }
 
-/// Least allocated first, as the plugin `spread` is.
-#[derive(Default)]
-struct Spread;
-
-impl native::Scheduler for Spread {
-    fn describe() -> native::Description {
-        native::description("spread", "0", "native")
-    }
-
-    fn score(&self, pod: &native::Pod, node: &native::Node) -> i64 {
-        native::filters::WHOLE - native::filters::used_share(pod, node)
-    }
+/// The pods of a call; their classes take turns.
+macro_rules! pods {
+    ($of:ident, $classes:expr, $call:expr) => {
+        (0..PODS)
+            .map(|n| $of::Pod {
+                id: 1 + $call * PODS + n,
+                class: 1 + n % $classes,
+                pinned: 0,
+            })
+            .collect::<Vec<_>>()
+    };
 }
 
 pub fn run() -> Result<Vec<Figure>> {
     let engine = PluginEngine::new(None).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let bytes = sampan_builtin::component(sampan_builtin::PLUGINS, "spread").context("no plugin spread")?;
+    let bytes = sampan_builtin::component(sampan_builtin::PLUGINS, "scheduler").context("no plugin scheduler")?;
     let loaded = engine.load(World::Scheduler, bytes, &serde_json::Value::Null, Limits::default())?;
     CLASSES.iter().map(|classes| with_classes(&loaded, *classes)).collect()
 }
@@ -81,22 +101,22 @@ pub fn run() -> Result<Vec<Figure>> {
 fn with_classes(loaded: &Loaded, classes: u32) -> Result<Figure> {
     let per_pod = |started: Instant| started.elapsed().as_secs_f64() * 1e6 / f64::from(CALLS * PODS);
     let mut plugin = loaded.scheduler()?;
-    let (nodes, pods) = shapes!(wire, classes);
-    plugin.sync(0, 1, &nodes)?;
-    plugin.place(&pods)?;
+    plugin.sync(0, 1, &shapes!(wire, classes))?;
+    plugin.place(&pods!(wire, classes, 0), &[])?;
     let started = Instant::now();
-    for _ in 0..CALLS {
-        plugin.place(&pods)?;
+    for call in 1..=CALLS {
+        plugin.place(&pods!(wire, classes, call), &[])?;
     }
     let in_plugin = per_pod(started);
 
-    let (nodes, pods) = shapes!(native, classes);
-    let mut native: native::Engine<Spread> = native::Engine::default();
-    native.sync(0, 1, nodes).map_err(anyhow::Error::msg)?;
-    native.place(&pods);
+    let mut native = ::scheduler::Engine::default();
+    native
+        .sync(0, 1, shapes!(native, classes))
+        .map_err(anyhow::Error::msg)?;
+    native.place(&pods!(native, classes, 0), &[]);
     let started = Instant::now();
-    for _ in 0..CALLS {
-        std::hint::black_box(native.place(&pods));
+    for call in 1..=CALLS {
+        std::hint::black_box(native.place(&pods!(native, classes, call), &[]));
     }
     let natively = per_pod(started);
     let case = format!(

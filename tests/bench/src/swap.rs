@@ -19,15 +19,15 @@ pub async fn run() -> Result<Vec<Figure>> {
     for n in 0..NODES {
         plane.node(&format!("n{n}"), 1000).await;
     }
-    let digests = [plane.plugin("spread").0.digest, plane.plugin("binpack").0.digest];
+    let digests = [plane.plugin("scheduler").0.digest, plane.plugin("binpack").0.digest];
     // Both must be compiled: a swap to a policy that was never loaded waits for the compiler.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (mut samples, mut made) = (Vec::new(), 0);
     for swap in 0..SWAPS {
         let (to, from) = if swap % 2 == 0 {
-            ("binpack", "spread")
+            ("binpack", "scheduler")
         } else {
-            ("spread", "binpack")
+            ("scheduler", "binpack")
         };
         let digest = &digests[usize::from(to == "binpack")];
         let mode = |name: &str, mode: Mode| {

@@ -24,7 +24,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one with the built-in plugins, `spread` deciding. Compiled plugins are kept in `cache`.
+    /// Starts one with the built-in plugins, `scheduler` deciding. Compiled plugins are kept in `cache`.
     pub async fn start(cache: &Path) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().expect("a temporary directory");
@@ -122,7 +122,7 @@ impl ControlPlane {
         )
     }
 
-    /// Stores a scheduler and makes it the active one in place of `spread`, as `plugin load` and `activate` do.
+    /// Stores a scheduler and makes it the active one in place of `scheduler`, as `plugin load` and `activate` do.
     pub async fn activate_scheduler(&self, name: &str, bytes: &'static [u8]) {
         let digest = self
             .server
@@ -142,7 +142,7 @@ impl ControlPlane {
         let key = |name: &str| Key::new(RESOURCE, "", name);
         let step_back = Operation::Merge(json!({"spec": {"mode": Mode::LastGood}}));
         self.commit(vec![
-            Write::new(key("spread"), step_back),
+            Write::new(key("scheduler"), step_back),
             Write::new(key(name), Operation::Create(object)),
         ])
         .await;

@@ -193,7 +193,7 @@ impl Story {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let mut slowest = Duration::ZERO;
         for swap in 0..SWAPS {
-            let policy = if swap % 2 == 0 { "binpack" } else { "spread" };
+            let policy = if swap % 2 == 0 { "binpack" } else { "scheduler" };
             let step = self
                 .report
                 .step(&format!("swap to {policy}, and {MORE} more pods each"));
@@ -324,11 +324,11 @@ impl Story {
         };
         let took = asked.elapsed();
         self.client.wait_available(app.name, app.replicas, PATIENCE).await?;
-        let (_, mode, _) = self.client.plugin("spread").await?;
+        let (_, mode, _) = self.client.plugin("scheduler").await?;
         let good = rolled_back && mode == "Active";
         step.done(&format!("rolled back by itself: {message}"));
         let seen = format!(
-            "{} ms after it was asked; spread is {mode}, and its pods run",
+            "{} ms after it was asked; scheduler is {mode}, and its pods run",
             took.as_millis()
         );
         self.report

@@ -10,6 +10,7 @@ pub mod describe;
 pub mod drain;
 pub mod edit;
 pub mod events;
+pub mod explain;
 pub mod get;
 pub mod image;
 pub mod label;

@@ -137,19 +137,19 @@ fn plugins_and_the_cluster_itself() {
     let stage = Stage::new();
     let list = stage.ok("plugin list");
     assert!(
-        list.starts_with("NAME ") && list.contains("spread") && list.contains("binpack"),
+        list.starts_with("NAME ") && list.contains("scheduler") && list.contains("spread") && list.contains("binpack"),
         "{list}"
     );
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "Active");
     assert!(
         stage
             .ok("plugin activate binpack")
             .starts_with("plugin.sampan.dev/binpack activated")
     );
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "LastGood");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "LastGood");
     stage.ok("plugin rollback binpack");
-    assert_eq!(stage.ok("get plugins spread -o jsonpath={.spec.mode}"), "Active");
-    let page = stage.ok("plugin describe spread");
+    assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "Active");
+    let page = stage.ok("plugin describe scheduler");
     assert!(page.contains("World:") && page.contains("Figures:"), "{page}");
     let file = stage.file("no.wasm", "this is no component");
     let refused = stage.refused(&format!("plugin load {file} --name no"));
@@ -161,4 +161,28 @@ fn plugins_and_the_cluster_itself() {
     );
     assert!(stage.ok("version").contains("Server Version: v"));
     assert_eq!(stage.ok("config current-context"), "sampan\n");
+}
+
+#[test]
+fn a_pod_is_explained() {
+    let stage = Stage::new();
+    let pod = stage.file(
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: lonely}\nspec: {containers: [{name: c, image: i}]}\n",
+    );
+    stage.ok(&format!("apply -f {pod}"));
+    // Until the policy is compiled nobody explains.
+    let said = stage.until("explain pod lonely --scheduling", |said| !said.is_empty());
+    assert!(
+        said.starts_with("pod/lonely waits (policy scheduler): 0/0 nodes are available. Remedy: add a node"),
+        "{said}"
+    );
+    let json = stage.ok("explain pod/lonely --scheduling -o json");
+    assert!(json.contains("\"kind\": \"SchedulingExplanation\""), "{json}");
+    assert!(
+        stage
+            .refused("explain node n --scheduling")
+            .contains("policies decide about pods")
+    );
+    assert!(stage.refused("explain pod none --scheduling").contains("not found"));
 }

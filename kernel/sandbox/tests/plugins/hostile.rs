@@ -1,5 +1,5 @@
 //! Plugins that trap, loop, hoard and lie: each ends in a clear error, and the next instance is as good as new.
-use crate::{ENGINE, SCHEDULER, pods, scheduler};
+use crate::{ENGINE, SCHEDULER, no_changes, pods, scheduler};
 use sampan_api::plugin::World;
 use sampan_sandbox::{CallError, Limits};
 use serde_json::Value;
@@ -9,14 +9,20 @@ use std::time::{Duration, Instant};
 fn place(behaviour: &str) -> CallError {
     let loaded = scheduler(behaviour);
     let mut plugin = loaded.scheduler().unwrap();
-    let error = plugin.place(&pods(0..10)).unwrap_err();
-    assert!(matches!(plugin.place(&pods(0..1)), Err(CallError::Poisoned)));
-    assert!(matches!(plugin.sync(0, 1, &[]), Err(CallError::Poisoned)));
+    let error = plugin.place(&pods(1..11), &[]).unwrap_err();
+    assert!(matches!(plugin.place(&pods(1..2), &[]), Err(CallError::Poisoned)));
+    assert!(matches!(plugin.sync(0, 1, &no_changes()), Err(CallError::Poisoned)));
     assert_eq!(plugin.figures().traps, 1);
     // Another instance of the same plugin starts, and another plugin works.
-    loaded.scheduler().unwrap().sync(0, 1, &[]).unwrap();
+    loaded.scheduler().unwrap().sync(0, 1, &no_changes()).unwrap();
     assert_eq!(
-        scheduler("").scheduler().unwrap().place(&pods(0..10)).unwrap().len(),
+        scheduler("")
+            .scheduler()
+            .unwrap()
+            .place(&pods(1..11), &[])
+            .unwrap()
+            .nodes
+            .len(),
         10
     );
     error
@@ -78,7 +84,7 @@ fn ten_million_assignments_are_not_taken() {
         .load(World::Scheduler, &SCHEDULER, &Value::String("flood".to_owned()), limits)
         .unwrap();
     let before = resident();
-    let error = loaded.scheduler().unwrap().place(&pods(0..10)).unwrap_err();
+    let error = loaded.scheduler().unwrap().place(&pods(1..11), &[]).unwrap_err();
     assert!(
         matches!(&error, CallError::Rubbish(words) if words.contains("fuel")),
         "{error}"

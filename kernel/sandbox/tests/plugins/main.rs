@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adapted;
+mod answers;
 mod controllers;
 mod hostile;
 mod ingresses;
@@ -38,20 +40,31 @@ fn scheduler(behaviour: &str) -> Loaded {
         .unwrap()
 }
 
+/// Pods of one class, by their numbers.
 fn pods(ids: std::ops::Range<u32>) -> Vec<scheduler::Pod> {
-    let requests = scheduler::Resources {
-        milli_cpu: 1,
-        memory: 1,
-        ephemeral_storage: 0,
-        pods: 1,
-    };
     let pod = |id| scheduler::Pod {
         id,
-        requests,
-        node_selector: Vec::new(),
-        tolerations: Vec::new(),
-        priority: 0,
-        class: 0,
+        class: 1,
+        pinned: 0,
     };
     ids.map(pod).collect()
+}
+
+fn no_changes() -> scheduler::Changes {
+    scheduler::Changes {
+        symbols: Vec::new(),
+        namespaces: Vec::new(),
+        namespaces_gone: Vec::new(),
+        budgets: Vec::new(),
+        budgets_gone: Vec::new(),
+        classes: Vec::new(),
+        nodes_gone: Vec::new(),
+        nodes: Vec::new(),
+        released: Vec::new(),
+        bound: Vec::new(),
+        ending: Vec::new(),
+        nominated: Vec::new(),
+        nominated_no_more: Vec::new(),
+        classes_gone: Vec::new(),
+    }
 }

@@ -45,7 +45,13 @@ pub fn plugin(name: &str) -> Vec<u8> {
     static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
         build(
             "wasm32-unknown-unknown",
-            &["guest-scheduler", "guest-controller", "guest-network", "guest-ingress"],
+            &[
+                "guest-scheduler",
+                "guest-scheduler-02",
+                "guest-controller",
+                "guest-network",
+                "guest-ingress",
+            ],
         )
     });
     let module = std::fs::read(DIR.join(format!("guest_{name}.wasm"))).unwrap();

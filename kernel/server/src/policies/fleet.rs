@@ -239,6 +239,14 @@ impl Fleet {
         Verdict::RolledBack(term.and_then(|term| self.give_up(term, &member.name, &error.to_string())))
     }
 
+    /// A plugin is beyond trying again; who comes after it.
+    pub fn unfit(&self, term: Option<u64>, member: &Member, error: &CallError) -> Option<Member> {
+        tracing::warn!(plugin = member.name, digest = member.digest, %error, "a plugin fails whatever it is asked");
+        let breaker = (member.name.clone(), member.digest.clone());
+        self.breakers.lock().remove(&breaker);
+        term.and_then(|term| self.give_up(term, &member.name, &error.to_string()))
+    }
+
     /// Takes a plugin out of the line-up, as one plan: it stands by as failed, and the last good one of its slot, if
     /// there is one, is active again.
     pub fn give_up(&self, term: u64, name: &str, why: &str) -> Option<Member> {

@@ -1,6 +1,7 @@
 //! The policies: plugins that decide, and the loops that ask them and carry out what they say.
 //!
 //! Plugins never run inside the state machine: the leader asks them and replicates what was decided.
+mod asking;
 mod controllers;
 mod fleet;
 mod follow;
@@ -14,12 +15,14 @@ pub use fleet::mode_write;
 pub use narrate::Narrator;
 
 use crate::replica::{Batch, ReplicaHandle};
+use asking::Desks;
 use controllers::Controlling;
 use fleet::{Fleet, Unfit};
 use follow::{Follower, Work};
 use sampan_api::{
+    ApiError, Key,
     plugin::{DEFAULT_SCHEDULER, RESOURCE, World},
-    rpc::PluginFigures,
+    rpc::{self, PluginFigures},
 };
 use sampan_sandbox::PluginEngine;
 use sampan_state::Snapshot;
@@ -31,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 /// The running policies of this replica.
 pub struct Policies {
     fleet: Arc<Fleet>,
+    desks: Arc<Desks>,
     stop: CancellationToken,
     thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
@@ -51,7 +55,9 @@ impl Policies {
     ) -> Self {
         let stop = CancellationToken::new();
         let fleet = Arc::new(Fleet::new(replica.clone(), engine, narrator.of("plugins")));
+        let desks = Arc::new(Desks::default());
         let mut recruiter = Recruiter {
+            desks: desks.clone(),
             replica,
             leadership,
             fleet: fleet.clone(),
@@ -66,6 +72,7 @@ impl Policies {
         let thread = spawn("plugins", move || recruiter.run());
         Policies {
             fleet,
+            desks,
             stop,
             thread: parking_lot::Mutex::new(thread),
         }
@@ -74,6 +81,14 @@ impl Policies {
     /// What is known of a plugin that is loaded here.
     pub fn figures(&self, name: &str) -> Option<PluginFigures> {
         self.fleet.figures(name)
+    }
+
+    /// What the policy of a scheduler's name says of a pod now, with so many verdicts at the most.
+    ///
+    /// # Errors
+    /// If no policy there explains this pod.
+    pub async fn explain(&self, scheduler: &str, pod: Key, most: u32) -> Result<rpc::SchedulingExplanation, ApiError> {
+        self.desks.ask(scheduler, pod, most).await
     }
 
     /// Stops all loops and waits for them. Blocks for as long as a policy may take to decide.
@@ -100,6 +115,7 @@ fn join(thread: JoinHandle<()>) {
 
 /// Keeps the fleet as the state wants it, and a loop for each slot.
 struct Recruiter {
+    desks: Arc<Desks>,
     replica: ReplicaHandle,
     leadership: watch::Receiver<Option<u64>>,
     fleet: Arc<Fleet>,
@@ -150,7 +166,8 @@ impl Recruiter {
         let (follower, replica, fleet) = (self.follower(slot), self.replica.clone(), self.fleet.clone());
         match world {
             World::Scheduler => {
-                let mut scheduling = Scheduling::new(slot, replica, fleet, self.narrator.of(slot));
+                let mut scheduling =
+                    Scheduling::new(slot, replica, fleet, self.narrator.of(slot), self.desks.open(slot));
                 spawn(slot, move || follower.run(&mut scheduling))
             }
             World::Controller => {

@@ -94,6 +94,42 @@ impl<P> Seats<P> {
         }
     }
 
+    /// Asks who sits there, once. What it failed with is the caller's to judge, and the seat is empty then.
+    pub fn ask_once<R>(
+        &mut self,
+        role: Role,
+        ask: impl FnOnce(&mut Seat<P>) -> Result<R, CallError>,
+    ) -> Option<Result<R, (Member, CallError)>> {
+        let mut seat = self.at_mut(role).take()?;
+        match ask(&mut seat) {
+            Ok(answer) => {
+                *self.at_mut(role) = Some(seat);
+                Some(Ok(answer))
+            }
+            Err(error) => Some(Err((seat.member, error))),
+        }
+    }
+
+    /// A fresh instance of who sat there; who comes after it if there is none to be had.
+    pub fn afresh(&mut self, role: Role, member: Member, mut make: impl FnMut(&Member) -> Result<P, CallError>) {
+        let seat = self.seat(member, &mut make);
+        *self.at_mut(role) = seat;
+    }
+
+    /// Who sat there is not asked again: the last good one, or nobody.
+    pub fn dismiss(
+        &mut self,
+        role: Role,
+        member: Member,
+        error: &CallError,
+        mut make: impl FnMut(&Member) -> Result<P, CallError>,
+    ) {
+        let next = self.fleet.unfit(self.term, &member, error);
+        self.benched.push(member);
+        let seat = next.and_then(|member| self.seat(member, &mut make));
+        *self.at_mut(role) = seat;
+    }
+
     /// Who sits.
     pub fn all(&mut self) -> impl Iterator<Item = &mut Seat<P>> {
         self.active.iter_mut().chain(&mut self.shadow)

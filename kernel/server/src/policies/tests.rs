@@ -2,7 +2,7 @@
 use super::*;
 use crate::replica::ReplicaConfig;
 use sampan_api::{
-    Key, Object, Operation, Plan, Selection, Write, kinds,
+    Object, Operation, Plan, Selection, Write, kinds,
     plugin::{Mode, PluginSpec},
 };
 use serde_json::{Value, json};
@@ -251,6 +251,67 @@ fn endpoints_follow_pods_once_all_understand_them() {
     assert!(
         policies.figures("service").is_none(),
         "servers leave the network to the nodes"
+    );
+    policies.shutdown();
+}
+
+/// What the policy says of pods that are there and of one that waits; and that one without an instance says so.
+#[test]
+fn a_policy_explains_what_it_would_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = open(dir.path());
+    commit(&replica, crate::front::namespace("default"));
+    let leadership = replica.leadership();
+    let narrator = Narrator::start(replica.clone(), "test");
+    let policies = Policies::start_led(replica.clone(), leadership, PluginEngine::new(None).unwrap(), &narrator);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ask = |scheduler: &str, name: &str, most: u32| {
+        runtime.block_on(policies.explain(scheduler, Key::new("pods", "default", name), most))
+    };
+    let nobody = ask("another", "p", 0).unwrap_err();
+    assert!(
+        nobody.message.contains("no policy fills the scheduler \"another\""),
+        "{nobody}"
+    );
+    install(&replica, "scheduler", World::Scheduler, DEFAULT_SCHEDULER);
+    until("the plugin is loaded", || policies.figures("scheduler").is_some());
+    for (name, cpu) in [("large", "4"), ("small", "1")] {
+        let status = json!({"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "100"},
+            "conditions": [{"type": "Ready", "status": "True"}]});
+        create(
+            &replica,
+            &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}),
+        );
+    }
+    for (name, cpu) in [("fits", "2"), ("does-not", "8")] {
+        let container = json!({"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}});
+        let metadata = json!({"name": name, "namespace": "default"});
+        create(
+            &replica,
+            &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}),
+        );
+    }
+    until("one is bound", || {
+        placed(&replica).iter().any(|(_, node, _)| node == "large")
+    });
+    let waits = ask("", "does-not", 0).unwrap();
+    assert_eq!((waits.node.as_str(), waits.bound.as_str(), waits.nodes), ("", "", 2));
+    assert!(
+        waits
+            .message
+            .starts_with("0/2 nodes are available: 2 Insufficient cpu."),
+        "{}",
+        waits.message
+    );
+    assert_eq!(waits.verdicts[0].against, ["Insufficient cpu"]);
+    let there = ask(DEFAULT_SCHEDULER, "fits", 1).unwrap();
+    assert_eq!((there.bound.as_str(), there.policy.as_str()), ("large", "scheduler"));
+    assert_eq!((there.node.as_str(), there.verdicts.len()), ("large", 1));
+    assert!(
+        there.verdicts[0]
+            .scores
+            .iter()
+            .any(|score| score.scorer == "NodeResourcesFit")
     );
     policies.shutdown();
 }

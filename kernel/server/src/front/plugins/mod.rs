@@ -42,6 +42,14 @@ impl Plugins {
         Ok(figures)
     }
 
+    async fn explain(&self, request: &rpc::ExplainSchedulingRequest) -> Result<rpc::SchedulingExplanation, ApiError> {
+        let key = Key::new("pods", &request.namespace, &request.name);
+        let pod = self.front.replica.snapshot().get(&key);
+        let spec = pod.ok_or_else(|| ApiError::not_found(&key))?.field_value("spec");
+        let scheduler = spec["schedulerName"].as_str().unwrap_or_default();
+        self.front.policies.explain(scheduler, key, request.most).await
+    }
+
     async fn commit(&self, plan: Plan) -> Result<Vec<Option<Arc<Object>>>, ApiError> {
         Ok(self.front.replica.commit_one(plan).await?.objects)
     }
@@ -127,6 +135,14 @@ impl rpc::plugins_server::Plugins for Plugins {
     async fn describe(&self, request: Request<rpc::PluginRequest>) -> Answer<rpc::PluginFigures> {
         access::check_master(&caller(&request)?, "ask for the figures of plugins")?;
         Ok(Response::new(Plugins::describe(self, &request.into_inner().name)?))
+    }
+
+    async fn explain_scheduling(
+        &self,
+        request: Request<rpc::ExplainSchedulingRequest>,
+    ) -> Answer<rpc::SchedulingExplanation> {
+        access::check_master(&caller(&request)?, "ask policies to explain themselves")?;
+        Ok(Response::new(self.explain(&request.into_inner()).await?))
     }
 
     type FetchStream = Pieces<rpc::FetchPluginPiece>;

@@ -1,99 +1,195 @@
-//! The built-in placing, for when no plugin can: the same hard rules, the least loaded node, nothing clever.
+//! The built-in placing, for when no plugin can: the rules between a pod and a node, the least loaded node, nothing clever.
 //!
-//! The rules are those of the SDK's filters, written a second time on purpose: the kernel and the policies share no code
-//! but the contract, so that neither can break the other, and this must work when every plugin is broken. A test holds
-//! the two against each other.
-use super::mirror::{Mirror, kernel_resources};
-use sampan_sandbox::scheduler::{Assignment, Effect, Node, Outcome, Pod, Refusal, Taint, Toleration};
-use std::collections::HashMap;
+//! The rules are those of the policies, written once more on purpose: the kernel and the policies share no code but the
+//! contract, so that neither can break the other, and this must work when every plugin is broken. A test holds it against
+//! them. Pods that ask for more (who else is near, ports, groups) wait for a policy.
+#[cfg(test)]
+mod tests;
 
-/// Why a node will not do; the order in which the rules are asked.
-#[derive(Clone, Copy)]
-enum Reason {
-    Cordoned,
-    NotReady,
-    Tainted,
-    Selector,
-    Cpu,
-    Memory,
-    EphemeralStorage,
-    Pods,
-}
+use super::{
+    mirror::{Mirror, nodes::NodeEntry, symbols::Symbols},
+    reading::amounts::Demand,
+};
+use sampan_sandbox::scheduler::{
+    Effect, Label, NodeTerm, Operator, Placement, Pod, PodClass, PodGroup, Refusal, Requirement, Rule, Taint,
+    Toleration, TurnedDown, Unplaced,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What is said of a pod whose rules are not known here.
+pub const BEYOND: &str = "no policy decides now, and the built-in placing knows nothing of affinity between pods, spreading, \
+    host ports and groups: it waits for a policy. Remedy: see sampan get plugins.";
 
 /// Places pods in their order, each on the node with the greatest free share of CPU and memory.
-pub fn place(mirror: &Mirror, pods: &[Pod]) -> Vec<Assignment> {
-    let mut requested: HashMap<u32, _> = mirror.nodes().map(|n| (n.id, kernel_resources(n.requested))).collect();
-    let mut assign = |pod: &Pod| {
-        let asked = kernel_resources(pod.requests);
-        let mut refusal = no_refusal();
-        let mut best: Option<(u64, u32)> = None;
-        for node in mirror.nodes() {
-            let used = requested.get(&node.id).copied().unwrap_or_default();
-            match refuses(pod, node, used) {
-                Some(reason) => *count(&mut refusal, reason) += 1,
-                None => {
-                    let all = kernel_resources(node.allocatable);
-                    let free = |used: u64, all: u64| {
-                        all.saturating_sub(used)
-                            .saturating_mul(1000)
-                            .checked_div(all)
-                            .unwrap_or(0)
-                    };
-                    let after = used.plus(asked);
-                    let score = free(after.milli_cpu, all.milli_cpu) + free(after.memory, all.memory);
-                    // The first of equals: nodes come in a fixed order, so the choice repeats.
-                    if best.is_none_or(|(found, _)| score > found) {
-                        best = Some((score, node.id));
-                    }
-                }
+pub fn place(mirror: &Mirror, pods: &[Pod], groups: &[PodGroup]) -> Placement {
+    let mut asked: HashMap<u32, Demand> = HashMap::new();
+    let mut placement = Placement {
+        nodes: Vec::with_capacity(pods.len()),
+        unplaced: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let grouped = |at: u32| {
+        groups
+            .iter()
+            .any(|group| (group.first..group.first + group.count).contains(&at))
+    };
+    for (at, pod) in pods.iter().enumerate() {
+        let class = mirror.classes.get(pod.class).map(|class| &class.wire);
+        let all = mirror.nodes.count() as u32;
+        let chosen = match class {
+            Some(class) if !knows(class) || grouped(at as u32) => Err(turned_down(all, [(Rule::Affinity, all)])),
+            Some(class) => choose(mirror, pod, class, &asked),
+            None => Err(turned_down(all, [])),
+        };
+        match (chosen, class) {
+            (Ok(node), Some(class)) => {
+                let here = asked.entry(node).or_insert_with(|| requested(mirror, node));
+                here.count(class, true);
+                placement.nodes.push(node);
+            }
+            (Ok(_), None) => placement.nodes.push(0),
+            (Err(refusal), _) => {
+                placement.unplaced.push(Unplaced {
+                    pod: at as u32,
+                    refusal: placement.refusals.len() as u32,
+                    nominated: 0,
+                    victims: Vec::new(),
+                });
+                placement.refusals.push(refusal);
+                placement.nodes.push(0);
             }
         }
-        let outcome = match best {
-            Some((_, node)) => {
-                let used = requested.entry(node).or_default();
-                *used = used.plus(asked);
-                Outcome::Bind(node)
-            }
-            None => Outcome::Unschedulable(refusal),
-        };
-        Assignment { pod: pod.id, outcome }
-    };
-    pods.iter().map(&mut assign).collect()
+    }
+    placement
 }
 
-fn refuses(pod: &Pod, node: &Node, used: sampan_api::quantity::Resources) -> Option<Reason> {
-    let free = kernel_resources(node.allocatable).minus(used);
-    let asked = kernel_resources(pod.requests);
-    let short = |asked: u64, free: u64| asked > 0 && asked > free;
-    let bars = |taint: &&Taint| taint.effect != Effect::PreferNoSchedule;
-    if node.unschedulable {
-        Some(Reason::Cordoned)
-    } else if !node.ready {
-        Some(Reason::NotReady)
-    } else if node
-        .taints
-        .iter()
-        .filter(bars)
-        .any(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)))
-    {
-        Some(Reason::Tainted)
-    } else if pod
-        .node_selector
-        .iter()
-        .any(|w| !node.labels.iter().any(|l| l.key == w.key && l.value == w.value))
-    {
-        Some(Reason::Selector)
-    } else if short(asked.milli_cpu, free.milli_cpu) {
-        Some(Reason::Cpu)
-    } else if short(asked.memory, free.memory) {
-        Some(Reason::Memory)
-    } else if short(asked.ephemeral_storage, free.ephemeral_storage) {
-        Some(Reason::EphemeralStorage)
-    } else if short(asked.pods.into(), free.pods.into()) {
-        Some(Reason::Pods)
-    } else {
-        None
+/// Whether a refusal says only that a pod's rules are not known here.
+pub fn is_beyond(refusal: &Refusal) -> bool {
+    refusal.turned_down.iter().any(|one| one.rule == Rule::Affinity)
+}
+
+/// Whether all that a class asks for is known here.
+fn knows(class: &PodClass) -> bool {
+    let must_spread = |one: &sampan_sandbox::scheduler::SpreadConstraint| {
+        one.when_unsatisfiable == sampan_sandbox::scheduler::Unsatisfiable::DoNotSchedule
+    };
+    class.affinity.is_empty()
+        && class.anti_affinity.is_empty()
+        && class.ports.is_empty()
+        && !class.spread.iter().any(must_spread)
+}
+
+fn requested(mirror: &Mirror, node: u32) -> Demand {
+    mirror
+        .nodes
+        .get(node)
+        .map(|entry| entry.requested.clone())
+        .unwrap_or_default()
+}
+
+fn choose(mirror: &Mirror, pod: &Pod, class: &PodClass, asked: &HashMap<u32, Demand>) -> Result<u32, Refusal> {
+    let mut counts: BTreeMap<Rule, u32> = BTreeMap::new();
+    let mut best: Option<(u64, u32)> = None;
+    for entry in mirror.nodes.all() {
+        let used = asked.get(&entry.wire.id).unwrap_or(&entry.requested);
+        let against = against(pod, class, entry, used, &mirror.symbols);
+        if against.is_empty() {
+            let score = score(class, entry, used);
+            // The first of equals: nodes come in a fixed order, so the choice repeats.
+            if best.is_none_or(|(found, _)| score > found) {
+                best = Some((score, entry.wire.id));
+            }
+        }
+        for rule in against {
+            *counts.entry(rule).or_default() += 1;
+        }
     }
+    best.map(|(_, node)| node)
+        .ok_or_else(|| turned_down(mirror.nodes.count() as u32, counts))
+}
+
+fn score(class: &PodClass, entry: &NodeEntry, used: &Demand) -> u64 {
+    let free = |used: u64, asked: u64, all: u64| {
+        let after = all.saturating_sub(used.saturating_add(asked));
+        u64::try_from(u128::from(after) * 1000 / u128::from(all.max(1))).unwrap_or_default()
+    };
+    let all = entry.wire.allocatable;
+    free(used.milli_cpu, class.requests.milli_cpu, all.milli_cpu) + free(used.memory, class.requests.memory, all.memory)
+}
+
+fn turned_down(nodes: u32, counts: impl IntoIterator<Item = (Rule, u32)>) -> Refusal {
+    let one = |(rule, nodes)| TurnedDown { rule, nodes };
+    Refusal {
+        nodes,
+        turned_down: counts.into_iter().map(one).collect(),
+        for_its_group: false,
+    }
+}
+
+/// What is against a node: the first rule, or all resources that it is short of.
+fn against(pod: &Pod, class: &PodClass, entry: &NodeEntry, used: &Demand, symbols: &Symbols) -> Vec<Rule> {
+    let node = &entry.wire;
+    if pod.pinned != 0 && pod.pinned != node.id {
+        return vec![Rule::NodeName];
+    }
+    let tolerated = |taint: &Taint| class.tolerations.iter().any(|one| tolerates(one, taint));
+    let implied = |key: &str, there: bool| {
+        let key = there.then(|| symbols.find(key)).flatten()?;
+        let taint = Taint {
+            key,
+            value: 0,
+            effect: Effect::NoSchedule,
+        };
+        (!tolerated(&taint)).then_some(taint)
+    };
+    if implied(super::mirror::nodes::CORDON, node.unschedulable).is_some() {
+        return vec![Rule::Unschedulable];
+    }
+    let bars = |taint: &&Taint| taint.effect != Effect::PreferNoSchedule && !tolerated(taint);
+    let taint = node.taints.iter().find(bars).copied();
+    if let Some(taint) = taint.or_else(|| implied(super::mirror::nodes::NOT_READY, !node.ready)) {
+        return vec![Rule::Taint(Label {
+            key: taint.key,
+            value: taint.value,
+        })];
+    }
+    let selected = class.node_selector.iter().all(|wanted| node.labels.contains(wanted));
+    let terms = class.required_nodes.as_ref();
+    let wanted = terms.is_none_or(|terms| terms.iter().any(|term| holds(term, entry, symbols)));
+    if !selected || !wanted {
+        return vec![Rule::NodeAffinity];
+    }
+    short(class, entry, used)
+}
+
+fn short(class: &PodClass, entry: &NodeEntry, used: &Demand) -> Vec<Rule> {
+    let (node, asks) = (&entry.wire, class.requests);
+    let mut rules = Vec::new();
+    let mut check = |rule: Rule, asked: u64, all: u64, used: u64| {
+        if asked > 0 && asked > all.saturating_sub(used) {
+            rules.push(rule);
+        }
+    };
+    let has = node.allocatable;
+    check(Rule::Pods, 1, node.pods.into(), used.pods.into());
+    check(Rule::Cpu, asks.milli_cpu, has.milli_cpu, used.milli_cpu);
+    check(Rule::Memory, asks.memory, has.memory, used.memory);
+    check(
+        Rule::EphemeralStorage,
+        asks.ephemeral_storage,
+        has.ephemeral_storage,
+        used.ephemeral_storage,
+    );
+    for one in &class.extended {
+        let all = node
+            .extended
+            .iter()
+            .find(|has| has.name == one.name)
+            .map_or(0, |has| has.amount);
+        let used = used.extended.get(&one.name).copied().unwrap_or_default();
+        check(Rule::Extended(one.name), one.amount, all, used);
+    }
+    rules
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
@@ -102,175 +198,34 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         && toleration.effect.is_none_or(|effect| effect == taint.effect)
 }
 
-fn no_refusal() -> Refusal {
-    Refusal {
-        cordoned: 0,
-        not_ready: 0,
-        tainted: 0,
-        selector: 0,
-        cpu: 0,
-        memory: 0,
-        ephemeral_storage: 0,
-        pods: 0,
-    }
+/// All requirements of a term; one without any matches nothing.
+fn holds(term: &NodeTerm, entry: &NodeEntry, symbols: &Symbols) -> bool {
+    let label = |one: &Requirement| {
+        let labels = &entry.wire.labels;
+        labels
+            .iter()
+            .find(|label| label.key == one.key)
+            .map(|label| label.value)
+    };
+    let name = Some(entry.wire.name);
+    (!term.expressions.is_empty() || !term.fields.is_empty())
+        && term.expressions.iter().all(|one| meets(one, label(one), symbols))
+        && term.fields.iter().all(|one| meets(one, name, symbols))
 }
 
-fn count(refusal: &mut Refusal, reason: Reason) -> &mut u32 {
-    match reason {
-        Reason::Cordoned => &mut refusal.cordoned,
-        Reason::NotReady => &mut refusal.not_ready,
-        Reason::Tainted => &mut refusal.tainted,
-        Reason::Selector => &mut refusal.selector,
-        Reason::Cpu => &mut refusal.cpu,
-        Reason::Memory => &mut refusal.memory,
-        Reason::EphemeralStorage => &mut refusal.ephemeral_storage,
-        Reason::Pods => &mut refusal.pods,
+fn meets(one: &Requirement, value: Option<u32>, symbols: &Symbols) -> bool {
+    let number = |symbol: u32| symbols.text(symbol).parse::<i64>().ok();
+    let compare = |holds: fn(&i64, &i64) -> bool| {
+        let wanted = one.values.first().and_then(|wanted| number(*wanted));
+        let value = value.and_then(number);
+        matches!((value, wanted), (Some(value), Some(wanted)) if one.values.len() == 1 && holds(&value, &wanted))
+    };
+    match one.operator {
+        Operator::IsIn => value.is_some_and(|value| one.values.contains(&value)),
+        Operator::NotIn => value.is_none_or(|value| !one.values.contains(&value)),
+        Operator::Exists => value.is_some(),
+        Operator::DoesNotExist => value.is_none(),
+        Operator::Greater => compare(i64::gt),
+        Operator::Less => compare(i64::lt),
     }
-}
-
-/// As Kubernetes says it: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.`
-pub fn explain(refusal: &Refusal, nodes: usize) -> String {
-    let reasons = [
-        (refusal.cordoned, "node(s) were unschedulable"),
-        (refusal.not_ready, "node(s) were not ready"),
-        (refusal.tainted, "node(s) had untolerated taint(s)"),
-        (refusal.selector, "node(s) didn't match Pod's node affinity/selector"),
-        (refusal.cpu, "Insufficient cpu"),
-        (refusal.memory, "Insufficient memory"),
-        (refusal.ephemeral_storage, "Insufficient ephemeral-storage"),
-        (refusal.pods, "Too many pods"),
-    ];
-    let told: Vec<String> = reasons
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, reason)| format!("{count} {reason}"))
-        .collect();
-    match told.is_empty() {
-        true => format!("0/{nodes} nodes are available."),
-        false => format!("0/{nodes} nodes are available: {}.", told.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policies::scheduling::pods::PodView;
-    use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-    use sampan_api::{Key, Object, plugin::World};
-    use sampan_sandbox::{Limits, PluginEngine};
-    use serde_json::{Value, json};
-
-    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-
-    fn one<'a>(random: &mut StdRng, of: &[&'a str]) -> &'a str {
-        of.choose(random).unwrap()
-    }
-
-    fn labels(random: &mut StdRng) -> Value {
-        json!({"zone": one(random, &["a", "b"]), "disk": one(random, &["ssd", "hdd"])})
-    }
-
-    fn random_node(random: &mut StdRng, name: &str) -> Object {
-        let taint = |random: &mut StdRng| json!({"key": one(random, &["k", "l"]), "value": one(random, &["", "v"]), "effect": one(random, &EFFECTS)});
-        let taints: Vec<Value> = (0..random.random_range(0..3_u32).saturating_sub(1))
-            .map(|_| taint(random))
-            .collect();
-        Object::from_value(&json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels(random)},
-            "spec": {"taints": taints, "unschedulable": random.random_ratio(1, 12)},
-            "status": {
-                "allocatable": {"cpu": one(random, &["0", "500m", "2"]), "memory": one(random, &["1Gi", "4Gi"]),
-                    "ephemeral-storage": one(random, &["0", "10Gi"]), "pods": one(random, &["1", "2", "110"])},
-                "conditions": [{"type": "Ready", "status": one(random, &["True", "True", "True", "True", "False"])}],
-            },
-        }))
-        .unwrap()
-    }
-
-    fn random_pod(random: &mut StdRng, name: &str) -> PodView {
-        let toleration = |random: &mut StdRng| match one(random, &["all", "key", "value", "effect"]) {
-            "all" => json!({"operator": "Exists"}),
-            "key" => json!({"key": one(random, &["k", "l"]), "operator": "Exists"}),
-            "value" => json!({"key": one(random, &["k", "l"]), "value": one(random, &["", "v"])}),
-            _ => json!({"key": "k", "operator": "Exists", "effect": one(random, &EFFECTS)}),
-        };
-        let tolerations: Vec<Value> = (0..random.random_range(0..3)).map(|_| toleration(random)).collect();
-        let selector = if random.random_ratio(1, 3) {
-            labels(random)
-        } else {
-            json!({})
-        };
-        let requests = json!({"cpu": one(random, &["0", "100m", "1"]), "memory": one(random, &["0", "1Gi", "2Gi"]),
-            "ephemeral-storage": one(random, &["0", "0", "1Gi"])});
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
-            "spec": {"nodeSelector": selector, "tolerations": tolerations,
-                "containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]}});
-        PodView::of(&Key::new("pods", "default", name), &Object::from_value(&pod).unwrap())
-    }
-
-    /// Nodes with pods on them.
-    fn random_mirror(random: &mut StdRng, nodes: usize) -> Mirror {
-        let mut mirror = Mirror::default();
-        for n in 0..nodes {
-            mirror.node(&random_node(random, &format!("n{n}")));
-            if random.random_ratio(1, 2) {
-                let pod = random_pod(random, &format!("on-n{n}"));
-                mirror.pod(&pod.key, Some((&format!("n{n}"), pod.demands.requests)));
-            }
-        }
-        mirror
-    }
-
-    #[test]
-    fn what_it_allows_the_plugins_allow_and_nothing_else() {
-        let engine = PluginEngine::new(None).unwrap();
-        let spread = sampan_builtin::component(sampan_builtin::PLUGINS, "spread").unwrap();
-        let limits = Limits::for_world(World::Scheduler);
-        let mut plugin = engine
-            .load(World::Scheduler, spread, &Value::Null, limits)
-            .unwrap()
-            .scheduler()
-            .unwrap();
-        let (mut bound, mut refused) = (0, no_refusal());
-        for seed in 0..3000 {
-            let random = &mut StdRng::seed_from_u64(seed);
-            // One node at a time says of each pair what both think of it; several, that both choose what is allowed.
-            let nodes = 1 + (seed as usize % 4) / 2;
-            let mut mirror = random_mirror(random, nodes);
-            let pod = mirror.wire_pod(0, &random_pod(random, "new"));
-            plugin.sync(0, seed + 1, &mirror.all()).unwrap();
-            let theirs = plugin.place(std::slice::from_ref(&pod)).unwrap().remove(0).outcome;
-            let ours = place(&mirror, std::slice::from_ref(&pod)).remove(0).outcome;
-            match (ours, theirs) {
-                (Outcome::Unschedulable(ours), Outcome::Unschedulable(theirs)) => {
-                    assert_eq!(ours, theirs, "seed {seed}");
-                    ALL.iter()
-                        .for_each(|reason| *count(&mut refused, *reason) += *count(&mut { ours }, *reason));
-                }
-                (Outcome::Bind(_), Outcome::Bind(chosen)) => {
-                    bound += 1;
-                    let node = mirror.nodes().find(|node| node.id == chosen).unwrap();
-                    let refusal = refuses(&pod, node, kernel_resources(node.requested));
-                    assert!(refusal.is_none(), "seed {seed}: it chose {node:?} for {pod:?}");
-                }
-                (ours, theirs) => panic!("seed {seed}: {ours:?} here, {theirs:?} there: {pod:?}"),
-            }
-        }
-        let never = ALL.iter().filter(|reason| *count(&mut refused, **reason) < 10).count();
-        assert!(
-            never == 0 && bound > 100,
-            "these pods and nodes show little: {bound} bound, {refused:?}"
-        );
-    }
-
-    const ALL: [Reason; 8] = [
-        Reason::Cordoned,
-        Reason::NotReady,
-        Reason::Tainted,
-        Reason::Selector,
-        Reason::Cpu,
-        Reason::Memory,
-        Reason::EphemeralStorage,
-        Reason::Pods,
-    ];
 }

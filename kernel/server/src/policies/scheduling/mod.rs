@@ -1,34 +1,52 @@
-//! The scheduling loop: queue in, batches to the policy, bindings to the committer.
+//! The scheduling loop: queue in, calls to the policy, bindings and ends of pods to the committer.
 //!
-//! *Where* a pod goes is the plugin's to say; everything else is here. One thread for each scheduler name. The loop
-//! never stalls on a policy: what traps, runs over its time or answers rubbish is dropped and replaced between two
-//! batches, by a fresh instance, by the last good policy, or by the built-in one.
-mod batch;
+//! *Where* a pod goes, and who has to go for it, is the plugin's to say; everything else is here. One thread for each
+//! scheduler name. The loop never stalls on a policy: what traps, runs over its time or answers rubbish is dropped and
+//! replaced between two calls, by a fresh instance, by the last good policy, or by the built-in one; and if it is one pod that
+//! makes a policy fail, that pod is put aside (`deciding/suspects`).
+//!
+//! The rooms: `reading` (from a pod's object to numbers), `mirror` (what plugins are told), `queue` (who waits for what),
+//! `deciding` (a call, its answer, and what comes of it), `instance` (a plugin that is kept in step), `fallback`.
+mod deciding;
+mod explaining;
 mod fallback;
 mod instance;
 mod mirror;
-mod pods;
 mod queue;
-mod symbols;
+mod reading;
+mod refusal;
 
 use super::{
+    asking::Ask,
     fleet::{Fleet, Member},
     follow::Work,
     narrate::Narrator,
     seats::{Role, Seats},
 };
 use crate::replica::{Batch, ReplicaHandle};
+use deciding::{make, suspects::Suspects};
 use instance::Instance;
 use mirror::Mirror;
-use pods::PodView;
 use queue::Queue;
-use sampan_api::Selection;
-use sampan_sandbox::scheduler::Delta;
+use reading::Facts;
+use sampan_api::{Key, Object, Revision, Selection};
 use sampan_state::{Event, EventKind, Snapshot};
 use std::{sync::Arc, time::Instant};
+use tokio::sync::mpsc;
 
-/// How many pods go to the policy, and as bindings into one Raft entry, at a time.
+/// How many pods go to the policy, and as bindings into one Raft entry, at a time. Groups may make it more.
 const BATCH: usize = 256;
+
+/// What it follows: in this order, so that what pods are told with is there before them.
+const FOLLOWED: [&str; 7] = [
+    "namespaces",
+    "services",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "nodes",
+    "pods",
+    "poddisruptionbudgets.policy",
+];
 
 /// The loop of one scheduler name.
 pub struct Scheduling {
@@ -38,60 +56,92 @@ pub struct Scheduling {
     seats: Seats<Instance>,
     mirror: Mirror,
     queue: Queue,
+    suspects: Suspects,
+    /// Who decided last.
+    decides: Option<Member>,
+    questions: mpsc::Receiver<Ask>,
+    asked: Vec<Ask>,
 }
 
 impl Work for Scheduling {
     fn interest(&self) -> impl Iterator<Item = &str> {
-        ["nodes", "pods"].into_iter()
+        FOLLOWED.into_iter()
     }
 
     fn start_over(&mut self, snapshot: &Snapshot) {
-        (self.mirror, self.queue) = Default::default();
+        (self.mirror, self.queue, self.suspects) = Default::default();
         // They know what is no longer so.
         (self.seats.active, self.seats.shadow) = (None, None);
-        for (_, node) in snapshot.list(&Selection::of("nodes")) {
-            self.mirror.node(&node);
-        }
-        for (key, pod) in snapshot.list(&Selection::of("pods")) {
-            self.pod(PodView::of(&key, &pod));
+        for resource in FOLLOWED {
+            for (key, object) in snapshot.list(&Selection::of(resource)) {
+                self.object(&key, &object, false, object.metadata.resource_version);
+            }
         }
     }
 
     fn take_in(&mut self, changes: &Batch) {
-        let deltas: Vec<Delta> = changes.events.iter().flat_map(|event| self.event(event)).collect();
-        self.tell(&deltas);
+        for event in &changes.events {
+            let Event {
+                kind,
+                key,
+                object,
+                revision,
+                ..
+            } = &**event;
+            self.object(key, object, *kind == EventKind::Deleted, *revision);
+        }
+        let news = self.mirror.take_news();
+        self.queue.wake(news);
     }
 
     fn keep_ready(&mut self, term: Option<u64>) {
-        // Who sits already is told the newest strings; who comes is told all of them.
-        self.tell(&[]);
+        self.mirror.sweep();
+        self.tell();
         let mirror = &self.mirror;
-        let make = |member: &Member| Instance::make(member, mirror.all());
-        self.seats.take_line_up(term, make);
+        self.seats.take_line_up(term, make(mirror));
         for role in [Role::Active, Role::Shadow] {
-            self.seats.ask(role, make, |seat| seat.instance.sync());
+            self.seats.ask(role, make(mirror), |seat| seat.instance.sync(mirror));
         }
+        self.mirror.told();
+        let decides = self.seats.active.as_ref().map(|seat| seat.member.clone());
+        if decides != self.decides {
+            self.decides = decides;
+            self.begin_anew();
+        }
+        self.answer_asked();
     }
 
     fn due(&self) -> Option<Instant> {
-        self.queue.next_due().filter(|_| self.seats.may_decide())
+        let due = match self.suspects.is_empty() {
+            true => self.queue.next_due(),
+            false => Some(Instant::now()),
+        };
+        due.filter(|_| self.seats.may_decide())
     }
 
     fn decide(&mut self, term: u64) {
-        let taken = self.queue.take(BATCH, Instant::now());
-        if !taken.is_empty() {
-            self.schedule(taken, term);
+        if let Some(call) = self.next_call() {
+            self.schedule(call, term);
         }
     }
 
     async fn stirred(&mut self) {
-        self.seats.line_up_changed().await;
+        tokio::select! {
+            () = self.seats.line_up_changed() => {}
+            Some(ask) = self.questions.recv() => self.asked.push(ask),
+        }
     }
 }
 
 impl Scheduling {
     /// Makes the loop.
-    pub fn new(slot: &str, replica: ReplicaHandle, fleet: Arc<Fleet>, narrator: Narrator) -> Self {
+    pub fn new(
+        slot: &str,
+        replica: ReplicaHandle,
+        fleet: Arc<Fleet>,
+        narrator: Narrator,
+        questions: mpsc::Receiver<Ask>,
+    ) -> Self {
         Scheduling {
             slot: slot.to_owned(),
             replica,
@@ -99,55 +149,69 @@ impl Scheduling {
             seats: Seats::new(fleet, slot),
             mirror: Mirror::default(),
             queue: Queue::default(),
+            suspects: Suspects::default(),
+            decides: None,
+            questions,
+            asked: Vec::new(),
         }
     }
 
-    fn event(&mut self, event: &Event) -> Vec<Delta> {
-        let gone = event.kind == EventKind::Deleted;
-        match &*event.key.resource {
-            "nodes" => {
-                let delta = match gone {
-                    true => self.mirror.node_gone(&event.key.name),
-                    false => self.mirror.node(&event.object),
-                };
-                if delta.is_some() {
-                    self.queue.unpark();
-                }
-                delta.into_iter().collect()
+    /// Takes in an object as it is at a revision, or as it was at its end.
+    fn object(&mut self, key: &Key, object: &Object, gone: bool, at: Revision) {
+        let there = (!gone).then_some(object);
+        match &*key.resource {
+            "pods" => self.pod(key, object, gone, at),
+            "nodes" => self.mirror.node(object, gone),
+            "namespaces" => self.mirror.namespace(object, gone),
+            "services" => self.mirror.service(key, there),
+            "poddisruptionbudgets.policy" => self.mirror.budget(key, there),
+            _ => self.mirror.owner(object, gone),
+        }
+    }
+
+    fn pod(&mut self, key: &Key, object: &Object, gone: bool, at: Revision) {
+        let facts = Facts::of(object);
+        let known = self.mirror.pods.number(key);
+        let another = |id: &u32| {
+            let pod = self.mirror.pods.get(*id);
+            pod.is_some_and(|pod| *pod.uid != *object.metadata.uid)
+        };
+        let ended = gone || facts.finished || (facts.node.is_empty() && facts.deleting);
+        if let Some(id) = known
+            && (ended || another(&id))
+        {
+            self.forget(id);
+        }
+        if ended {
+            return;
+        }
+        let shape = self.mirror.read(object);
+        let waits = facts.node.is_empty();
+        if waits && (shape.gated || *shape.scheduler != *self.slot) {
+            if let Some(id) = self.mirror.pods.number(key) {
+                self.forget(id);
             }
-            "pods" if gone => {
-                self.queue.remove(&event.key);
-                self.count(&event.key, None)
+            return;
+        }
+        match self.mirror.pod(key, object, &shape, &facts, at) {
+            Some(id) if waits => self.queue.put(id, &shape),
+            Some(id) => self.queue.remove(id),
+            None => {}
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        self.queue.remove(id);
+        self.mirror.remove(id);
+    }
+
+    /// Lets all instances know what changed.
+    fn tell(&mut self) {
+        let touched = self.mirror.take_touched();
+        if !touched.is_empty() {
+            for seat in self.seats.all() {
+                seat.instance.tell(&touched);
             }
-            "pods" => self.pod(PodView::of(&event.key, &event.object)),
-            _ => Vec::new(),
-        }
-    }
-
-    fn pod(&mut self, pod: PodView) -> Vec<Delta> {
-        if pod.waits_for(&self.slot) {
-            self.queue.put(pod);
-            return Vec::new();
-        }
-        self.queue.remove(&pod.key);
-        let counts = pod.counts().then_some((pod.node.as_str(), pod.demands.requests));
-        self.count(&pod.key, counts)
-    }
-
-    fn count(&mut self, key: &sampan_api::Key, on: Option<(&str, sampan_api::quantity::Resources)>) -> Vec<Delta> {
-        let deltas = self.mirror.pod(key, on);
-        if deltas.iter().any(|delta| matches!(delta, Delta::Released(_))) {
-            self.queue.unpark();
-        }
-        deltas
-    }
-
-    /// Tells all instances, new strings first.
-    fn tell(&mut self, deltas: &[Delta]) {
-        let symbols = self.mirror.new_symbols();
-        for seat in self.seats.all() {
-            seat.instance.tell(&symbols);
-            seat.instance.tell(deltas);
         }
     }
 }

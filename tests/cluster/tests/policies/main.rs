@@ -1,6 +1,9 @@
 //! Policies at work in a real control plane: they place, they are swapped under load, and the hostile ones are rolled back
 //! by themselves while the queue moves on.
-#![allow(clippy::expect_used)] // A panic is the test failing.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // A panic is the test failing.
+mod isolation;
+mod rules;
+
 use cluster::{ControlPlane, PATIENCE};
 use sampan_api::{
     Key, Operation, Write,
@@ -49,7 +52,7 @@ async fn policies_decide_and_are_swapped_without_losing_a_pod() {
     for n in 0..10 {
         plane.node(&format!("n{n}"), 2000).await;
     }
-    until_decides(&plane, "spread").await;
+    until_decides(&plane, "scheduler").await;
     plane.pods("spread", 20).await;
     plane.until_bound("spread").await;
     assert_eq!(spread_over(&plane, "spread").len(), 10, "twenty pods on ten nodes");
@@ -57,9 +60,9 @@ async fn policies_decide_and_are_swapped_without_losing_a_pod() {
     // While pods arrive, the policy is swapped to and fro.
     for round in 0..6 {
         let (to, from) = if round % 2 == 0 {
-            ("binpack", "spread")
+            ("binpack", "scheduler")
         } else {
-            ("spread", "binpack")
+            ("scheduler", "binpack")
         };
         plane.pods(&format!("round{round}"), 50).await;
         let mode = |name: &str, mode: Mode| {
@@ -77,7 +80,7 @@ async fn policies_decide_and_are_swapped_without_losing_a_pod() {
     plane.until_bound("after").await;
     let (all, known) = (
         plane.bindings(""),
-        [plane.plugin("spread").0.digest, plane.plugin("binpack").0.digest],
+        [plane.plugin("scheduler").0.digest, plane.plugin("binpack").0.digest],
     );
     assert!(all.len() >= 620, "no pod is lost");
     let unknown: Vec<_> = all
@@ -86,7 +89,7 @@ async fn policies_decide_and_are_swapped_without_losing_a_pod() {
         .collect();
     assert!(unknown.is_empty(), "each binding names its policy: {unknown:?}");
 
-    until_decides(&plane, "spread").await;
+    until_decides(&plane, "scheduler").await;
     plane.server.shutdown().await;
 }
 
@@ -94,7 +97,7 @@ async fn policies_decide_and_are_swapped_without_losing_a_pod() {
 async fn is_rolled_back(hostile: &str, complaint: &str) {
     let plane = control_plane().await;
     plane.node("n", 20_000).await;
-    until_decides(&plane, "spread").await;
+    until_decides(&plane, "scheduler").await;
     let bytes = sampan_builtin::component(sampan_builtin::HOSTILE, hostile).expect("a hostile plugin");
     plane.activate_scheduler("hostile", bytes).await;
     // Pods arrive until the policy has shown what it is.
@@ -113,10 +116,10 @@ async fn is_rolled_back(hostile: &str, complaint: &str) {
     );
     let message = status["message"].as_str().unwrap_or_default();
     assert!(message.contains(complaint), "{message}");
-    assert_eq!(plane.plugin("spread").0.mode, Mode::Active);
+    assert_eq!(plane.plugin("scheduler").0.mode, Mode::Active);
     plane.pods("end", 5).await;
     plane.until_bound("end").await;
-    until_decides(&plane, "spread").await;
+    until_decides(&plane, "scheduler").await;
     plane.server.shutdown().await;
 }
 
