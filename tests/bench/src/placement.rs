@@ -3,7 +3,7 @@ use crate::figure::{Figure, beside};
 use anyhow::{Context, Result};
 use sampan_api::plugin::World;
 use sampan_sandbox::{Limits, Loaded, PluginEngine, scheduler as wire};
-use sampan_sdk::scheduler as native;
+use sampan_sdk::scheduler_01 as native;
 use std::time::Instant;
 
 const NODES: u32 = 5000;

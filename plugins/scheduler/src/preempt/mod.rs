@@ -5,7 +5,7 @@ mod victims;
 pub use ranking::Ranking;
 pub use victims::{Cost, victims};
 
-use crate::{cluster::Cluster, rules::Rules};
+use crate::{Cluster, rules::Rules};
 
 /// What thinking away the pods of a node costs, in looks at a node.
 const DEAR: usize = 6;

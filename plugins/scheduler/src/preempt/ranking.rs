@@ -1,7 +1,7 @@
 //! What room costs on every node, for rules in which other pods have no say: then it is each node's own matter, and only
 //! nodes that changed are asked again.
 use super::{Cost, victims};
-use crate::{cluster::Cluster, rules::Rules};
+use crate::{Cluster, rules::Rules};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Nodes by what room costs there.

@@ -1,9 +1,7 @@
 //! Placing through the index is placing by asking every node, only faster: both are fed the same and must agree.
-use sampan_sdk::{
-    scheduler::{
-        Delta, Description, Effect, Engine, Label, Node, Outcome, Pod, Resources, Scheduler, Toleration, Usage,
-        description, filters,
-    },
+use sampan_sdk::scheduler_01::{
+    Delta, Description, Effect, Engine, Label, Node, Outcome, Pod, Resources, Scheduler, Toleration, Usage,
+    description, filters,
     testing::{node, pod, taint},
 };
 use std::collections::BTreeMap;
