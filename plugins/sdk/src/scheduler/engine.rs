@@ -1,6 +1,8 @@
 //! The simple face's engine: a mirror, and an index for each kind of pods.
+mod judging;
+
 use super::{
-    Description, Node, Pod, PodClass, Policy, Rule, Scheduler,
+    Description, Pod, PodClass, Policy, Rule, Scheduler,
     batch::{self, Places, Said, refusal},
     cluster::{Cluster, Follows},
     hashing::Map,
@@ -9,7 +11,8 @@ use super::{
     shelf::{Kept, to_drop},
     types::{self, Changes, Explanation, Placement, PodGroup, Refusal, Verdict},
 };
-use crate::index::{Index, Judge, Worth};
+use crate::index::{Index, Judge};
+use judging::Judging;
 use std::cmp::Reverse;
 
 /// How many nodes are looked at in one call before the rest of its pods is left for the next, at some tenths of a
@@ -58,90 +61,6 @@ impl<S: Scheduler> Default for Engine<S> {
             work: 0,
             synced: 0,
         }
-    }
-}
-
-/// What a policy says of the nodes for pods of a class.
-struct Judging<'a, S> {
-    policy: &'a S,
-    mirror: &'a Mirror,
-    class: &'a Class,
-}
-
-impl<S: Scheduler> Judging<'_, S> {
-    fn about(&self, node: &mirror::Node) -> Result<Worth, Vec<Rule>> {
-        let names = &self.mirror.names;
-        let pod = Pod {
-            class: self.class,
-            names,
-        };
-        if !node.nominated.is_empty() {
-            self.with_awaited(&pod, node)?;
-        }
-        let view = Node {
-            node,
-            mirror: self.mirror,
-            room: &node.room,
-            awaited: &[],
-        };
-        self.filter(&pod, &view)?;
-        Ok((self.policy.score(&pod, &view), Reverse(node.room.pods)))
-    }
-
-    /// Asks the filter with the pods counted that wait for room there and are no less important. They may yet go elsewhere
-    /// and must not be relied on either, so the node has to do in both cases.
-    fn with_awaited(&self, pod: &Pod<'_>, node: &mirror::Node) -> Result<(), Vec<Rule>> {
-        let mut room = node.room.clone();
-        let mut awaited = Vec::new();
-        for class in self.mirror.awaited(node, pod.priority()) {
-            room.take(&class.demand);
-            awaited.push(class.said.id);
-        }
-        let view = Node {
-            node,
-            mirror: self.mirror,
-            room: &room,
-            awaited: &awaited,
-        };
-        match awaited.is_empty() {
-            true => Ok(()),
-            false => self.filter(pod, &view),
-        }
-    }
-
-    fn filter(&self, pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Vec<Rule>> {
-        self.policy.filter(pod, node).map_err(|rule| match rule {
-            // A node is counted for all resources that it is short of.
-            Rule::Pods | Rule::Cpu | Rule::Memory | Rule::EphemeralStorage | Rule::Extended(_) => {
-                let short = node.room.against(&self.class.demand);
-                if short.contains(&rule) { short } else { vec![rule] }
-            }
-            rule => vec![rule],
-        })
-    }
-}
-
-impl<S: Scheduler> Judge for Judging<'_, S> {
-    type Reason = Vec<Rule>;
-
-    fn nodes(&self) -> impl Iterator<Item = u32> {
-        self.mirror.nodes().map(|node| node.id)
-    }
-
-    fn count(&self) -> usize {
-        self.mirror.len()
-    }
-
-    fn end(&self) -> usize {
-        self.mirror.journal.end()
-    }
-
-    fn since(&self, position: usize) -> Option<impl ExactSizeIterator<Item = u32>> {
-        Some(self.mirror.journal.since(position)?.map(|touched| touched.node))
-    }
-
-    fn judge(&self, node: u32) -> Option<Result<Worth, Vec<Rule>>> {
-        Some(self.about(self.mirror.node(node)?))
     }
 }
 

@@ -1,10 +1,9 @@
-//! Tests of policies, natively: a small cluster for schedulers, golden cases for controllers, a node for network plugins.
+//! Tests of policies: a small cluster and traces for schedulers, golden cases for controllers, a node for network plugins.
 mod network;
-// mod placing;
-// pub mod trace;
+pub mod placing;
 
 pub use network::{Datapath, Draw, Routing, Told, network_node};
-// pub use placing::{Cluster, NodeShape, PodShape, node, pod};
+pub use placing::{cluster, node, pod};
 
 use crate::controller::{Controller, Key, Memory, Object, Plan};
 use serde_json::{Value, json};
