@@ -48,7 +48,7 @@ mod tests {
         assert!(cluster.place(&web).is_ok());
         assert_eq!((cluster.pods_on("a"), cluster.pods_on("b")), (1, 1));
         let why = cluster.place(&web).unwrap_err();
-        assert_eq!(why, "0/2 nodes will do: 2 AntiAffinity");
+        assert_eq!(why, "0/2 nodes will do: 2 anti-affinity");
         assert!(
             cluster.place(&pod().owner("db")).is_ok(),
             "another owner's pod goes anywhere"

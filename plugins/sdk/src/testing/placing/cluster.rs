@@ -46,7 +46,7 @@ impl<P: Policy> Cluster<P> {
     /// Where a pod goes, or why nowhere. It counts there.
     ///
     /// # Errors
-    /// `0/2 nodes will do: 1 Cpu, 1 taint dedicated=gpu`.
+    /// `0/2 nodes will do: 1 cpu, 1 taint dedicated=gpu`.
     ///
     /// # Panics
     /// If the answer cannot be carried out.

@@ -2,7 +2,7 @@
 use super::{Kernel, PodShape, Step, Subject, Trace};
 use crate::scheduler::types::{Placement, Pod, PodGroup, Refusal, Rule};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Write,
     time::{Duration, Instant},
 };
@@ -55,8 +55,6 @@ struct Course {
     kernel: Kernel,
     /// Pods that wait, by their numbers.
     waiting: BTreeMap<u32, PodShape>,
-    /// Victims that end.
-    ending: BTreeSet<u32>,
     came: u32,
     clock: u32,
     report: Report,
@@ -96,10 +94,8 @@ impl Course {
     /// Victims of the calls before are gone by now.
     fn let_end(&mut self) {
         let ending = self.kernel.pods.iter().filter(|(_, placed)| placed.ending);
-        self.ending = ending.map(|(pod, _)| *pod).collect();
-        for pod in std::mem::take(&mut self.ending) {
-            self.kernel.release(pod);
-        }
+        let ending: Vec<u32> = ending.map(|(pod, _)| *pod).collect();
+        ending.into_iter().for_each(|pod| self.kernel.release(pod));
     }
 
     fn ask(&mut self, ids: &[u32], together: bool, subject: &mut impl Subject) -> Result<(), String> {
@@ -209,11 +205,7 @@ impl Report {
 pub fn in_words(kernel: &Kernel, refusal: &Refusal) -> String {
     let mut text = format!("0/{} nodes will do", refusal.nodes);
     for (place, turned_down) in refusal.turned_down.iter().enumerate() {
-        let rule = match turned_down.rule {
-            Rule::Taint(label) => format!("taint {}={}", kernel.text(label.key), kernel.text(label.value)),
-            Rule::Extended(name) => kernel.text(name).to_owned(),
-            rule => format!("{rule:?}"),
-        };
+        let rule = words_of(kernel, turned_down.rule);
         let _ = write!(
             text,
             "{} {} {rule}",
@@ -225,4 +217,25 @@ pub fn in_words(kernel: &Kernel, refusal: &Refusal) -> String {
         text.push_str(", for its group");
     }
     text
+}
+
+fn words_of(kernel: &Kernel, rule: Rule) -> String {
+    let fixed = match rule {
+        Rule::Taint(label) => return format!("taint {}={}", kernel.text(label.key), kernel.text(label.value)),
+        Rule::Extended(name) => return kernel.text(name).to_owned(),
+        Rule::NodeName => "node name",
+        Rule::Unschedulable => "cordoned",
+        Rule::NodeAffinity => "node affinity",
+        Rule::Ports => "host ports",
+        Rule::Pods => "pods",
+        Rule::Cpu => "cpu",
+        Rule::Memory => "memory",
+        Rule::EphemeralStorage => "ephemeral storage",
+        Rule::SpreadLabel => "spread label",
+        Rule::Spread => "spread",
+        Rule::Affinity => "affinity",
+        Rule::AntiAffinity => "anti-affinity",
+        Rule::ExistingAntiAffinity => "existing anti-affinity",
+    };
+    fixed.to_owned()
 }
