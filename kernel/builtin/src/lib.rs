@@ -1,4 +1,4 @@
-//! What the binary carries in itself: the built-in plugins, the shim, and the demo's images.
+//! What the binary carries in itself: the built-in plugins, the shim, the demo's images, and what policies are written with.
 //!
 //! All of it is built by `build.rs` from `plugins/`, `kernel/shim` and `images/`.
 
@@ -11,6 +11,12 @@ pub static PLUGINS: &[Component] = include!(concat!(env!("OUT_DIR"), "/plugins.r
 
 /// Policies that misbehave, each in one way: what the demo and the tests show the sandbox with.
 pub static HOSTILE: &[Component] = include!(concat!(env!("OUT_DIR"), "/hostile.rs"));
+
+/// A file's path in the repository, and its text.
+pub type Source = (&'static str, &'static str);
+
+/// The SDK, its worlds and their contracts: what `sampan plugin new` hands out.
+pub static SDK: &[Source] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// The pod shim: a static binary for this machine.
 pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sampan-shim"));

@@ -18,6 +18,8 @@ pub use run::{Report, run};
 pub use shapes::{NodeShape, PodShape, TaintShape, TolerationShape, node, pod};
 pub use trace::{Step, Trace};
 
+use std::time::Duration;
+
 use crate::scheduler::{
     Policy,
     types::{Changes, Explanation, Placement, Pod, PodGroup},
@@ -36,6 +38,11 @@ pub trait Subject {
     /// # Errors
     /// How it failed.
     fn explain(&mut self, pod: &Pod, most: u32) -> Result<Explanation, String>;
+
+    /// How long the last call of `place` took by itself, where more is done around it.
+    fn took(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A policy that is part of this program.

@@ -119,7 +119,8 @@ impl Course {
             let groups: &[PodGroup] = if together { &[group] } else { &[] };
             let started = Instant::now();
             let placement = subject.place(left, groups)?;
-            self.report.calls.push((started.elapsed(), placement.nodes.len()));
+            let took = subject.took().unwrap_or_else(|| started.elapsed());
+            self.report.calls.push((took, placement.nodes.len()));
             let answered = placement.nodes.len().clamp(1, left.len());
             self.note(&left[..answered], &placement);
             left = &left[answered..];
