@@ -4,7 +4,7 @@ use crate::{
     index::{Index, Judge, Layout, Pair, Question, Weighing},
     rules::Rules,
 };
-use sampan_sdk::scheduler::shelf::{Kept, to_drop};
+use sampan_sdk::scheduler::shelf::to_drop;
 use std::rc::Rc;
 
 /// What a ground is about: rules that have nothing to do with other pods, and the keys.
@@ -114,14 +114,10 @@ impl Shelf {
 
     /// Sees to it that an index of some size may be there beside the others.
     fn make_space(&mut self, judge: &Judge<'_>, size: usize) {
-        let kept = (0..).zip(&self.indexes).filter_map(|(place, index)| {
-            let index = index.as_ref()?;
-            Some(Kept {
-                used: index.used,
-                place,
-                size: index.size(),
-            })
-        });
+        let kept = self
+            .indexes
+            .iter()
+            .map(|index| Some((index.as_ref()?.used, index.as_ref()?.size())));
         for place in to_drop(kept, size, judge.cluster.mirror.len()) {
             self.indexes[place] = None;
         }

@@ -8,7 +8,7 @@ use super::{
     hashing::Map,
     mirror::{self, Class, Mirror},
     names::Names,
-    shelf::{Kept, to_drop},
+    shelf::to_drop,
     types::{self, Changes, Explanation, Placement, PodGroup, Refusal, Verdict},
 };
 use crate::index::{Index, Judge};
@@ -183,14 +183,10 @@ impl<S: Scheduler> Engine<S> {
     /// Asks every node, for the first pod of a kind.
     fn build(&mut self, class: u32) -> Box<Index<Vec<Rule>>> {
         let nodes = self.cluster.mirror.len();
-        let kept = (0..).zip(&self.indexes).filter_map(|(place, index)| {
-            let index = index.as_ref()?;
-            Some(Kept {
-                used: index.used,
-                place,
-                size: index.size(),
-            })
-        });
+        let kept = self
+            .indexes
+            .iter()
+            .map(|index| Some((index.as_ref()?.used, index.as_ref()?.size())));
         for place in to_drop(kept, nodes, nodes) {
             self.indexes[place] = None;
         }

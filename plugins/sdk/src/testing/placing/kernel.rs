@@ -1,4 +1,5 @@
 //! The kernel's side of the contract: what there is, what a policy was told of it, and numbers for texts.
+mod pieces;
 mod words;
 
 use super::{NodeShape, PodShape, Subject, check};
@@ -50,6 +51,9 @@ struct Untold {
     pods: BTreeSet<u32>,
     nominations: BTreeSet<u32>,
 }
+
+/// Between two revisions there is room for the calls in which one is told.
+const STEP: u64 = 1 << 20;
 
 impl Kernel {
     pub fn text(&self, symbol: u32) -> &str {
@@ -210,10 +214,9 @@ impl Kernel {
         let untold = std::mem::take(&mut self.untold);
         self.untold.symbols = self.words.len();
         let base = self.revision;
-        self.revision += 1;
+        self.revision += STEP;
         self.told_nodes.extend(&untold.nodes);
-        let changes = self.changes(&untold);
-        subject.sync(base, self.revision, changes)
+        self.sync(subject, base, &untold)
     }
 
     /// Tells a policy everything, from nothing.
@@ -230,7 +233,23 @@ impl Kernel {
             nominations: self.nominations.keys().copied().collect(),
             ..Untold::default()
         };
-        subject.sync(0, self.revision, self.changes(&all))
+        self.sync(subject, 0, &all)
+    }
+
+    /// Brings a policy from `base` to where the kernel is, in as many calls as it takes.
+    fn sync(&self, subject: &mut impl Subject, base: u64, untold: &Untold) -> Result<(), String> {
+        let pieces = pieces::pieces(self.changes(untold));
+        let (before, count, mut base) = (self.revision.saturating_sub(STEP), pieces.len() as u64, base);
+        for (number, piece) in (1..).zip(pieces) {
+            let next = if number == count {
+                self.revision
+            } else {
+                before + number
+            };
+            subject.sync(base, next, piece)?;
+            base = next;
+        }
+        Ok(())
     }
 
     fn changes(&self, untold: &Untold) -> Changes {
