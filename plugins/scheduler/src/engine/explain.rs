@@ -12,7 +12,7 @@ impl Engine {
         let Some(rules) = self.rules_of(pod.class) else {
             return Explanation {
                 node: 0,
-                refusal: refusal(self.cluster.mirror.len(), Vec::new()),
+                refusal: refusal(self.cluster.mirror.node_count(), Vec::new()),
                 verdicts: Vec::new(),
             };
         };

@@ -26,7 +26,7 @@ impl Places for Engine {
 
     fn choose(&mut self, pod: &Pod, nominated: u32, may_preempt: bool) -> Said {
         let Some(rules) = self.rules_of(pod.class) else {
-            return Err(refusal(self.cluster.mirror.len(), Vec::new()).into());
+            return Err(refusal(self.cluster.mirror.node_count(), Vec::new()).into());
         };
         match self.best(pod, rules, nominated) {
             Some(node) => Ok(node),
@@ -64,7 +64,7 @@ impl Engine {
             return Some(nominated);
         }
         if self.needs_survey(rules) {
-            self.weighing.work += 2 * self.cluster.mirror.len();
+            self.weighing.work += 2 * self.cluster.mirror.node_count();
             return self.survey(pod, rules).best();
         }
         self.with_index(rules, |pair, judge, question, weighing| {
@@ -104,7 +104,7 @@ impl Engine {
 
     fn refuse(&mut self, pod: &Pod, rules: u32, may_preempt: bool) -> Refused {
         let mut refused: Refused = if pod.pinned != 0 || self.needs_survey(rules) {
-            self.weighing.work += 2 * self.cluster.mirror.len();
+            self.weighing.work += 2 * self.cluster.mirror.node_count();
             let refused = self.survey(pod, rules).refused;
             self.counted(refused).into()
         } else {
@@ -132,7 +132,7 @@ impl Engine {
 
     pub(super) fn counted(&self, refused: Vec<(u32, Vec<Rule>)>) -> Refusal {
         let all = refused.into_iter().flat_map(|(_, rules)| rules).map(|rule| (rule, 1));
-        refusal(self.cluster.mirror.len(), all.collect())
+        refusal(self.cluster.mirror.node_count(), all.collect())
     }
 
     /// Where room is cheapest to make, and who has to go for it.

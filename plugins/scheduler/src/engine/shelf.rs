@@ -118,7 +118,7 @@ impl Shelf {
             .indexes
             .iter()
             .map(|index| Some((index.as_ref()?.used, index.as_ref()?.size())));
-        for place in to_drop(kept, size, judge.cluster.mirror.len()) {
+        for place in to_drop(kept, size, judge.cluster.mirror.node_count()) {
             self.indexes[place] = None;
         }
     }

@@ -130,7 +130,7 @@ impl Index {
         }
         let ground = self.layout.is_ground();
         let most = if ground {
-            mirror.len()
+            mirror.node_count()
         } else {
             4 * self.slots.size() + 64
         };

@@ -20,6 +20,6 @@ impl Pair<'_> {
             let against = self.ground.pods_against(question, row, weighing, counts);
             all.extend(against.map(|rule| (rule, row.live)));
         }
-        refusal(judge.cluster.mirror.len(), all)
+        refusal(judge.cluster.mirror.node_count(), all)
     }
 }

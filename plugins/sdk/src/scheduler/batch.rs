@@ -119,7 +119,7 @@ fn place_group(policy: &mut impl Places, pods: &[Pod], least: u32) -> Vec<Said> 
             cluster.release(pod.id);
             let alone = Refusal {
                 for_its_group: true,
-                ..refusal(cluster.mirror.len(), Vec::new())
+                ..refusal(cluster.mirror.node_count(), Vec::new())
             };
             *said = Err(alone.into());
         }
@@ -140,7 +140,7 @@ fn place_one(policy: &mut impl Places, pod: &Pod, may_preempt: bool) -> Said {
         false => cluster.mirror.drop_nomination(pod.id),
     };
     if pod.id == 0 || pod.id >= PODS || cluster.mirror.class(pod.class).is_none() {
-        return Err(refusal(cluster.mirror.len(), Vec::new()).into());
+        return Err(refusal(cluster.mirror.node_count(), Vec::new()).into());
     }
     let nominated = nominated.map_or(0, |nomination| nomination.node);
     let node = policy.choose(pod, nominated, may_preempt)?;

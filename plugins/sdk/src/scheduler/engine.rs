@@ -177,12 +177,12 @@ impl<S: Scheduler> Engine<S> {
     }
 
     fn nothing_known(&self) -> Refusal {
-        refusal(self.cluster.mirror.len(), Vec::new())
+        refusal(self.cluster.mirror.node_count(), Vec::new())
     }
 
     /// Asks every node, for the first pod of a kind.
     fn build(&mut self, class: u32) -> Box<Index<Vec<Rule>>> {
-        let nodes = self.cluster.mirror.len();
+        let nodes = self.cluster.mirror.node_count();
         let kept = self
             .indexes
             .iter()
@@ -208,7 +208,7 @@ impl<S: Scheduler> Engine<S> {
                 let turned_down = index.turned_down(&judging, &mut work);
                 let each = |(rules, nodes): (&Vec<Rule>, u32)| rules.iter().map(move |rule| (*rule, nodes)).collect();
                 let all: Vec<Vec<(Rule, u32)>> = turned_down.map(each).collect();
-                refusal(judging.mirror.len(), all.concat())
+                refusal(judging.mirror.node_count(), all.concat())
             }),
         };
         self.work += work;
@@ -218,7 +218,7 @@ impl<S: Scheduler> Engine<S> {
     /// The one node that will do for a pod, if it will.
     fn pinned(&mut self, pod: &types::Pod) -> Result<u32, Refusal> {
         self.work += 1;
-        let nodes = self.cluster.mirror.len();
+        let nodes = self.cluster.mirror.node_count();
         let judged = self.judging(pod.class).and_then(|judging| judging.judge(pod.pinned));
         let (others, rules) = match judged {
             Some(Ok(_)) => return Ok(pod.pinned),
@@ -252,7 +252,7 @@ impl<S: Scheduler> Engine<S> {
             fit.first().map(|(_, node)| *node)
         };
         let all = refused.iter().flat_map(|(_, rules)| rules).map(|rule| (*rule, 1));
-        let refusal = refusal(mirror.len(), all.collect());
+        let refusal = refusal(mirror.node_count(), all.collect());
         let verdict = |node: u32, against: Vec<Rule>, total: i64| Verdict {
             node,
             against,

@@ -77,7 +77,7 @@ impl<S: Scheduler> Judge for Judging<'_, S> {
     }
 
     fn count(&self) -> usize {
-        self.mirror.len()
+        self.mirror.node_count()
     }
 
     fn end(&self) -> usize {

@@ -64,7 +64,7 @@ impl Mirror {
     }
 
     /// How many nodes there are.
-    pub fn len(&self) -> usize {
+    pub fn node_count(&self) -> usize {
         self.count
     }
 

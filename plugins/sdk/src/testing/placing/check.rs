@@ -90,12 +90,10 @@ fn forbidding(kernel: &Kernel, node: &Node) -> Vec<Taint> {
         (node.unschedulable, "node.kubernetes.io/unschedulable"),
         (!node.ready, "node.kubernetes.io/not-ready"),
     ];
-    let implied = implied.into_iter().filter_map(|(is, text)| {
-        is.then(|| Taint {
-            key: kernel.known(text),
-            value: 0,
-            effect: Effect::NoSchedule,
-        })
+    let implied = implied.into_iter().filter(|(is, _)| *is).map(|(_, text)| Taint {
+        key: kernel.known(text),
+        value: 0,
+        effect: Effect::NoSchedule,
     });
     own.cloned().chain(implied).collect()
 }
