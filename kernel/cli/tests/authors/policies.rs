@@ -20,10 +20,10 @@ struct Expected {
 impl Expected {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let trace = Trace::generate(5, 60, 1200);
+        let trace = Trace::generate(5, 20, 1200);
         let mut policy = Native::<Engine<Apart>>::new("{}").unwrap();
         let report = put_through(&trace, &mut policy).unwrap();
-        assert!(report.placed > 600 && report.refused > 100, "{report:?}");
+        assert!(report.placed > 300 && report.refused > 100, "{report:?}");
         assert!(report.answers.contains("anti-affinity") && report.answers.contains("for its group"));
         fs::write(dir.path().join("trace.jsonl"), trace.write()).unwrap();
         fs::write(dir.path().join("answers.txt"), report.answers).unwrap();
@@ -107,6 +107,8 @@ fn in_python_against_the_bare_contract() {
     fs::copy(root().join("wit/scheduler/0.2/world.wit"), wit.join("world.wit")).unwrap();
     let lifecycle = "lifecycle/lifecycle.wit";
     fs::copy(root().join("wit").join(lifecycle), wit.join("deps").join(lifecycle)).unwrap();
+    // Where it may leave behind what Python makes of it.
+    fs::copy(root().join("plugins/apart/apart.py"), expected.path("apart.py")).unwrap();
     let component = expected.path("apart-py.wasm");
     let mut python = Command::new(tool);
     python
@@ -114,7 +116,7 @@ fn in_python_against_the_bare_contract() {
         .arg("-d")
         .arg(&wit)
         .args(["-w", "scheduler", "componentize", "--stub-wasi", "apart", "-p"]);
-    ok(python.arg(root().join("plugins/apart")).arg("-o").arg(&component));
+    ok(python.arg(expected.dir.path()).arg("-o").arg(&component));
     expected.hold_against("Python", &component);
 }
 
@@ -132,13 +134,12 @@ fn what_cannot_be_tried_out_is_said() {
     // A policy of another world, and of the first edition.
     assert!(fails("", &built("binpack")).contains("does not keep the contract sampan:scheduler@0.2.0"));
     let apart = built("apart");
-    let said = fails("--seed 5 --nodes 60 --pods 600 --expect /dev/null", &apart);
+    let said = fails("--seed 5 --nodes 20 --pods 600 --expect /dev/null", &apart);
     assert!(said.contains("line 1: \"<the end>\" against \"pod 1: "), "{said}");
     let trace = expected.path("bad.jsonl");
     fs::write(&trace, "{\"node\": {\"name\": \"a\", \"cpus\": 3}}\n").unwrap();
     let said = fails(&format!("--trace {}", trace.display()), &apart);
     assert!(said.contains("bad.jsonl: line 1: ") && said.contains("cpus"), "{said}");
-    // One that is not right: all pods go to a node that nobody has.
     let config = fails("--config {", &apart);
     assert!(config.contains("--config is not JSON"), "{config}");
 }

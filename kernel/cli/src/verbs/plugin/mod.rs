@@ -1,5 +1,6 @@
 //! `plugin`: policies, from a new project and a first try to taking one back.
 mod component;
+mod inspect;
 mod project;
 mod trial;
 
@@ -8,7 +9,7 @@ use crate::{
     cli::Global,
     describe,
     doc::Doc,
-    print::{Format, Moment, columns::short_digest, tabs},
+    print::{Format, Moment, columns::short_digest},
     progress::{self, size},
     session::Session,
     targets, terminal,
@@ -17,9 +18,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use sampan_api::{
     Key, plugin,
-    rpc::{self, InspectResponse, PluginChunk, PluginHeader},
+    rpc::{self, PluginChunk, PluginHeader},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -150,7 +151,7 @@ pub async fn run(args: PluginArgs, global: &Global) -> Result<()> {
     match verb {
         // They need no cluster, and are done.
         Verb::New(_) | Verb::Test(_) => {}
-        Verb::Inspect { file, output } => return inspect(&file, output, session).await,
+        Verb::Inspect { file, output } => return inspect::run(&file, output, session).await,
         Verb::Load(args) => return load(args, session).await,
         Verb::List { output } => return list(output, session).await,
         Verb::Describe { name } => return describe(&name, session).await,
@@ -203,74 +204,6 @@ fn chunks(header: PluginHeader, bytes: &[u8]) -> impl futures::Stream<Item = Plu
         data: data.to_vec().into(),
     });
     futures::stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
-}
-
-async fn inspect(file: &Path, output: Option<Format>, session: &Session) -> Result<()> {
-    let bytes = component::read(file)?;
-    let mut client = session.plugins();
-    let found = session
-        .once(client.inspect(chunks(PluginHeader::default(), &bytes)))
-        .await?;
-    match output {
-        None => print!("{}", inspection(&found)),
-        Some(format) => print!("{}", value_text(&format, &inspection_value(&found))?),
-    }
-    if found.problems.is_empty() {
-        Ok(())
-    } else {
-        bail!("{} could not be loaded", file.display())
-    }
-}
-
-/// A value that is no object, in a format for objects.
-fn value_text(format: &Format, value: &Value) -> Result<String> {
-    Ok(match format {
-        Format::Json => crate::print::format::pretty(value),
-        Format::JsonPath(template) => template.render(value),
-        Format::Yaml => crate::print::yaml::to_text(value)?,
-        _ => bail!("this is printed as yaml, json or jsonpath=… only"),
-    })
-}
-
-fn inspection_value(found: &InspectResponse) -> Value {
-    json!({"digest": found.digest, "world": found.world, "imports": found.imports, "exports": found.exports,
-        "size": found.size, "name": found.name, "version": found.version, "summary": found.summary, "problems": found.problems})
-}
-
-fn inspection(found: &InspectResponse) -> String {
-    let or_none = |text: &str| {
-        if text.is_empty() {
-            "<none>".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    let list = |items: &[String]| {
-        if items.is_empty() {
-            "<none>".to_owned()
-        } else {
-            items.join("\n\t")
-        }
-    };
-    let mut text = format!(
-        "Name:\t{}\nVersion:\t{}\nSummary:\t{}\n",
-        or_none(&found.name),
-        or_none(&found.version),
-        or_none(&found.summary)
-    );
-    text.push_str(&format!(
-        "World:\t{}\nDigest:\t{}\nSize:\t{}\n",
-        or_none(&found.world),
-        found.digest,
-        size(found.size)
-    ));
-    text.push_str(&format!(
-        "Imports:\t{}\nExports:\t{}\n",
-        list(&found.imports),
-        list(&found.exports)
-    ));
-    text.push_str(&format!("Problems:\t{}\n", list(&found.problems)));
-    tabs::align(&text, 2)
 }
 
 async fn load(args: LoadArgs, session: &Session) -> Result<()> {

@@ -17,7 +17,7 @@ impl Trace {
             let count = (1 + draw.below(40) as u32).min(pods - came);
             steps.push(Step::Pods {
                 count,
-                together: count < 6 && draw.chance(10),
+                together: count < 16 && draw.chance(30),
                 pod: random_pod(&mut draw, last_node),
             });
             alive.extend(came + 1..=came + count);
