@@ -140,6 +140,6 @@ fn what_cannot_be_tried_out_is_said() {
     fs::write(&trace, "{\"node\": {\"name\": \"a\", \"cpus\": 3}}\n").unwrap();
     let said = fails(&format!("--trace {}", trace.display()), &apart);
     assert!(said.contains("bad.jsonl: line 1: ") && said.contains("cpus"), "{said}");
-    let config = fails("--config {", &apart);
-    assert!(config.contains("--config is not JSON"), "{config}");
+    let config = fails("--plugin-config {", &apart);
+    assert!(config.contains("--plugin-config is not JSON"), "{config}");
 }

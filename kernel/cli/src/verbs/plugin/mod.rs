@@ -100,7 +100,7 @@ struct NameArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  sampan plugin load my-policy.wasm --name mine --config '{\"weight\": 3}'
+  sampan plugin load my-policy.wasm --name mine --plugin-config '{\"weight\": 3}'
   sampan plugin load my-controller.wasm --slot deployment --activate")]
 struct LoadArgs {
     /// The component
@@ -116,7 +116,7 @@ struct LoadArgs {
     world: Option<String>,
     /// JSON for it, or @FILE
     #[arg(long, value_name = "JSON")]
-    config: Option<String>,
+    plugin_config: Option<String>,
     /// What it may import beyond its world
     #[arg(long, value_name = "IMPORT")]
     grant: Vec<String>,
@@ -221,7 +221,12 @@ async fn load(args: LoadArgs, session: &Session) -> Result<()> {
     }
     let header = PluginHeader {
         name: name.clone(),
-        config: args.config.as_deref().map(config).transpose()?.unwrap_or_default(),
+        config: args
+            .plugin_config
+            .as_deref()
+            .map(config)
+            .transpose()?
+            .unwrap_or_default(),
         world: args.world.unwrap_or_default(),
         slot: args.slot.unwrap_or_default(),
         grants: args.grant,
@@ -270,7 +275,7 @@ fn config(text: &str) -> Result<String> {
         }
         None => text.to_owned(),
     };
-    let value: Value = serde_json::from_str(&json).context("--config is not JSON")?;
+    let value: Value = serde_json::from_str(&json).context("--plugin-config is not JSON")?;
     Ok(value.to_string())
 }
 

@@ -28,7 +28,7 @@ pub struct TestArgs {
     file: PathBuf,
     /// JSON for it, or @FILE
     #[arg(long, value_name = "JSON")]
-    config: Option<String>,
+    plugin_config: Option<String>,
     /// What the made-up cluster is drawn from
     #[arg(long, default_value_t = 1, conflicts_with = "trace")]
     seed: u64,
@@ -59,7 +59,7 @@ pub struct TestArgs {
 /// If the policy cannot be loaded, fails, or answers what it should not.
 pub fn run(args: &TestArgs) -> Result<()> {
     let bytes = component::read(&args.file)?;
-    let config = args.config.as_deref().map(super::config).transpose()?;
+    let config = args.plugin_config.as_deref().map(super::config).transpose()?;
     let component = Component::load(&bytes, config.as_deref().unwrap_or("{}"))?;
     println!("{} ({})", component.describe()?, size(bytes.len() as u64));
 

@@ -23,11 +23,8 @@ impl Trace {
             alive.extend(came + 1..=came + count);
             came += count;
             if draw.chance(40) && !alive.is_empty() {
-                let some = (0..draw.below(30)).filter_map(|_| {
-                    let place = draw.below(alive.len());
-                    (!alive.is_empty()).then(|| alive.swap_remove(place))
-                });
-                let mut some: Vec<u32> = some.collect();
+                let most = draw.below(30).min(alive.len());
+                let mut some: Vec<u32> = (0..most).map(|_| alive.swap_remove(draw.below(alive.len()))).collect();
                 some.sort_unstable();
                 steps.push(Step::Ended(some));
             }
