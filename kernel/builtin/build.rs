@@ -52,6 +52,17 @@ const HOSTILE: &[&str] = &[
 /// Plugins that a cluster does not begin with.
 const OTHERS: &[&str] = &["hub-and-spoke"];
 
+/// What a policy outside of this repository is built from.
+const SDK: [&str; 7] = [
+    "plugins/Cargo.lock",
+    "plugins/Cargo.toml",
+    "plugins/sdk/Cargo.toml",
+    "plugins/sdk/src",
+    "plugins/worlds",
+    "rust-toolchain.toml",
+    "wit",
+];
+
 fn main() -> Result<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
         .join("../..")
@@ -114,6 +125,7 @@ fn main() -> Result<()> {
     };
     copy_changed(&nested.run(&shim)?.join("sampan-shim"), &out.join("sampan-shim"))?;
 
+    fs::write(out.join("sdk.rs"), texts(&root, &SDK)?)?;
     fs::write(out.join("plugins.rs"), table(PLUGINS))?;
     fs::write(out.join("hostile.rs"), table(HOSTILE))?;
     fs::write(out.join("others.rs"), table(OTHERS))?;
@@ -126,6 +138,29 @@ fn table(names: &[&str]) -> String {
         .iter()
         .map(|name| format!("(\"{name}\", include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.wasm\")) as &[u8]),"));
     format!("&[{}]", rows.collect::<String>())
+}
+
+/// A table of all files below some folders, by their paths in the repository, as Rust.
+fn texts(root: &Path, of: &[&str]) -> Result<String> {
+    let mut files = Vec::new();
+    let mut left: Vec<PathBuf> = of.iter().map(|path| root.join(path)).collect();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            for entry in entries {
+                left.push(entry?.path());
+            }
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let row = |path: &PathBuf| -> Result<String> {
+        let name = path.strip_prefix(root)?.to_str().context("a name that is no UTF-8")?;
+        Ok(format!("({name:?}, include_str!({:?})),", path.display()))
+    };
+    let rows: Vec<String> = files.iter().map(row).collect::<Result<_>>()?;
+    Ok(format!("&[{}]", rows.concat()))
 }
 
 /// The target directory, above where this script writes: cargo marks one that it makes itself; one that was there before it

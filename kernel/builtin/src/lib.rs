@@ -1,4 +1,4 @@
-//! What the binary carries in itself: the built-in plugins, the shim, and the demo's images.
+//! What the binary carries in itself: the built-in plugins, the shim, the demo's images, and what policies are written with.
 //!
 //! All of it is built by `build.rs` from `plugins/`, `kernel/shim` and `images/`.
 
@@ -14,6 +14,12 @@ pub static HOSTILE: &[Component] = include!(concat!(env!("OUT_DIR"), "/hostile.r
 
 /// Policies that a cluster does not begin with; nothing of them is in a binary that does not name them.
 pub static OTHERS: &[Component] = include!(concat!(env!("OUT_DIR"), "/others.rs"));
+
+/// A file's path in the repository, and its text.
+pub type Source = (&'static str, &'static str);
+
+/// The SDK, its worlds and their contracts: what `sampan plugin new` hands out.
+pub static SDK: &[Source] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// The pod shim: a static binary for this machine.
 pub static SHIM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sampan-shim"));

@@ -9,6 +9,7 @@ pub mod describe;
 pub mod doc;
 pub mod doctor;
 pub mod failure;
+pub mod harness;
 pub mod jsonpath;
 pub mod manifest;
 pub mod owned;

@@ -1,6 +1,6 @@
 //! The policy `binpack`: pods go where least is free and they still fit (Kubernetes' MostAllocated), so that whole nodes
 //! stay empty.
-use sampan_sdk::scheduler::{Description, Node, Pod, Scheduler, description, filters};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Scheduler, description, filters};
 
 /// Most allocated first.
 #[derive(Default)]
@@ -16,12 +16,12 @@ impl Scheduler for Binpack {
     }
 }
 
-sampan_sdk::export_scheduler!(Binpack);
+sampan_sdk::export_scheduler_01!(Binpack);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sampan_sdk::testing::{Cluster, node, pod};
+    use sampan_sdk::scheduler_01::testing::{Cluster, node, pod};
 
     #[test]
     fn one_node_is_filled_before_the_next() {

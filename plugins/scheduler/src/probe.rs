@@ -1,13 +1,13 @@
 //! Asking one node directly, as it is or as it would be with some pods more or less. Slow and plain beside the index:
 //! for pods of one node, for nominations, for victims, for explanations.
 use crate::{
-    cluster::Cluster,
+    Cluster,
     hashing::Map,
     mirror::{Node, Room},
     rules::{Near, Rules},
 };
 use counts::NOWHERE;
-use world_scheduler_02::sampan::scheduler::types::Rule;
+use sampan_sdk::scheduler::types::Rule;
 
 use crate::counts;
 

@@ -1,7 +1,7 @@
 //! Looking at every node, without an index: for explanations, and where nominations make nodes unlike what counters say.
 //! What the index says must be what this says.
 use crate::{
-    cluster::Cluster,
+    Cluster,
     config::Weights,
     counts::{NODE_KEY, NOWHERE},
     hashing::Map,
@@ -10,7 +10,7 @@ use crate::{
     rules::{Rules, Soft},
     score::{Scores, between, downwards, images, ln, spread_norm, upwards},
 };
-use world_scheduler_02::sampan::scheduler::types::{Rule, Scorer};
+use sampan_sdk::scheduler::types::{Rule, Scorer};
 
 /// In the order of [`Judged::raw`].
 pub const SCORERS: [Scorer; 7] = [

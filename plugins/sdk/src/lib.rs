@@ -14,18 +14,20 @@
 //!     fn describe() -> Description {
 //!         description("first", env!("CARGO_PKG_VERSION"), "The first node that fits.")
 //!     }
-//!     fn score(&self, _pod: &Pod, node: &Node) -> i64 {
-//!         -i64::from(node.id)
+//!     fn score(&self, _pod: &Pod<'_>, node: &Node<'_>) -> i64 {
+//!         -i64::from(node.id())
 //!     }
 //! }
 //!
 //! sampan_sdk::export_scheduler!(First);
 //! ```
 pub mod controller;
+mod index;
 pub mod ingress;
 pub mod network;
 pub mod planning;
 pub mod scheduler;
+pub mod scheduler_01;
 pub mod testing;
 pub mod time;
 

@@ -1,23 +1,35 @@
 //! The scheduler world.
 //!
-//! [`Scheduler`] is the simple face: `filter` and `score`, one pod and one node at a time. It reaches the speed of batches
-//! because the SDK keeps the mirror of the nodes and an index over the scores inside the guest. For that, what `filter`
-//! and `score` say may depend on the pod's class (its requests, selector and tolerations) and on that one node's state,
-//! and on nothing else.
+//! Two faces. [`Scheduler`] is the simple one: `filter` and `score`, one pod and one node at a time. It reaches the speed of
+//! batches because the SDK keeps the mirror and an index of the nodes inside the guest ([`Engine`]); groups, refusals by rule
+//! and `explain` come with it. For that, what `filter` and `score` say may depend on the pod's class, on that one node and
+//! the pods that are there, and on nothing else.
+//!
+//! [`Policy`] is the full one: the contract as it is, for policies that look at more than one node (`plugins/scheduler`).
+//! [`cluster`], [`mirror`], [`select`] and [`batch`] are what both are made of.
+pub mod batch;
+pub mod cluster;
+mod engine;
 pub mod filters;
-mod index;
-mod mirror;
+pub mod hashing;
+pub mod mirror;
+pub mod names;
+pub mod scores;
+pub mod select;
+pub mod shelf;
+mod view;
 
-pub use mirror::Engine;
+pub use engine::Engine;
+pub use types::{PodClass, Resources, Rule};
+pub use view::{Node, Pod};
 
-/// The generated contract; for those who want to implement it themselves.
+/// The generated contract.
 #[doc(hidden)]
-pub use world_scheduler as bindings;
+pub use world_scheduler_02 as bindings;
 
-pub use bindings::exports::sampan::lifecycle::lifecycle::Description;
-pub use bindings::sampan::scheduler::types::{
-    Delta, Effect, Label, Node, Placement, Pod as Waiting, PodClass, Refusal, Resources, Taint, Toleration, Usage,
-};
+pub use bindings::{exports::sampan::lifecycle::lifecycle::Description, sampan::scheduler::types};
+
+use types::{Changes, Explanation, Placement, PodGroup};
 
 /// What a policy says of itself.
 pub fn description(name: &str, version: &str, summary: &str) -> Description {
@@ -28,61 +40,30 @@ pub fn description(name: &str, version: &str, summary: &str) -> Description {
     }
 }
 
-/// What becomes of a pod.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Bind(u32),
-    Unschedulable(Refusal),
-}
-
-/// What becomes of which pod.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Assignment {
-    pub pod: u32,
-    pub outcome: Outcome,
-}
-
-/// A pod that waits for a place, and what it asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pod {
-    /// The kernel's number for it, unique within one call.
-    pub id: u32,
-    pub requests: Resources,
-    pub node_selector: Vec<Label>,
-    pub tolerations: Vec<Toleration>,
-    pub priority: i32,
-    /// Pods of one class have equal requests, selector and tolerations.
-    pub class: u32,
-}
-
-impl From<PodClass> for Pod {
-    /// The model of all pods of a class.
-    fn from(class: PodClass) -> Self {
-        Pod {
-            id: 0,
-            requests: class.requests,
-            node_selector: class.node_selector,
-            tolerations: class.tolerations,
-            priority: 0,
-            class: class.id,
-        }
+/// No change of the cluster.
+pub fn no_changes() -> Changes {
+    Changes {
+        symbols: Vec::new(),
+        namespaces: Vec::new(),
+        namespaces_gone: Vec::new(),
+        budgets: Vec::new(),
+        budgets_gone: Vec::new(),
+        classes: Vec::new(),
+        nodes_gone: Vec::new(),
+        nodes: Vec::new(),
+        released: Vec::new(),
+        bound: Vec::new(),
+        ending: Vec::new(),
+        nominated: Vec::new(),
+        nominated_no_more: Vec::new(),
+        classes_gone: Vec::new(),
     }
 }
 
-/// Why a node will not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    Cordoned,
-    NotReady,
-    Tainted,
-    Selector,
-    Cpu,
-    Memory,
-    EphemeralStorage,
-    Pods,
-}
-
-/// A placing policy.
+/// A placing policy: which nodes will not do for a pod, and which is best.
+///
+/// What `filter` and `score` say depends on the pod's class, on that one node and the pods that are there, and on nothing
+/// else: no clock, no chance, no other node. They are asked again only when one of these changed.
 pub trait Scheduler: Default + 'static {
     fn describe() -> Description;
 
@@ -94,43 +75,85 @@ pub trait Scheduler: Default + 'static {
         Ok(())
     }
 
-    /// Whether a node will do for a pod, as it is now; Kubernetes' hard rules if not written anew.
+    /// Whether a node will do for a pod, as it is now; Kubernetes' rules between a pod and a node if not written anew.
     ///
     /// # Errors
-    /// Why it will not do.
-    fn filter(&self, pod: &Pod, node: &Node) -> Result<(), Reason> {
-        filters::default(pod, node)
+    /// The rule that is against it. Nodes are counted by it, for whoever asks why a pod waits.
+    fn filter(&self, pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+        filters::kubernetes(pod, node)
     }
 
-    /// How good a node is for a pod that it will do for; the highest wins, and of equals the lowest node number.
-    fn score(&self, pod: &Pod, node: &Node) -> i64;
+    /// How good a node is for a pod that it will do for. The highest wins; of equals the node with the fewest pods, and of
+    /// those the one with the lowest number.
+    fn score(&self, pod: &Pod<'_>, node: &Node<'_>) -> i64;
+
+    /// Pods that are judged alike: those of classes with equal keys share an index. It is the whole class if not written
+    /// anew; a policy that does not look at some of it makes the index of thousands of classes one by blanking that:
+    /// `PodClass { id: 0, labels: Vec::new(), owner: 0, siblings: None, ..pod.said().clone() }`.
+    fn key(&self, pod: &Pod<'_>) -> PodClass {
+        pod.said().clone()
+    }
+}
+
+/// The contract as it is; see `wit/scheduler/0.2/world.wit`.
+pub trait Policy: Default + 'static {
+    fn describe() -> Description;
+
+    /// Takes the Plugin object's config, before anything else.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    fn configure(&mut self, config: &str) -> Result<(), String>;
+
+    /// Brings the mirror from `base` to `next`; from 0 means from nothing.
+    ///
+    /// # Errors
+    /// If it is not at `base`, or a change does not fit it.
+    fn sync(&mut self, base: u64, next: u64, changes: Changes) -> Result<(), String>;
+
+    /// Places pods in their order, each counted at once.
+    fn place(&mut self, pods: &[types::Pod], groups: &[PodGroup]) -> Placement;
+
+    /// What would be said of a pod, and why.
+    fn explain(&mut self, pod: &types::Pod, most: u32) -> Explanation;
 }
 
 /// Makes a [`Scheduler`] the plugin that this crate is.
 #[macro_export]
 macro_rules! export_scheduler {
     ($policy:ty) => {
+        $crate::export_policy!($crate::scheduler::Engine<$policy>);
+    };
+}
+
+/// Makes a [`Policy`] the plugin that this crate is.
+#[macro_export]
+macro_rules! export_policy {
+    ($policy:ty) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            use $crate::scheduler::{Delta, Description, Engine, Placement, PodClass, Waiting, bindings::exports};
+            use $crate::scheduler::{Description, Policy, bindings::exports::sampan, types};
             std::thread_local! {
-                static ENGINE: std::cell::RefCell<Engine<$policy>> = std::cell::RefCell::new(Engine::default());
+                static POLICY: std::cell::RefCell<$policy> = std::cell::RefCell::default();
             }
             struct Export;
-            impl exports::sampan::lifecycle::lifecycle::Guest for Export {
+            impl sampan::lifecycle::lifecycle::Guest for Export {
                 fn describe() -> Description {
-                    <$policy as $crate::scheduler::Scheduler>::describe()
+                    <$policy as Policy>::describe()
                 }
                 fn configure(config: String) -> Result<(), String> {
-                    ENGINE.with_borrow_mut(|engine| engine.configure(&config))
+                    POLICY.with_borrow_mut(|policy| Policy::configure(policy, &config))
                 }
             }
-            impl exports::sampan::scheduler::policy::Guest for Export {
-                fn sync(base: u64, next: u64, deltas: Vec<Delta>) -> Result<(), String> {
-                    ENGINE.with_borrow_mut(|engine| engine.sync(base, next, deltas))
+            impl sampan::scheduler::policy::Guest for Export {
+                fn sync(base: u64, next: u64, changes: types::Changes) -> Result<(), String> {
+                    POLICY.with_borrow_mut(|policy| Policy::sync(policy, base, next, changes))
                 }
-                fn place(classes: Vec<PodClass>, pods: Vec<Waiting>) -> Placement {
-                    ENGINE.with_borrow_mut(|engine| engine.place_by_class(classes, &pods))
+                fn place(pods: Vec<types::Pod>, groups: Vec<types::PodGroup>) -> types::Placement {
+                    POLICY.with_borrow_mut(|policy| Policy::place(policy, &pods, &groups))
+                }
+                fn explain(pod: types::Pod, most: u32) -> types::Explanation {
+                    POLICY.with_borrow_mut(|policy| Policy::explain(policy, &pod, most))
                 }
             }
     $crate::scheduler::bindings::export_world!(Export with_types_in $crate::scheduler::bindings);

@@ -1,5 +1,5 @@
 //! The policy `spread`: pods go where most is free (Kubernetes' LeastAllocated), so that load and failures spread.
-use sampan_sdk::scheduler::{Description, Node, Pod, Scheduler, description, filters};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Scheduler, description, filters};
 
 /// Least allocated first.
 #[derive(Default)]
@@ -15,12 +15,12 @@ impl Scheduler for Spread {
     }
 }
 
-sampan_sdk::export_scheduler!(Spread);
+sampan_sdk::export_scheduler_01!(Spread);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sampan_sdk::testing::{Cluster, node, pod};
+    use sampan_sdk::scheduler_01::testing::{Cluster, node, pod};
 
     #[test]
     fn pods_spread_evenly() {
@@ -33,9 +33,9 @@ mod tests {
     #[test]
     fn preferences_against_a_node_are_heeded_while_there_is_another() {
         let mut tainted = node(1, 4000, 32 << 30);
-        tainted.taints = vec![sampan_sdk::testing::taint(
+        tainted.taints = vec![sampan_sdk::scheduler_01::testing::taint(
             7,
-            sampan_sdk::scheduler::Effect::PreferNoSchedule,
+            sampan_sdk::scheduler_01::Effect::PreferNoSchedule,
         )];
         let mut cluster = Cluster::<Spread>::new(vec![tainted, node(2, 200, 32 << 30)]);
         assert_eq!(cluster.place(&vec![pod(100, 1 << 20); 3]), [Some(2), Some(2), Some(1)]);

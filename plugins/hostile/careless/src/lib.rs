@@ -1,5 +1,5 @@
 //! A scheduler that heeds no rule, so that the committer has to, and that traps over pods that ask for 113m.
-use sampan_sdk::scheduler::{Description, Node, Pod, Reason, Scheduler, description};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Reason, Scheduler, description};
 
 #[derive(Default)]
 pub struct Careless;
@@ -23,4 +23,4 @@ impl Scheduler for Careless {
     }
 }
 
-sampan_sdk::export_scheduler!(Careless);
+sampan_sdk::export_scheduler_01!(Careless);

@@ -1,7 +1,7 @@
 //! A scheduler that answers with ten million assignments.
 #[cfg(target_arch = "wasm32")]
 mod flood {
-    use sampan_sdk::scheduler::{
+    use sampan_sdk::scheduler_01::{
         Delta, Description, Placement, PodClass, Waiting,
         bindings::{self, exports},
         description,

@@ -1,7 +1,7 @@
 //! A scheduler that sends every pod to a node that nobody has.
 #[cfg(target_arch = "wasm32")]
 mod liar {
-    use sampan_sdk::scheduler::{
+    use sampan_sdk::scheduler_01::{
         Delta, Description, Placement, PodClass, Waiting,
         bindings::{self, exports},
         description,

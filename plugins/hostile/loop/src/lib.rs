@@ -1,5 +1,5 @@
 //! A scheduler that never answers: what the deadline is for.
-use sampan_sdk::scheduler::{Description, Node, Pod, Scheduler, description};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Scheduler, description};
 
 #[derive(Default)]
 pub struct Loop;
@@ -16,4 +16,4 @@ impl Scheduler for Loop {
     }
 }
 
-sampan_sdk::export_scheduler!(Loop);
+sampan_sdk::export_scheduler_01!(Loop);

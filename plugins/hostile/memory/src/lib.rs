@@ -1,5 +1,5 @@
 //! A scheduler that eats all the memory it can get.
-use sampan_sdk::scheduler::{Description, Node, Pod, Scheduler, description};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Scheduler, description};
 
 #[derive(Default)]
 pub struct Memory;
@@ -17,4 +17,4 @@ impl Scheduler for Memory {
     }
 }
 
-sampan_sdk::export_scheduler!(Memory);
+sampan_sdk::export_scheduler_01!(Memory);

@@ -1,7 +1,7 @@
 //! A scheduler that traps before it has done anything.
 use sampan_sdk::{
     Value,
-    scheduler::{Description, Node, Pod, Scheduler, description},
+    scheduler_01::{Description, Node, Pod, Scheduler, description},
 };
 
 #[derive(Default)]
@@ -21,4 +21,4 @@ impl Scheduler for Start {
     }
 }
 
-sampan_sdk::export_scheduler!(Start);
+sampan_sdk::export_scheduler_01!(Start);

@@ -1,5 +1,5 @@
 //! A scheduler that traps whenever it is asked.
-use sampan_sdk::scheduler::{Description, Node, Pod, Scheduler, description};
+use sampan_sdk::scheduler_01::{Description, Node, Pod, Scheduler, description};
 
 #[derive(Default)]
 pub struct Trap;
@@ -14,4 +14,4 @@ impl Scheduler for Trap {
     }
 }
 
-sampan_sdk::export_scheduler!(Trap);
+sampan_sdk::export_scheduler_01!(Trap);

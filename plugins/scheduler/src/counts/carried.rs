@@ -3,7 +3,7 @@ use crate::{
     hashing::Map,
     mirror::{Class, Mirror, Term},
 };
-use world_scheduler_02::sampan::scheduler::types::{PodTerm, PreferredPod};
+use sampan_sdk::scheduler::types::{PodTerm, PreferredPod};
 
 /// Something that pods carry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ use crate::{
     hashing::Map,
     mirror::{Class, Mirror, Node},
 };
+use sampan_sdk::scheduler::cluster::Follows;
 
 /// Counters at the most; beyond, all that was derived is made anew as it is needed.
 const MOST_COUNTERS: usize = 1 << 15;
@@ -31,6 +32,7 @@ struct Share {
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Counts {
+    carries: Carries,
     pub topology: Topology,
     pub carried: Carried,
     counters: Vec<Counter>,
@@ -47,6 +49,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Of a cluster of nothing.
+    pub fn new(carries: Carries) -> Self {
+        Counts {
+            carries,
+            ..Counts::default()
+        }
+    }
+
     pub fn get(&self, counter: u32) -> &Counter {
         &self.counters[counter as usize]
     }
@@ -96,13 +106,44 @@ impl Counts {
         }
     }
 
-    /// A class is known from now on; it has no pods yet.
-    pub fn class_added(&mut self, mirror: &Mirror, class: &Class, carries: &Carries) {
+    /// What a pod of a class adds at a node: counters and amounts.
+    pub fn adds_at(&self, class: u32, node: u32, ending: bool) -> impl Iterator<Item = (u32, i32)> + '_ {
+        let adds = self.shares.get(class as usize).map_or(&[][..], |share| &share.adds);
+        let counted = move |(counter, _): &&(u32, i32)| {
+            let spec = &self.counters[*counter as usize].spec;
+            self.topology.counted_at(spec, node, ending).is_some()
+        };
+        adds.iter().filter(counted).copied()
+    }
+
+    /// Whether pods of a class add to one of these counters.
+    pub fn adds_to_any(&self, class: u32, counters: &[u32]) -> bool {
+        let share = self.shares.get(class as usize);
+        share.is_some_and(|share| share.adds.iter().any(|(counter, _)| counters.contains(counter)))
+    }
+
+    /// The lowest count of a counter over the parts of the cluster that the rule is about.
+    pub fn least(&self, counter: u32) -> i32 {
+        let counter = self.get(counter);
+        counter.least(self.topology.domains(counter.spec.key, counter.spec.filter))
+    }
+
+    /// Makes a counter one that [`Counts::least`] may be asked of.
+    pub fn order(&mut self, mirror: &Mirror, counter: u32) {
+        let counter = &mut self.counters[counter as usize];
+        counter.order();
+        self.topology.reach(mirror, counter.spec.key, counter.spec.filter);
+    }
+}
+
+impl Follows for Counts {
+    fn class_added(&mut self, mirror: &Mirror, class: &Class) {
         let place = class.said.id as usize;
         if self.shares.len() <= place {
             self.shares.resize_with(place + 1, Share::default);
         }
-        let carried: Vec<(u32, i32)> = carries
+        let carried: Vec<(u32, i32)> = self
+            .carries
             .of(class)
             .map(|(what, amount)| (self.carried.number(what), amount))
             .collect();
@@ -126,30 +167,21 @@ impl Counts {
         }
     }
 
-    pub fn class_removed(&mut self, id: u32) {
+    fn class_removed(&mut self, id: u32) {
         if let Some(share) = self.shares.get_mut(id as usize) {
             *share = Share::default();
         }
     }
 
-    /// What a pod of a class adds at a node: counters and amounts.
-    pub fn adds_at(&self, class: u32, node: u32, ending: bool) -> impl Iterator<Item = (u32, i32)> + '_ {
-        let adds = self.shares.get(class as usize).map_or(&[][..], |share| &share.adds);
-        let counted = move |(counter, _): &&(u32, i32)| {
-            let spec = &self.counters[*counter as usize].spec;
-            self.topology.counted_at(spec, node, ending).is_some()
-        };
-        adds.iter().filter(counted).copied()
+    fn node_added(&mut self, node: &Node, mirror: &Mirror) {
+        self.topology.node_added(node, &mirror.names);
     }
 
-    /// Whether pods of a class add to one of these counters.
-    pub fn adds_to_any(&self, class: u32, counters: &[u32]) -> bool {
-        let share = self.shares.get(class as usize);
-        share.is_some_and(|share| share.adds.iter().any(|(counter, _)| counters.contains(counter)))
+    fn node_removed(&mut self, node: &Node) {
+        self.topology.node_removed(node);
     }
 
-    /// Pods of a class come to a node (`times` 1), or go (-1).
-    pub fn pod(&mut self, class: u32, node: u32, ending: bool, times: i32) {
+    fn pod(&mut self, class: u32, node: u32, ending: bool, times: i32) {
         let Some(share) = self.shares.get(class as usize) else {
             return;
         };
@@ -161,8 +193,7 @@ impl Counts {
         }
     }
 
-    /// A pod is ending, or is not after all: counters that pass over such pods change.
-    pub fn pod_ending(&mut self, class: u32, node: u32, ending: bool) {
+    fn pod_ending(&mut self, class: u32, node: u32, ending: bool) {
         let Some(share) = self.shares.get(class as usize) else {
             return;
         };
@@ -177,41 +208,19 @@ impl Counts {
         }
     }
 
-    /// The lowest count of a counter over the parts of the cluster that the rule is about.
-    pub fn least(&self, counter: u32) -> i32 {
-        let counter = self.get(counter);
-        counter.least(self.topology.domains(counter.spec.key, counter.spec.filter))
-    }
-
-    /// Makes a counter one that [`Counts::least`] may be asked of.
-    pub fn order(&mut self, mirror: &Mirror, counter: u32) {
-        let counter = &mut self.counters[counter as usize];
-        counter.order();
-        self.topology.reach(mirror, counter.spec.key, counter.spec.filter);
-    }
-
-    pub fn node_added(&mut self, node: &Node, mirror: &Mirror) {
-        self.topology.node_added(node, &mirror.names);
-    }
-
-    pub fn node_removed(&mut self, node: &Node) {
-        self.topology.node_removed(node);
-    }
-
-    /// Whether there are so many counters that it is better to start anew.
-    pub fn crowded(&self) -> bool {
+    fn crowded(&self) -> bool {
         self.counters.len() > MOST_COUNTERS || self.carried.len() > MOST_COUNTERS
     }
 
-    /// Forgets all that was derived; the classes are taken in again.
-    pub fn start_anew(&mut self, mirror: &Mirror, carries: &Carries) {
+    fn start_anew(&mut self, mirror: &Mirror) {
         let generation = self.generation + 1;
         *self = Counts {
+            carries: self.carries,
             generation,
             ..Counts::default()
         };
         for class in mirror.classes() {
-            self.class_added(mirror, class, carries);
+            self.class_added(mirror, class);
         }
     }
 }

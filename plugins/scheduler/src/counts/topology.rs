@@ -6,7 +6,7 @@ use crate::{
     names::Names,
     select::{cordon_tolerated, node_affinity, untolerated, value},
 };
-use world_scheduler_02::sampan::scheduler::types::{Label, NodeTerm, Toleration};
+use sampan_sdk::scheduler::types::{Label, NodeTerm, Toleration};
 
 /// The key that makes every node a part of its own, label or no label.
 pub const NODE_KEY: u32 = 0;

@@ -1,10 +1,10 @@
 //! What would be said of a pod, and why.
 use super::Engine;
-use crate::{
-    index::refusal,
-    survey::{Judged, SCORERS},
+use crate::survey::{Judged, SCORERS};
+use sampan_sdk::scheduler::{
+    batch::refusal,
+    types::{Explanation, Pod, Score, Verdict},
 };
-use world_scheduler_02::sampan::scheduler::types::{Explanation, Pod, Score, Verdict};
 
 impl Engine {
     /// What is said of each node for a pod, and which one would be chosen.
@@ -12,7 +12,7 @@ impl Engine {
         let Some(rules) = self.rules_of(pod.class) else {
             return Explanation {
                 node: 0,
-                refusal: refusal(self.cluster.mirror.len(), Vec::new()),
+                refusal: refusal(self.cluster.mirror.node_count(), Vec::new()),
                 verdicts: Vec::new(),
             };
         };
@@ -20,7 +20,7 @@ impl Engine {
         let nomination = self.cluster.mirror.drop_nomination(pod.id);
         let nominated = nomination.as_ref().map_or(0, |nomination| nomination.node);
         let mut survey = self.survey(pod, rules);
-        let node = self.choose(pod, rules, nominated).unwrap_or(0);
+        let node = self.best(pod, rules, nominated).unwrap_or(0);
         if let Some(nomination) = nomination {
             self.cluster.mirror.nominate(nomination);
         }

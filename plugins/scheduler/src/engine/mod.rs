@@ -4,15 +4,17 @@ mod place;
 mod shelf;
 
 use crate::{
-    cluster::Cluster,
+    Cluster,
     config::{Config, DefaultConstraint, Defaulting},
+    counts::{Carries, Counts},
     index::{Judge, Pair, Question, Weighing},
+    names::Names,
     rules::{Book, Compiler},
     score::Scores,
     survey,
 };
+use sampan_sdk::scheduler::types::Changes;
 use shelf::Shelf;
-use world_scheduler_02::sampan::scheduler::types::Changes;
 
 /// Sets of rules at the most; beyond, all are compiled anew as they are needed.
 const MOST_RULES: usize = 1 << 16;
@@ -43,7 +45,7 @@ impl Engine {
             defaults: config.defaults(),
             scores: Scores::new(&config),
             weights: survey::weights(&config.weights),
-            cluster: Cluster::new(&config),
+            cluster: cluster_of(&config),
             config,
             book: Book::default(),
             shelf: Shelf::default(),
@@ -123,4 +125,14 @@ impl Engine {
             |pair: &mut Pair<'_>, question: &Question, weighing: &mut Weighing| task(pair, &judge, question, weighing);
         self.shelf.with(&judge, numbered, &mut self.weighing, task)
     }
+}
+
+/// A cluster of nothing, that is counted as the config says.
+fn cluster_of(config: &Config) -> Cluster {
+    let texts = config.texts();
+    let carries = Carries {
+        hard_weight: config.hard_pod_affinity_weight.0,
+        preferred: !config.ignore_preferred_terms_of_existing_pods,
+    };
+    Cluster::new(Names::watching(texts.iter().map(String::as_str)), Counts::new(carries))
 }

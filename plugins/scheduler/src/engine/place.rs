@@ -1,103 +1,49 @@
 //! Placing pods, one after the other, each counted at once.
 use super::Engine;
 use crate::{
-    cluster::{PODS, covers},
-    hashing::Map,
-    index::refusal,
+    Cluster,
+    counts::Counts,
     preempt::cheapest,
     probe,
     survey::{Survey, survey},
 };
-use world_scheduler_02::sampan::scheduler::types::{Nomination, Placement, Pod, PodGroup, Refusal, Rule, Unplaced};
+use sampan_sdk::scheduler::{
+    batch::{self, Places, Refused, Said, refusal},
+    cluster::covers,
+    types::{Nomination, Placement, Pod, PodGroup, Refusal, Rule},
+};
 
 /// How much is looked at in one call before the rest of its pods is left for the next: nodes, mostly, at some tenths of a
 /// microsecond each. The kernel ends calls after 200 ms.
 const ENOUGH: usize = 150_000;
 
-/// Why a pod gets no place, and who makes room for it.
-pub(super) struct Refused {
-    pub refusal: Refusal,
-    nominated: u32,
-    victims: Vec<u32>,
-}
+impl Places for Engine {
+    type Counts = Counts;
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Refused {
-            refusal,
-            nominated: 0,
-            victims: Vec::new(),
+    fn cluster(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    fn choose(&mut self, pod: &Pod, nominated: u32, may_preempt: bool) -> Said {
+        let Some(rules) = self.rules_of(pod.class) else {
+            return Err(refusal(self.cluster.mirror.node_count(), Vec::new()).into());
+        };
+        match self.best(pod, rules, nominated) {
+            Some(node) => Ok(node),
+            None => Err(self.refuse(pod, rules, may_preempt)),
         }
     }
-}
 
-/// What is said of a pod.
-type Said = Result<u32, Refused>;
-
-/// Answers as they are put together.
-struct Answers {
-    placement: Placement,
-    known: Map<Refusal, u32>,
-}
-
-impl Answers {
-    fn say(&mut self, said: Said) {
-        let placement = &mut self.placement;
-        match said {
-            Ok(node) => placement.nodes.push(node),
-            Err(refused) => {
-                let next = placement.refusals.len() as u32;
-                let number = *self.known.entry(refused.refusal.clone()).or_insert(next);
-                if number == next {
-                    placement.refusals.push(refused.refusal);
-                }
-                placement.unplaced.push(Unplaced {
-                    pod: placement.nodes.len() as u32,
-                    refusal: number,
-                    nominated: refused.nominated,
-                    victims: refused.victims,
-                });
-                placement.nodes.push(0);
-            }
-        }
+    fn has_enough(&self) -> bool {
+        self.work() >= ENOUGH
     }
 }
 
 impl Engine {
     /// Places pods in their order; those of a group together or not at all.
     pub fn place(&mut self, pods: &[Pod], groups: &[PodGroup]) -> Placement {
-        let mut answers = Answers {
-            placement: Placement {
-                nodes: Vec::with_capacity(pods.len()),
-                unplaced: Vec::new(),
-                refusals: Vec::new(),
-            },
-            known: Map::default(),
-        };
-        let mut groups: Vec<&PodGroup> = groups.iter().collect();
-        groups.sort_unstable_by_key(|group| group.first);
-        let mut groups = groups.into_iter().peekable();
-        let mut place = 0;
         self.start_work();
-        while place < pods.len() && (place == 0 || self.work() < ENOUGH) {
-            let group = groups.next_if(|group| group.first as usize <= place);
-            let size = group.map_or(0, |group| group.count as usize);
-            match group {
-                Some(group) if group.first as usize == place && size > 0 => {
-                    let members = &pods[place..pods.len().min(place.saturating_add(size))];
-                    self.place_group(members, group.least)
-                        .into_iter()
-                        .for_each(|said| answers.say(said));
-                    place += members.len();
-                }
-                Some(_) => {}
-                None => {
-                    answers.say(self.place_one(&pods[place], true));
-                    place += 1;
-                }
-            }
-        }
-        answers.placement
+        batch::place(self, pods, groups)
     }
 
     fn start_work(&mut self) {
@@ -109,53 +55,8 @@ impl Engine {
         self.weighing.work + self.cluster.counts.work
     }
 
-    /// Places pods together: at least so many, or none.
-    fn place_group(&mut self, pods: &[Pod], least: u32) -> Vec<Said> {
-        let nomination = |pod: &Pod| self.cluster.mirror.nominations.get(&pod.id).cloned();
-        let nominations: Vec<Nomination> = pods.iter().filter_map(nomination).collect();
-        let mut said: Vec<Said> = pods.iter().map(|pod| self.place_one(pod, false)).collect();
-        if said.iter().filter(|said| said.is_ok()).count() >= least as usize {
-            return said;
-        }
-        for (pod, said) in pods.iter().zip(&mut said) {
-            if said.is_ok() {
-                self.cluster.release(pod.id);
-                let alone = Refusal {
-                    for_its_group: true,
-                    ..refusal(self.cluster.mirror.len(), Vec::new())
-                };
-                *said = Err(alone.into());
-            }
-        }
-        nominations
-            .into_iter()
-            .for_each(|nomination| self.cluster.mirror.nominate(nomination));
-        said
-    }
-
-    fn place_one(&mut self, pod: &Pod, may_preempt: bool) -> Said {
-        if self.cluster.mirror.pod(pod.id).is_some() {
-            self.cluster.release(pod.id);
-        }
-        let nominated = match self.cluster.mirror.nominations.is_empty() {
-            true => None,
-            false => self.cluster.mirror.drop_nomination(pod.id),
-        };
-        let Some(rules) = self.rules_of(pod.class).filter(|_| pod.id != 0 && pod.id < PODS) else {
-            return Err(refusal(self.cluster.mirror.len(), Vec::new()).into());
-        };
-        let nominated = nominated.map_or(0, |nomination| nomination.node);
-        match self.choose(pod, rules, nominated) {
-            Some(node) => {
-                self.cluster.bind(pod.id, node, pod.class, 0);
-                Ok(node)
-            }
-            None => Err(self.refuse(pod, rules, may_preempt)),
-        }
-    }
-
     /// The best node, if any will do. One that victims make room on is taken if it will do by now.
-    pub(super) fn choose(&mut self, pod: &Pod, rules: u32, nominated: u32) -> Option<u32> {
+    pub(super) fn best(&mut self, pod: &Pod, rules: u32, nominated: u32) -> Option<u32> {
         if pod.pinned != 0 {
             return self.will_do(rules, pod.pinned).then_some(pod.pinned);
         }
@@ -163,7 +64,7 @@ impl Engine {
             return Some(nominated);
         }
         if self.needs_survey(rules) {
-            self.weighing.work += 2 * self.cluster.mirror.len();
+            self.weighing.work += 2 * self.cluster.mirror.node_count();
             return self.survey(pod, rules).best();
         }
         self.with_index(rules, |pair, judge, question, weighing| {
@@ -203,7 +104,7 @@ impl Engine {
 
     fn refuse(&mut self, pod: &Pod, rules: u32, may_preempt: bool) -> Refused {
         let mut refused: Refused = if pod.pinned != 0 || self.needs_survey(rules) {
-            self.weighing.work += 2 * self.cluster.mirror.len();
+            self.weighing.work += 2 * self.cluster.mirror.node_count();
             let refused = self.survey(pod, rules).refused;
             self.counted(refused).into()
         } else {
@@ -231,7 +132,7 @@ impl Engine {
 
     pub(super) fn counted(&self, refused: Vec<(u32, Vec<Rule>)>) -> Refusal {
         let all = refused.into_iter().flat_map(|(_, rules)| rules).map(|rule| (rule, 1));
-        refusal(self.cluster.mirror.len(), all.collect())
+        refusal(self.cluster.mirror.node_count(), all.collect())
     }
 
     /// Where room is cheapest to make, and who has to go for it.

@@ -4,12 +4,8 @@ use crate::{
     index::{Index, Judge, Layout, Pair, Question, Weighing},
     rules::Rules,
 };
+use sampan_sdk::scheduler::shelf::to_drop;
 use std::rc::Rc;
-
-/// Entries of all indexes together at the most, about 24 bytes each; beyond, the least recently used go.
-const MOST_ENTRIES: usize = 2 << 20;
-/// What an index takes beside its entries, in entries.
-const EACH: usize = 64;
 
 /// What a ground is about: rules that have nothing to do with other pods, and the keys.
 type Ground = (Rules, (Vec<u32>, Vec<u32>));
@@ -118,23 +114,12 @@ impl Shelf {
 
     /// Sees to it that an index of some size may be there beside the others.
     fn make_space(&mut self, judge: &Judge<'_>, size: usize) {
-        let most = MOST_ENTRIES.max(8 * judge.cluster.mirror.len());
-        let mut alive: Vec<(u64, usize, usize)> = (0..)
-            .zip(&self.indexes)
-            .filter_map(|(place, index)| index.as_ref().map(|index| (index.used, place, index.size())))
-            .collect();
-        let mut sum: usize = alive.iter().map(|(_, _, size)| size + EACH).sum();
-        if sum + size <= most {
-            return;
-        }
-        // A good part at once, so that not every new one has to look for the oldest.
-        alive.sort_unstable();
-        for (_, place, size) in alive {
-            if sum + size <= most - most / 8 {
-                break;
-            }
+        let kept = self
+            .indexes
+            .iter()
+            .map(|index| Some((index.as_ref()?.used, index.as_ref()?.size())));
+        for place in to_drop(kept, size, judge.cluster.mirror.node_count()) {
             self.indexes[place] = None;
-            sum -= size + EACH;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes that are alike to the rules but for their room, and the order among them.
 use super::{NONE, slots::Slots};
+use sampan_sdk::scheduler::types::Rule;
 use std::collections::BinaryHeap;
-use world_scheduler_02::sampan::scheduler::types::Rule;
 
 /// Nodes that are alike.
 pub struct Cell {

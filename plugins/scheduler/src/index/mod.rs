@@ -18,15 +18,14 @@ mod settle;
 mod slots;
 mod spread;
 
-use crate::{cluster::Cluster, hashing::Map, mirror::Touched, preempt::Ranking, rules::Rules, score::Scores};
+use crate::{Cluster, hashing::Map, mirror::Touched, preempt::Ranking, rules::Rules, score::Scores};
 use cell::{Cell, rank};
+use sampan_sdk::scheduler::types::Rule;
 use slots::Slots;
 use std::rc::Rc;
-use world_scheduler_02::sampan::scheduler::types::Rule;
 
 pub use choose::Weighing;
 pub use layout::{Layout, MOST_KEYS};
-pub use refuse::refusal;
 pub use rows::{Pair, Question};
 
 /// In no cell.
@@ -131,7 +130,7 @@ impl Index {
         }
         let ground = self.layout.is_ground();
         let most = if ground {
-            mirror.len()
+            mirror.node_count()
         } else {
             4 * self.slots.size() + 64
         };

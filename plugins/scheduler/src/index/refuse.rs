@@ -1,6 +1,9 @@
 //! Why no node will do, from an index: rows are counted, not nodes.
 use super::{Judge, Pair, Question, Weighing};
-use world_scheduler_02::sampan::scheduler::types::{Refusal, Rule, TurnedDown};
+use sampan_sdk::scheduler::{
+    batch::refusal,
+    types::{Refusal, Rule},
+};
 
 impl Pair<'_> {
     /// How many nodes each rule turns down.
@@ -17,23 +20,6 @@ impl Pair<'_> {
             let against = self.ground.pods_against(question, row, weighing, counts);
             all.extend(against.map(|rule| (rule, row.live)));
         }
-        refusal(judge.cluster.mirror.len(), all)
-    }
-}
-
-/// A refusal of rules and how many nodes they turned down, in any order.
-pub fn refusal(nodes: usize, mut all: Vec<(Rule, u32)>) -> Refusal {
-    all.sort_unstable();
-    let mut turned_down: Vec<TurnedDown> = Vec::new();
-    for (rule, nodes) in all {
-        match turned_down.last_mut() {
-            Some(last) if last.rule == rule => last.nodes += nodes,
-            _ => turned_down.push(TurnedDown { rule, nodes }),
-        }
-    }
-    Refusal {
-        nodes: nodes as u32,
-        turned_down,
-        for_its_group: false,
+        refusal(judge.cluster.mirror.node_count(), all)
     }
 }

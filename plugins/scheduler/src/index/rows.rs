@@ -7,8 +7,8 @@ use crate::{
     counts::{Counts, NOWHERE},
     rules::Rules,
 };
+use sampan_sdk::scheduler::types::Rule;
 use std::rc::Rc;
-use world_scheduler_02::sampan::scheduler::types::Rule;
 
 /// Rules, and where they find their counts.
 pub struct Question {

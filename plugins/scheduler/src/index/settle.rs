@@ -10,7 +10,7 @@ use crate::{
     probe::{Altered, expect_awaited},
     score::images,
 };
-use world_scheduler_02::sampan::scheduler::types::Rule;
+use sampan_sdk::scheduler::types::Rule;
 
 impl Index {
     /// Puts a node where it belongs.

@@ -5,7 +5,7 @@ mod victims;
 pub use ranking::Ranking;
 pub use victims::{Cost, victims};
 
-use crate::{cluster::Cluster, rules::Rules};
+use crate::{Cluster, rules::Rules};
 
 /// What thinking away the pods of a node costs, in looks at a node.
 const DEAR: usize = 6;
@@ -24,7 +24,7 @@ pub fn cheapest(
         let (_, victims) = victims(cluster, rules, cluster.mirror.node(node)?)?;
         return Some((node, victims));
     }
-    *work += DEAR * cluster.mirror.len();
+    *work += DEAR * cluster.mirror.node_count();
     let all = cluster.mirror.nodes().filter_map(|node| {
         let (cost, victims) = victims(cluster, rules, node)?;
         Some((cost, node.id, victims))

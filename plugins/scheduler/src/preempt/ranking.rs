@@ -1,7 +1,7 @@
 //! What room costs on every node, for rules in which other pods have no say: then it is each node's own matter, and only
 //! nodes that changed are asked again.
 use super::{Cost, victims};
-use crate::{cluster::Cluster, rules::Rules};
+use crate::{Cluster, rules::Rules};
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Nodes by what room costs there.
@@ -29,9 +29,10 @@ impl Ranking {
     /// Takes in what has changed since; how many nodes were asked.
     pub fn catch_up(&mut self, cluster: &Cluster, rules: &Rules) -> usize {
         let mirror = &cluster.mirror;
-        let chaff = self.heap.len() > 4 * mirror.len() + 64;
+        let chaff = self.heap.len() > 4 * mirror.node_count() + 64;
         let touched = mirror.journal.since(self.seen);
-        let touched = touched.filter(|touched| touched.len() <= mirror.len() && !chaff && !self.costs.is_empty());
+        let touched =
+            touched.filter(|touched| touched.len() <= mirror.node_count() && !chaff && !self.costs.is_empty());
         self.seen = mirror.journal.end();
         let Some(touched) = touched else {
             self.heap.clear();
@@ -40,7 +41,7 @@ impl Ranking {
             for node in mirror.nodes() {
                 self.ask(cluster, rules, node.id);
             }
-            return mirror.len();
+            return mirror.node_count();
         };
         let asked = touched.len();
         self.costs.resize(mirror.node_numbers(), None);

@@ -1,13 +1,13 @@
 //! The victims on one node: all that are less important go, then as many as can be come back, the most important first.
 use crate::{
-    cluster::{Cluster, covers},
+    Cluster,
     hashing::Map,
     mirror::Node,
     probe::{Altered, expect_awaited},
     rules::Rules,
 };
+use sampan_sdk::scheduler::{cluster::covers, types::Rule};
 use std::cmp::Reverse;
-use world_scheduler_02::sampan::scheduler::types::Rule;
 
 /// What room on a node costs, the cheapest first: budgets broken, the most important victim, their priorities together,
 /// how many; and rather those whose most important ones started last.

@@ -1,7 +1,7 @@
 //! From a class to its rules: terms become counters.
 use super::{Hard, Near, Pull, Rules, Soft};
 use crate::{
-    cluster::Cluster,
+    Cluster,
     config::{DefaultConstraint, WhenUnsatisfiable},
     counts::{NODE_KEY, Reachable, Seen, Spec, Subject},
     hashing::Map,
@@ -9,7 +9,7 @@ use crate::{
     mirror::{Class, Term, Who},
     names::UNKNOWN,
 };
-use world_scheduler_02::sampan::scheduler::types::{Inclusion, PreferredPod, SpreadConstraint, Unsatisfiable};
+use sampan_sdk::scheduler::types::{Inclusion, PreferredPod, SpreadConstraint, Unsatisfiable};
 
 /// Makes rules, and the counters that they need.
 pub struct Compiler<'a> {

@@ -9,10 +9,10 @@ use crate::{
     hashing::Map,
     mirror::{Class, Demand, Node},
     names::Names,
-    select::{cordon_tolerated, disliked, node_affinity, term_holds, untolerated},
+    select,
 };
+use sampan_sdk::scheduler::types::{Label, NodeTerm, PreferredNode, Rule, Toleration};
 use std::{collections::BTreeSet, rc::Rc};
-use world_scheduler_02::sampan::scheduler::types::{Label, NodeTerm, PreferredNode, Rule, Toleration};
 
 pub use compile::Compiler;
 
@@ -78,27 +78,17 @@ pub struct Rules {
 impl Rules {
     /// What is against a node whoever is there.
     pub fn against(&self, node: &Node, names: &Names) -> Option<Rule> {
-        if !cordon_tolerated(&self.tolerations, node, names) {
-            return Some(Rule::Unschedulable);
-        }
-        if let Some(taint) = untolerated(&self.tolerations, node, names) {
-            return Some(Rule::Taint(taint));
-        }
-        let wanted = node_affinity(&self.node_selector, self.required.as_deref(), node, names);
-        (!wanted).then_some(Rule::NodeAffinity)
+        let required = self.required.as_deref();
+        select::against(&self.tolerations, &self.node_selector, required, node, names)
     }
 
     /// The weights of preferred terms that a node fulfils.
     pub fn liked(&self, node: &Node, names: &Names) -> i64 {
-        let held = self
-            .preferred
-            .iter()
-            .filter(|preferred| term_holds(&preferred.term, node, names));
-        held.map(|preferred| i64::from(preferred.weight)).sum()
+        select::liked(&self.preferred, node, names)
     }
 
     pub fn disliked(&self, node: &Node) -> i64 {
-        disliked(&self.tolerations, node)
+        select::disliked(&self.tolerations, node)
     }
 
     /// Whether other pods have no say in where a pod may go.

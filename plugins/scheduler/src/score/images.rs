@@ -14,7 +14,7 @@ pub fn images(mirror: &Mirror, wanted: &[u32], node: &Node) -> i64 {
     }
     let here = |image: &u32| node.image(*image).map(|kib| (*image, kib));
     let scaled = |(image, kib): (u32, u32)| {
-        let spread = f64::from(mirror.nodes_with(image)) / mirror.len() as f64;
+        let spread = f64::from(mirror.nodes_with(image)) / mirror.node_count() as f64;
         ((i64::from(kib) << 10) as f64 * spread) as i64
     };
     let sum: i64 = wanted.iter().filter_map(here).map(scaled).sum();

@@ -4,6 +4,8 @@ use scheduler::types::{
 };
 use std::collections::{BTreeMap, HashMap};
 
+pub use sampan_sdk::scheduler::no_changes as nothing;
+
 /// A pod that counts on a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
@@ -149,26 +151,6 @@ pub fn bound(pod: u32, placed: &Placed) -> Bound {
         node: placed.node,
         class: placed.class,
         start: placed.start,
-    }
-}
-
-/// No change.
-pub fn nothing() -> Changes {
-    Changes {
-        symbols: Vec::new(),
-        namespaces: Vec::new(),
-        namespaces_gone: Vec::new(),
-        budgets: Vec::new(),
-        budgets_gone: Vec::new(),
-        classes: Vec::new(),
-        nodes_gone: Vec::new(),
-        nodes: Vec::new(),
-        released: Vec::new(),
-        bound: Vec::new(),
-        ending: Vec::new(),
-        nominated: Vec::new(),
-        nominated_no_more: Vec::new(),
-        classes_gone: Vec::new(),
     }
 }
 

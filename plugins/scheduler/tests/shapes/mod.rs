@@ -1,4 +1,5 @@
 //! Clusters and classes in the shapes of the benchmarks.
+use sampan_sdk::scheduler::no_changes;
 use scheduler::{
     Engine,
     types::{
@@ -18,25 +19,6 @@ pub struct Cluster {
     classes: u32,
     pods: u32,
     pub placed: usize,
-}
-
-fn no_changes() -> Changes {
-    Changes {
-        symbols: Vec::new(),
-        namespaces: Vec::new(),
-        namespaces_gone: Vec::new(),
-        budgets: Vec::new(),
-        budgets_gone: Vec::new(),
-        classes: Vec::new(),
-        nodes_gone: Vec::new(),
-        nodes: Vec::new(),
-        released: Vec::new(),
-        bound: Vec::new(),
-        ending: Vec::new(),
-        nominated: Vec::new(),
-        nominated_no_more: Vec::new(),
-        classes_gone: Vec::new(),
-    }
 }
 
 fn resources(milli_cpu: u64, memory: u64) -> Resources {

@@ -1,102 +1,84 @@
-//! Kubernetes' hard rules, each as a question, and all of them in its order.
-use super::{Effect, Label, Node, Pod, Reason, Taint, Toleration};
+//! Kubernetes' rules between a pod and a node, each as a question, and all of them in its order.
+//!
+//! That a pod is pinned to a node is a matter of the pod, not of its class: the engine asks it before any filter.
+use super::{Node, Pod, Rule, select};
 
-/// All of them: cordon, readiness, taints, node selector, resources.
+/// All of them: cordon, readiness, taints, node selector and affinity, host ports, resources.
 ///
 /// # Errors
-/// The first reason against the node.
-pub fn default(pod: &Pod, node: &Node) -> Result<(), Reason> {
-    if node.unschedulable {
-        return Err(Reason::Cordoned);
-    }
-    if !node.ready {
-        return Err(Reason::NotReady);
-    }
-    if !tolerates_all(&pod.tolerations, &node.taints) {
-        return Err(Reason::Tainted);
-    }
-    if !has_labels(node, &pod.node_selector) {
-        return Err(Reason::Selector);
-    }
-    resources(pod, node)
+/// The first rule against the node.
+pub fn kubernetes(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    apart_from_room(pod, node)?;
+    room(pod, node)
 }
 
-/// Whether the pod fits into what is free. Nothing asked of a resource always fits.
+/// Those that hold whoever is on the node: cordon, readiness, taints, node selector and affinity.
 ///
 /// # Errors
-/// The first resource that is short.
-pub fn resources(pod: &Pod, node: &Node) -> Result<(), Reason> {
-    let (asked, used, all) = (&pod.requests, &node.requested, &node.allocatable);
-    let short = |asked: u64, used: u64, all: u64| asked > 0 && asked > all.saturating_sub(used);
-    if short(asked.milli_cpu, used.milli_cpu, all.milli_cpu) {
-        Err(Reason::Cpu)
-    } else if short(asked.memory, used.memory, all.memory) {
-        Err(Reason::Memory)
-    } else if short(asked.ephemeral_storage, used.ephemeral_storage, all.ephemeral_storage) {
-        Err(Reason::EphemeralStorage)
-    } else if short(asked.pods.into(), used.pods.into(), all.pods.into()) {
-        Err(Reason::Pods)
-    } else {
-        Ok(())
+/// The first rule against the node.
+pub fn apart_from_room(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    let said = pod.said();
+    let required = said.required_nodes.as_deref();
+    let (tolerations, selector) = (&said.tolerations, &said.node_selector);
+    or(select::against(tolerations, selector, required, node.node, pod.names))
+}
+
+/// Whether it may go to the node if that is cordoned.
+///
+/// # Errors
+/// `Unschedulable`.
+pub fn cordon(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    let tolerated = select::cordon_tolerated(&pod.said().tolerations, node.node, pod.names);
+    or((!tolerated).then_some(Rule::Unschedulable))
+}
+
+/// Whether all taints that keep pods away are tolerated; not to be ready counts as one.
+///
+/// # Errors
+/// The first taint that is not.
+pub fn taints(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    let taint = select::untolerated(&pod.said().tolerations, node.node, pod.names);
+    or(taint.map(Rule::Taint))
+}
+
+/// Whether the node is one that the node selector and the required node affinity want.
+///
+/// # Errors
+/// `NodeAffinity`.
+pub fn node_affinity(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    let said = pod.said();
+    let required = said.required_nodes.as_deref();
+    let wanted = select::node_affinity(&said.node_selector, required, node.node, pod.names);
+    or((!wanted).then_some(Rule::NodeAffinity))
+}
+
+/// Whether its host ports and all that it asks for are free. Nothing asked of a resource always fits.
+///
+/// # Errors
+/// `Ports`, or the first resource that is short; the engine counts a node for all that are.
+pub fn room(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    match node.room.fits(&pod.class.demand) {
+        true => Ok(()),
+        false => or(node.room.against(&pod.class.demand).into_iter().next()),
     }
 }
 
-/// Whether a node has all these labels.
-pub fn has_labels(node: &Node, wanted: &[Label]) -> bool {
-    wanted.iter().all(|wanted| node.labels.contains(wanted))
+/// Whether its host ports are free.
+///
+/// # Errors
+/// `Ports`.
+pub fn ports(pod: &Pod<'_>, node: &Node<'_>) -> Result<(), Rule> {
+    or((!node.room.ports_free(&pod.class.demand)).then_some(Rule::Ports))
 }
 
-/// Whether every taint that forbids (`NoSchedule`, `NoExecute`) is tolerated.
-pub fn tolerates_all(tolerations: &[Toleration], taints: &[Taint]) -> bool {
-    let forbidding = taints.iter().filter(|taint| taint.effect != Effect::PreferNoSchedule);
-    forbidding
-        .into_iter()
-        .all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+/// Whether no pod that is there, by what it says, is against the pod.
+///
+/// # Errors
+/// `rule`, if one is.
+pub fn none_there(node: &Node<'_>, rule: Rule, against: impl Fn(&Pod<'_>) -> bool) -> Result<(), Rule> {
+    or(node.pods().any(|there| against(&there)).then_some(rule))
 }
 
-/// Whether one toleration covers one taint.
-pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    toleration.key.is_none_or(|key| key == taint.key)
-        && toleration.value.is_none_or(|value| value == taint.value)
-        && toleration.effect.is_none_or(|effect| effect == taint.effect)
-}
-
-/// How many `PreferNoSchedule` taints are not tolerated: a reason to score lower, not to refuse.
-pub fn untolerated_preferences(pod: &Pod, node: &Node) -> i64 {
-    let preferences = node
-        .taints
-        .iter()
-        .filter(|taint| taint.effect == Effect::PreferNoSchedule);
-    let untolerated = preferences
-        .filter(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)))
-        .count();
-    i64::try_from(untolerated).unwrap_or(i64::MAX)
-}
-
-/// A node in full use, as [`used_share`] says it: fine enough that one small pod on a large node counts.
-pub const WHOLE: i64 = 1_000_000;
-
-/// The share of CPU and memory in use with the pod on the node, in parts of [`WHOLE`], the mean of both.
-pub fn used_share(pod: &Pod, node: &Node) -> i64 {
-    let share = |asked: u64, used: u64, all: u64| {
-        // In 64 bits, since wider division is slow in Wasm.
-        used.saturating_add(asked)
-            .saturating_mul(WHOLE.unsigned_abs())
-            .checked_div(all)
-            .unwrap_or(WHOLE.unsigned_abs())
-            .min(WHOLE.unsigned_abs())
-    };
-    let cpu = share(
-        pod.requests.milli_cpu,
-        node.requested.milli_cpu,
-        node.allocatable.milli_cpu,
-    );
-    // In KiB: the sums must not saturate.
-    let kib = |bytes: u64| bytes >> 10;
-    let memory = share(
-        kib(pod.requests.memory),
-        kib(node.requested.memory),
-        kib(node.allocatable.memory),
-    );
-    i64::try_from(cpu.midpoint(memory)).unwrap_or(WHOLE)
+fn or(against: Option<Rule>) -> Result<(), Rule> {
+    against.map_or(Ok(()), Err)
 }

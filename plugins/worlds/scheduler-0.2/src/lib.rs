@@ -6,5 +6,5 @@ wit_bindgen::generate!({
     pub_export_macro: true,
     export_macro_name: "export_world",
     default_bindings_module: "world_scheduler_02",
-    additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash, Clone],
+    additional_derives: [PartialEq, Eq, PartialOrd, Ord, Hash, Clone, serde::Serialize, serde::Deserialize],
 });

@@ -1,8 +1,8 @@
 //! Selectors, node terms, taints: whether one thing matches another, by symbols.
-use crate::{mirror::Node, names::Names};
-use world_scheduler_02::sampan::scheduler::types::{
-    Effect, HostPort, Label, NodeTerm, Operator, Requirement, Taint, Toleration,
+use crate::scheduler::types::{
+    Effect, HostPort, Label, NodeTerm, Operator, PreferredNode, Requirement, Rule, Taint, Toleration,
 };
+use crate::scheduler::{mirror::Node, names::Names};
 
 /// The value of a label, among labels sorted by key.
 pub fn value(labels: &[Label], key: u32) -> Option<u32> {
@@ -76,6 +76,32 @@ pub fn untolerated(tolerations: &[Toleration], node: &Node, names: &Names) -> Op
         let taint = forbidding(names.not_ready());
         (!node.ready && !tolerated(tolerations, &taint)).then(|| of(&taint))
     })
+}
+
+/// What is against a node for such pods, whoever is there: cordon, taints, node selector and affinity.
+pub fn against(
+    tolerations: &[Toleration],
+    selector: &[Label],
+    required: Option<&[NodeTerm]>,
+    node: &Node,
+    names: &Names,
+) -> Option<Rule> {
+    if !cordon_tolerated(tolerations, node, names) {
+        return Some(Rule::Unschedulable);
+    }
+    if let Some(taint) = untolerated(tolerations, node, names) {
+        return Some(Rule::Taint(taint));
+    }
+    let wanted = node_affinity(selector, required, node, names);
+    (!wanted).then_some(Rule::NodeAffinity)
+}
+
+/// The weights of preferred terms that a node fulfils.
+pub fn liked(preferred: &[PreferredNode], node: &Node, names: &Names) -> i64 {
+    let held = preferred
+        .iter()
+        .filter(|preferred| term_holds(&preferred.term, node, names));
+    held.map(|preferred| i64::from(preferred.weight)).sum()
 }
 
 /// How many taints would rather not have the pod.

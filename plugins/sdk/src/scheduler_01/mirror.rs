@@ -1,46 +1,80 @@
 //! The mirror of the nodes inside the guest, and placing on it.
 use super::{
     Assignment, Delta, Node, Outcome, Placement, Pod, PodClass, Reason, Refusal, Resources, Scheduler, Waiting,
-    index::Index,
 };
+use crate::index::{Index, Judge, Worth};
+use std::cmp::Reverse;
 
 /// Classes with an index at the most; beyond, the least recently used goes.
 const CLASSES: usize = 64;
 
-/// The state of a scheduler plugin: what `export_scheduler!` calls.
+/// The state of a scheduler plugin: what `export_scheduler_01!` calls.
 pub struct Engine<S> {
     policy: S,
     synced: u64,
     mirror: Mirror,
     /// In no order; pods of one class follow each other, so the one asked last comes first to mind.
-    indexes: Vec<Index>,
+    indexes: Vec<Indexed>,
     last: usize,
     clock: u64,
+}
+
+/// The index of a class.
+struct Indexed {
+    /// The pod it was built for: a class number is not trusted alone.
+    model: Pod,
+    index: Index<Reason>,
+}
+
+/// What a policy says of the nodes for a pod.
+struct Judging<'a, S> {
+    policy: &'a S,
+    mirror: &'a Mirror,
+    pod: &'a Pod,
+}
+
+impl<S: Scheduler> Judge for Judging<'_, S> {
+    type Reason = Reason;
+
+    fn nodes(&self) -> impl Iterator<Item = u32> {
+        self.mirror.nodes().map(|node| node.id)
+    }
+
+    fn count(&self) -> usize {
+        self.mirror.len()
+    }
+
+    fn end(&self) -> usize {
+        self.mirror.changes()
+    }
+
+    fn since(&self, position: usize) -> Option<impl ExactSizeIterator<Item = u32>> {
+        Some(self.mirror.changed_since(position)?.iter().copied())
+    }
+
+    fn judge(&self, node: u32) -> Option<Result<Worth, Reason>> {
+        let node = self.mirror.get(node)?;
+        let fits = self.policy.filter(self.pod, node);
+        Some(fits.map(|()| (self.policy.score(self.pod, node), Reverse(0))))
+    }
 }
 
 /// The nodes by number, and which of them changed, in order.
 #[derive(Default)]
 pub(super) struct Mirror {
-    nodes: Vec<Option<Slot>>,
+    nodes: Vec<Option<Node>>,
     /// Numbers of nodes that changed, oldest first, from change `forgotten` on.
     journal: Vec<u32>,
     forgotten: usize,
     count: usize,
-    version: u32,
-}
-
-/// A node, and the change that made it what it is.
-pub(super) struct Slot {
-    pub node: Node,
-    pub version: u32,
 }
 
 impl Mirror {
-    pub fn get(&self, id: u32) -> Option<&Slot> {
+    pub fn get(&self, id: u32) -> Option<&Node> {
         self.nodes.get(id as usize).and_then(Option::as_ref)
     }
 
-    pub fn nodes(&self) -> impl Iterator<Item = &Slot> {
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()
     }
 
@@ -60,10 +94,6 @@ impl Mirror {
     }
 
     fn touch(&mut self, id: u32) {
-        self.version = self.version.wrapping_add(1);
-        if let Some(Some(slot)) = self.nodes.get_mut(id as usize) {
-            slot.version = self.version;
-        }
         self.journal.push(id);
         // An index that is so far behind is cheaper built anew.
         if self.journal.len() > 4 * self.count + 1024 {
@@ -80,7 +110,7 @@ impl Mirror {
             self.nodes.resize_with(place + 1, || None);
         }
         self.count += usize::from(self.nodes[place].is_none());
-        self.nodes[place] = Some(Slot { node, version: 0 });
+        self.nodes[place] = Some(node);
         self.touch(id);
     }
 
@@ -93,10 +123,10 @@ impl Mirror {
 
     /// Adds to (or takes from) what is requested of a node.
     pub fn usage(&mut self, id: u32, amount: &Resources, add: bool) {
-        let Some(Some(slot)) = self.nodes.get_mut(id as usize) else {
+        let Some(Some(node)) = self.nodes.get_mut(id as usize) else {
             return;
         };
-        let requested = &mut slot.node.requested;
+        let requested = &mut node.requested;
         let change = |field: &mut u64, amount: u64| {
             *field = if add {
                 field.saturating_add(amount)
@@ -197,58 +227,78 @@ impl<S: Scheduler> Engine<S> {
 
     fn place_one(&mut self, pod: &Pod) -> Outcome {
         self.clock += 1;
-        let (policy, mirror) = (&self.policy, &self.mirror);
-        let is_it = |index: &Index| index.class() == pod.class;
+        let judging = Judging {
+            policy: &self.policy,
+            mirror: &self.mirror,
+            pod,
+        };
+        let is_it = |indexed: &Indexed| indexed.model.class == pod.class;
         if !self.indexes.get(self.last).is_some_and(is_it) {
             self.last = self.indexes.iter().position(is_it).unwrap_or_else(|| {
                 if self.indexes.len() >= CLASSES {
-                    let oldest = (0..self.indexes.len()).min_by_key(|place| self.indexes[*place].used);
+                    let oldest = (0..self.indexes.len()).min_by_key(|place| self.indexes[*place].index.used);
                     if let Some(place) = oldest {
                         self.indexes.swap_remove(place);
                     }
                 }
-                self.indexes.push(Index::build(policy, mirror, pod));
+                self.indexes.push(Indexed::build(&judging));
                 self.indexes.len() - 1
             });
         }
-        let index = &mut self.indexes[self.last];
+        let indexed = &mut self.indexes[self.last];
+        if !indexed.serves(pod) {
+            *indexed = Indexed::build(&judging);
+        }
+        let index = &mut indexed.index;
         index.used = self.clock;
-        match index.best(policy, mirror, pod) {
+        match index.best(&judging, &mut 0) {
             Some(id) => {
                 self.mirror.usage(id, &pod.requests, true);
                 Outcome::Bind(id)
             }
-            None => Outcome::Unschedulable(self.refusal(pod)),
+            None => Outcome::Unschedulable(refusal(index.turned_down(&judging, &mut 0))),
+        }
+    }
+}
+
+impl Indexed {
+    fn build<S: Scheduler>(judging: &Judging<'_, S>) -> Self {
+        Indexed {
+            model: judging.pod.clone(),
+            index: Index::build(judging),
         }
     }
 
-    /// Asks every node why.
-    fn refusal(&self, pod: &Pod) -> Refusal {
-        let mut refusal = Refusal {
-            cordoned: 0,
-            not_ready: 0,
-            tainted: 0,
-            selector: 0,
-            cpu: 0,
-            memory: 0,
-            ephemeral_storage: 0,
-            pods: 0,
-        };
-        for slot in self.mirror.nodes() {
-            let Err(reason) = self.policy.filter(pod, &slot.node) else {
-                continue;
-            };
-            *match reason {
-                Reason::Cordoned => &mut refusal.cordoned,
-                Reason::NotReady => &mut refusal.not_ready,
-                Reason::Tainted => &mut refusal.tainted,
-                Reason::Selector => &mut refusal.selector,
-                Reason::Cpu => &mut refusal.cpu,
-                Reason::Memory => &mut refusal.memory,
-                Reason::EphemeralStorage => &mut refusal.ephemeral_storage,
-                Reason::Pods => &mut refusal.pods,
-            } += 1;
-        }
-        refusal
+    fn serves(&self, pod: &Pod) -> bool {
+        self.model.requests == pod.requests
+            && self.model.node_selector == pod.node_selector
+            && self.model.tolerations == pod.tolerations
     }
+}
+
+/// How many nodes were turned down, by the reason.
+fn refusal<'a>(turned_down: impl Iterator<Item = (&'a Reason, u32)>) -> Refusal {
+    let mut refusal = Refusal {
+        cordoned: 0,
+        not_ready: 0,
+        tainted: 0,
+        selector: 0,
+        cpu: 0,
+        memory: 0,
+        ephemeral_storage: 0,
+        pods: 0,
+    };
+    for (reason, nodes) in turned_down {
+        *match reason {
+            Reason::Cordoned => &mut refusal.cordoned,
+            Reason::NotReady => &mut refusal.not_ready,
+            Reason::Tainted => &mut refusal.tainted,
+            Reason::Selector => &mut refusal.selector,
+            Reason::Cpu => &mut refusal.cpu,
+            Reason::Memory => &mut refusal.memory,
+            Reason::EphemeralStorage => &mut refusal.ephemeral_storage,
+            Reason::Pods => &mut refusal.pods,
+        } += nodes;
+    }
+    refusal
 }

@@ -1,35 +1,48 @@
-//! Mirror and counts kept in step: what changes one changes the other.
-use crate::{
-    config::Config,
-    counts::{Carries, Counts},
+//! Mirror and what is counted beside it, kept in step: what changes one changes the other.
+use super::{
     mirror::{Class, Mirror, Node},
     names::Names,
+    select,
+    types::{self as wire, Budget, Changes, Nomination, PodClass},
 };
-use world_scheduler_02::sampan::scheduler::types::{self as wire, Budget, Changes, Nomination, PodClass};
 
 /// Bounds of the contract: the plugin keeps tables by these numbers.
 const NODES: u32 = 1 << 20;
 pub const PODS: u32 = 1 << 23;
 const CLASSES: u32 = 1 << 18;
 
-/// All that is known of the cluster, and what follows from it.
-#[derive(Debug, Default)]
-pub struct Cluster {
-    pub mirror: Mirror,
-    pub counts: Counts,
-    carries: Carries,
+/// Something that is derived from the mirror and follows it. It is told after the mirror knows, and of a pod or a node
+/// that goes before the mirror forgets.
+pub trait Follows {
+    /// A class is known from now on; it has no pods yet.
+    fn class_added(&mut self, mirror: &Mirror, class: &Class);
+    fn class_removed(&mut self, id: u32);
+    /// A node came, with nobody there.
+    fn node_added(&mut self, node: &Node, mirror: &Mirror);
+    fn node_removed(&mut self, node: &Node);
+    /// Pods of a class come to a node (`times` 1), or go (-1).
+    fn pod(&mut self, class: u32, node: u32, ending: bool, times: i32);
+    /// A pod is ending, or is not after all.
+    fn pod_ending(&mut self, class: u32, node: u32, ending: bool);
+    /// Whether so much was derived that it is better to start anew.
+    fn crowded(&self) -> bool;
+    /// Forgets what was derived; it is made anew as it is needed.
+    fn start_anew(&mut self, mirror: &Mirror);
 }
 
-impl Cluster {
-    pub fn new(config: &Config) -> Self {
-        let texts = config.texts();
+/// All that is known of the cluster, and what follows from it.
+#[derive(Debug, Default)]
+pub struct Cluster<C> {
+    pub mirror: Mirror,
+    pub counts: C,
+}
+
+impl<C: Follows> Cluster<C> {
+    /// Of nothing yet, with these texts to look out for.
+    pub fn new(names: Names, counts: C) -> Self {
         Cluster {
-            mirror: Mirror::new(Names::watching(texts.iter().map(String::as_str))),
-            counts: Counts::default(),
-            carries: Carries {
-                hard_weight: config.hard_pod_affinity_weight.0,
-                preferred: !config.ignore_preferred_terms_of_existing_pods,
-            },
+            mirror: Mirror::new(names),
+            counts,
         }
     }
 
@@ -94,7 +107,7 @@ impl Cluster {
 
     /// Forgets what was derived; it is made anew as it is needed.
     pub fn start_anew(&mut self) {
-        self.counts.start_anew(&self.mirror, &self.carries);
+        self.counts.start_anew(&self.mirror);
     }
 
     fn put_class(&mut self, said: PodClass) -> Result<(), String> {
@@ -114,7 +127,7 @@ impl Cluster {
         self.counts.class_removed(id);
         self.mirror.put_class(Class::new(said));
         if let Some(class) = self.mirror.class(id) {
-            self.counts.class_added(&self.mirror, class, &self.carries);
+            self.counts.class_added(&self.mirror, class);
         }
         for (pod, slot) in pods {
             self.bind(pod, slot.node, id, slot.start);
@@ -298,6 +311,6 @@ impl Cluster {
 
 /// Whether a budget is about pods of a class.
 pub fn covers(budget: &Budget, class: &Class, names: &Names) -> bool {
-    let selected = |selector: &Vec<wire::Requirement>| crate::select::selects(selector, &class.labels, names);
+    let selected = |selector: &Vec<wire::Requirement>| select::selects(selector, &class.labels, names);
     budget.namespace == class.said.namespace && budget.selector.as_ref().is_some_and(selected)
 }

@@ -1,6 +1,6 @@
 //! What is taken on a node: amounts, places and ports.
-use crate::select::clash;
-use world_scheduler_02::sampan::scheduler::types::{Amount, HostPort, PodClass, Resources, Rule};
+use crate::scheduler::select::clash;
+use crate::scheduler::types::{Amount, HostPort, PodClass, Resources, Rule};
 
 /// What is taken of an extended resource, and of how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Room {
             && self.ports_free(demand)
     }
 
-    fn ports_free(&self, demand: &Demand) -> bool {
+    pub fn ports_free(&self, demand: &Demand) -> bool {
         let taken = |port: &HostPort| self.ports.iter().any(|taken| clash(taken, port));
         !demand.ports.iter().any(taken)
     }

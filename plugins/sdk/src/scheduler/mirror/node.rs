@@ -1,6 +1,6 @@
 //! A node as the plugin keeps it.
 use super::Room;
-use world_scheduler_02::sampan::scheduler::types::{self as wire, Image, Label, Taint};
+use crate::scheduler::types::{self as wire, Image, Label, Taint};
 
 /// A node, and who is there.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! A class of pods as the plugin keeps it.
 use super::Demand;
-use crate::{
+use crate::scheduler::types::{Label, Operator, PodClass, PodTerm, Requirement, SpreadConstraint};
+use crate::scheduler::{
     mirror::Mirror,
     select::{selects, value},
 };
-use world_scheduler_02::sampan::scheduler::types::{Label, Operator, PodClass, PodTerm, Requirement, SpreadConstraint};
 
 /// A class, and its pods.
 #[derive(Debug)]

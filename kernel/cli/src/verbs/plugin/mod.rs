@@ -1,9 +1,15 @@
-//! `plugin`: policies, from looking at a file to taking one back.
+//! `plugin`: policies, from a new project and a first try to taking one back.
+mod component;
+mod inspect;
+mod project;
+mod trial;
+
 use super::outcome::Says;
 use crate::{
+    cli::Global,
     describe,
     doc::Doc,
-    print::{Format, Moment, columns::short_digest, tabs},
+    print::{Format, Moment, columns::short_digest},
     progress::{self, size},
     session::Session,
     targets, terminal,
@@ -12,26 +18,23 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use sampan_api::{
     Key, plugin,
-    rpc::{self, InspectResponse, PluginChunk, PluginHeader},
+    rpc::{self, PluginChunk, PluginHeader},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 const EXAMPLES: &str = "Examples:
+  sampan plugin new mine --world scheduler
+  sampan plugin test my-policy.wasm     # on a made-up cluster, without a server
   sampan plugin inspect my-policy.wasm
   sampan plugin load my-policy.wasm --name mine
   sampan plugin shadow mine        # it decides beside the active one, and nothing of it is done
   sampan plugin activate mine
   sampan plugin rollback mine      # back to the last good one of its slot
   sampan plugin list";
-
-/// The largest component that is sent. Bytes.
-const MAX_PLUGIN: u64 = 64 << 20;
 
 /// Pieces in which it is sent. Bytes.
 const CHUNK: usize = 256 << 10;
@@ -48,6 +51,10 @@ pub struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Write a project: a policy of a few lines, with its tests and all that it is built from
+    New(project::NewArgs),
+    /// Try a scheduler out on this machine: a cluster from a seed or a file, figures, and whether it can be relied on
+    Test(trial::TestArgs),
     /// Say what a component is and asks for, before anyone trusts it
     #[command(after_help = "Example:\n  sampan plugin inspect my-policy.wasm")]
     Inspect {
@@ -130,14 +137,21 @@ struct LoadArgs {
     output: Option<Format>,
 }
 
-pub async fn run(args: PluginArgs, session: &Session) -> Result<()> {
-    let session = &session.patient(COMPILING);
+pub async fn run(args: PluginArgs, global: &Global) -> Result<()> {
+    let verb = match args.verb {
+        Verb::New(args) => return project::run(&args),
+        Verb::Test(args) => return trial::run(&args),
+        verb => verb,
+    };
+    let session = &global.session()?.patient(COMPILING);
     let mut client = session.plugins();
     let request = |args: &NameArgs| rpc::PluginRequest {
         name: args.name.clone(),
     };
-    match args.verb {
-        Verb::Inspect { file, output } => return inspect(&file, output, session).await,
+    match verb {
+        // They need no cluster, and are done.
+        Verb::New(_) | Verb::Test(_) => {}
+        Verb::Inspect { file, output } => return inspect::run(&file, output, session).await,
         Verb::Load(args) => return load(args, session).await,
         Verb::List { output } => return list(output, session).await,
         Verb::Describe { name } => return describe(&name, session).await,
@@ -145,13 +159,13 @@ pub async fn run(args: PluginArgs, session: &Session) -> Result<()> {
             &args,
             &session.once(client.activate(request(&args))).await?,
             "activated",
-        ),
-        Verb::Shadow(args) => say(&args, &session.once(client.shadow(request(&args))).await?, "shadowing"),
+        )?,
+        Verb::Shadow(args) => say(&args, &session.once(client.shadow(request(&args))).await?, "shadowing")?,
         Verb::Rollback(args) => say(
             &args,
             &session.once(client.rollback(request(&args))).await?,
             "rolled back",
-        ),
+        )?,
         Verb::Remove(args) => {
             let removed = session.once(client.remove(request(&args))).await?;
             // What is removed may not come back as an object.
@@ -159,9 +173,10 @@ pub async fn run(args: PluginArgs, session: &Session) -> Result<()> {
                 println!("plugin.sampan.dev/{} removed", args.name);
                 return Ok(());
             }
-            say(&args, &removed, "removed")
+            say(&args, &removed, "removed")?;
         }
     }
+    Ok(())
 }
 
 fn say(args: &NameArgs, object: &rpc::Object, done: &str) -> Result<()> {
@@ -178,24 +193,6 @@ fn say(args: &NameArgs, object: &rpc::Object, done: &str) -> Result<()> {
     .say(&doc, &done)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let what = || format!("cannot read {}", path.display());
-    let mut bytes = Vec::new();
-    File::open(path)
-        .with_context(what)?
-        .take(MAX_PLUGIN + 1)
-        .read_to_end(&mut bytes)
-        .with_context(what)?;
-    if bytes.len() as u64 > MAX_PLUGIN {
-        bail!(
-            "{} is larger than {}, the limit for plugins",
-            path.display(),
-            size(MAX_PLUGIN)
-        );
-    }
-    Ok(bytes)
-}
-
 /// The header, then the bytes in pieces.
 fn chunks(header: PluginHeader, bytes: &[u8]) -> impl futures::Stream<Item = PluginChunk> + Send + 'static {
     let first = PluginChunk {
@@ -209,76 +206,8 @@ fn chunks(header: PluginHeader, bytes: &[u8]) -> impl futures::Stream<Item = Plu
     futures::stream::iter(std::iter::once(first).chain(rest).collect::<Vec<_>>())
 }
 
-async fn inspect(file: &Path, output: Option<Format>, session: &Session) -> Result<()> {
-    let bytes = read(file)?;
-    let mut client = session.plugins();
-    let found = session
-        .once(client.inspect(chunks(PluginHeader::default(), &bytes)))
-        .await?;
-    match output {
-        None => print!("{}", inspection(&found)),
-        Some(format) => print!("{}", value_text(&format, &inspection_value(&found))?),
-    }
-    if found.problems.is_empty() {
-        Ok(())
-    } else {
-        bail!("{} could not be loaded", file.display())
-    }
-}
-
-/// A value that is no object, in a format for objects.
-fn value_text(format: &Format, value: &Value) -> Result<String> {
-    Ok(match format {
-        Format::Json => crate::print::format::pretty(value),
-        Format::JsonPath(template) => template.render(value),
-        Format::Yaml => crate::print::yaml::to_text(value)?,
-        _ => bail!("this is printed as yaml, json or jsonpath=… only"),
-    })
-}
-
-fn inspection_value(found: &InspectResponse) -> Value {
-    json!({"digest": found.digest, "world": found.world, "imports": found.imports, "exports": found.exports,
-        "size": found.size, "name": found.name, "version": found.version, "summary": found.summary, "problems": found.problems})
-}
-
-fn inspection(found: &InspectResponse) -> String {
-    let or_none = |text: &str| {
-        if text.is_empty() {
-            "<none>".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    let list = |items: &[String]| {
-        if items.is_empty() {
-            "<none>".to_owned()
-        } else {
-            items.join("\n\t")
-        }
-    };
-    let mut text = format!(
-        "Name:\t{}\nVersion:\t{}\nSummary:\t{}\n",
-        or_none(&found.name),
-        or_none(&found.version),
-        or_none(&found.summary)
-    );
-    text.push_str(&format!(
-        "World:\t{}\nDigest:\t{}\nSize:\t{}\n",
-        or_none(&found.world),
-        found.digest,
-        size(found.size)
-    ));
-    text.push_str(&format!(
-        "Imports:\t{}\nExports:\t{}\n",
-        list(&found.imports),
-        list(&found.exports)
-    ));
-    text.push_str(&format!("Problems:\t{}\n", list(&found.problems)));
-    tabs::align(&text, 2)
-}
-
 async fn load(args: LoadArgs, session: &Session) -> Result<()> {
-    let bytes = read(&args.file)?;
+    let bytes = component::read(&args.file)?;
     let stem = args
         .file
         .file_stem()
@@ -341,7 +270,9 @@ async fn load(args: LoadArgs, session: &Session) -> Result<()> {
 /// JSON of the command line, or of a file.
 fn config(text: &str) -> Result<String> {
     let json = match text.strip_prefix('@') {
-        Some(path) => String::from_utf8(read(Path::new(path))?).with_context(|| format!("{path} is not UTF-8"))?,
+        Some(path) => {
+            String::from_utf8(component::bytes(Path::new(path))?).with_context(|| format!("{path} is not UTF-8"))?
+        }
         None => text.to_owned(),
     };
     let value: Value = serde_json::from_str(&json).context("--plugin-config is not JSON")?;

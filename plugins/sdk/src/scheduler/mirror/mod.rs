@@ -9,9 +9,9 @@ pub use journal::{Journal, Touched};
 pub use node::Node;
 pub use room::{Demand, Room};
 
-use crate::{hashing::Map, names::Names};
+use crate::scheduler::types::{Budget, Label, Nomination};
+use crate::scheduler::{hashing::Map, names::Names};
 use std::collections::BTreeMap;
-use world_scheduler_02::sampan::scheduler::types::{Budget, Label, Nomination};
 
 /// A pod that counts on a node; `node` 0 where the number is nobody's.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ impl Mirror {
     }
 
     /// How many nodes there are.
-    pub fn len(&self) -> usize {
+    pub fn node_count(&self) -> usize {
         self.count
     }
 
