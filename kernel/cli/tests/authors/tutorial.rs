@@ -9,10 +9,12 @@ use std::{fs, path::PathBuf, process::Command};
 /// A block of the page.
 #[derive(Debug, PartialEq)]
 enum Block {
-    /// Commands, and whether they are for a cluster.
-    Commands { text: String, cluster: bool },
+    Commands(String),
     /// A file, from the project's folder on.
-    File { path: String, text: String },
+    File {
+        path: String,
+        text: String,
+    },
     /// What the commands before it print, among other things.
     Shown(String),
 }
@@ -26,9 +28,8 @@ fn blocks(page: &str) -> Vec<Block> {
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         let text = text.join("\n") + "\n";
         blocks.push(match info.split_once(' ') {
-            None if info == "sh" => Block::Commands { text, cluster: false },
+            None if info == "sh" => Block::Commands(text),
             None if info == "text" => Block::Shown(text),
-            Some(("sh", "cluster")) => Block::Commands { text, cluster: true },
             Some((_, path)) => Block::File {
                 path: path.to_owned(),
                 text,
@@ -123,39 +124,7 @@ fn the_page_is_true() {
         match block {
             Block::File { path, text } => fs::write(shell.dir.join(path), text).unwrap(),
             Block::Shown(text) => shows(&printed, &text).unwrap_or_else(|why| panic!("{why} in:\n{printed}")),
-            Block::Commands { cluster: true, .. } if !speaks_second_edition(&stage, &shell) => {
-                return eprintln!("SKIPPED from here on: this kernel does not load policies of the contract 0.2 yet");
-            }
-            Block::Commands { text, .. } => printed = shell.run(&text),
+            Block::Commands(text) => printed = shell.run(&text),
         }
     }
-}
-
-/// Whether the kernel loads what the page writes.
-fn speaks_second_edition(stage: &Stage, shell: &Shell) -> bool {
-    let file = shell.dir.join("thrifty.wasm");
-    let inspected = stage.run(&format!("plugin inspect {}", file.display()));
-    !inspected.out.contains("exports no world this version knows")
-}
-
-#[test]
-fn a_page_that_is_wrong_is_found() {
-    let page = "# A\n\n```sh\nls\n```\n\n```text\na … c\nd\n```\n\n```rust src/lib.rs\nfn x() {}\n```\n";
-    let found = blocks(page);
-    assert_eq!(found.len(), 3);
-    assert_eq!(
-        found[2],
-        Block::File {
-            path: "src/lib.rs".to_owned(),
-            text: "fn x() {}\n".to_owned()
-        }
-    );
-    let Block::Shown(shown) = &found[1] else {
-        panic!("{found:?}")
-    };
-    assert!(shows("0\na b c\n1\nd\n", shown).is_ok());
-    assert!(shows("a b c\n", shown).is_err());
-    assert!(shows("x\n", "x\nx\n").is_err(), "twice, and it is there once");
-    assert!(shows("a b\nd\n", shown).is_err());
-    assert!(!is_like("a b c d", "a … c") && !is_like("xa b c", "a … c") && is_like("12 ms, 3", "… ms, …"));
 }
