@@ -5,6 +5,7 @@ pub mod sampan;
 
 use anyhow::{Context, Result, ensure};
 use std::{
+    collections::BTreeMap,
     fs,
     future::Future,
     net::TcpListener,
@@ -106,6 +107,26 @@ impl Process {
             .map(|field| field.parse::<u64>().unwrap_or_default())
             .sum();
         Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+}
+
+impl Process {
+    /// The time that each of its threads has had of a processor, by the thread's name, in seconds.
+    pub fn threads(&self) -> Result<BTreeMap<String, f64>> {
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            let task = task?.path();
+            // One that has ended meanwhile has no files any more.
+            let (Ok(name), Ok(stat)) = (
+                fs::read_to_string(task.join("comm")),
+                fs::read_to_string(task.join("schedstat")),
+            ) else {
+                continue;
+            };
+            let nanoseconds: f64 = stat.split_whitespace().next().context("no schedstat")?.parse()?;
+            *threads.entry(name.trim().to_owned()).or_default() += nanoseconds / 1e9;
+        }
+        Ok(threads)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
 use anyhow::{Result, ensure};
 use cases::{CASES, Case};
 use cluster::Cluster;
+use std::collections::BTreeMap;
 
 /// As many as upstream's cases have.
 pub const NODES: usize = 5000;
@@ -44,10 +45,10 @@ async fn measure(case: &Case, nodes: usize, pods: usize) -> Result<Vec<Figure>> 
     let pods = pods.min(most);
     let mut cluster = Cluster::start(case, nodes).await?;
     let process = cluster.store.process(0);
-    let cpu = process.cpu()?;
+    let before = process.threads()?;
     let (made, bound) = cluster.measure(case, nodes, pods).await?;
     let process = cluster.store.process(0);
-    let (cpu, memory) = (process.cpu()? - cpu, process.memory()?);
+    let (shares, memory) = (Shares::of(&before, &process.threads()?), process.memory()?);
     let began = made.iter().min().copied();
     let ended = bound.iter().max().copied();
     let took = began
@@ -73,11 +74,60 @@ async fn measure(case: &Case, nodes: usize, pods: usize) -> Result<Vec<Figure>> 
             .and_then(|upstream| beside("kube-scheduler's own threshold", upstream)),
         ..figure("", rate, "pods/s")
     };
-    Ok(vec![
+    let mut figures = vec![
         throughput,
         figure(", created until seen bound, median", percentile(&mut waits, 0.5), "ms"),
         figure(", created until seen bound, p99", percentile(&mut waits, 0.99), "ms"),
-        figure(", the server's processor time for a pod", cpu / pods as f64 * 1e6, "us"),
         figure(", the server's memory at the end", memory / 1e6, "MB"),
-    ])
+        figure(
+            ", the server's processor time for a pod",
+            shares.all() / pods as f64 * 1e6,
+            "us",
+        ),
+    ];
+    figures.extend(shares.named().map(|(name, seconds)| {
+        let share = 100.0 * seconds / shares.all();
+        figure(&format!(", of it {name}"), share, "%")
+    }));
+    Ok(figures)
+}
+
+/// Where a server's processor time went, in seconds.
+#[derive(Default)]
+struct Shares {
+    scheduler: f64,
+    state: f64,
+    calls: f64,
+    others: f64,
+}
+
+impl Shares {
+    /// By the names of its threads.
+    fn of(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Self {
+        let mut shares = Shares::default();
+        for (name, seconds) in after {
+            let place = match name.as_str() {
+                "default-schedul" => &mut shares.scheduler,
+                "replica" | "checkpoint" => &mut shares.state,
+                "tokio-rt-worker" => &mut shares.calls,
+                _ => &mut shares.others,
+            };
+            *place += seconds - before.get(name).copied().unwrap_or_default();
+        }
+        shares
+    }
+
+    fn all(&self) -> f64 {
+        self.scheduler + self.state + self.calls + self.others
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        [
+            ("the scheduling loop and its policy", self.scheduler),
+            ("the log and the state", self.state),
+            ("calls and watches", self.calls),
+            ("everything else", self.others),
+        ]
+        .into_iter()
+    }
 }

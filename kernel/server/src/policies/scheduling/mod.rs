@@ -26,7 +26,7 @@ use super::{
 use crate::replica::{Batch, ReplicaHandle};
 use deciding::{make, suspects::Suspects};
 use instance::Instance;
-use mirror::Mirror;
+use mirror::{Mirror, pods::Place};
 use queue::Queue;
 use reading::Facts;
 use sampan_api::{Key, Object, Revision, Selection};
@@ -202,7 +202,13 @@ impl Scheduling {
 
     fn forget(&mut self, id: u32) {
         self.queue.remove(id);
+        let place = self.mirror.pods.get(id).map(|pod| pod.place.clone());
         self.mirror.remove(id);
+        if let Some(Place::Bound { node, .. }) = place {
+            // Those whom room is made for there need not wait out their back-off.
+            let pods = &self.mirror.pods;
+            pods.awaited_on(&node).for_each(|awaited| self.queue.hurry(awaited));
+        }
     }
 
     /// Lets all instances know what changed.

@@ -193,6 +193,14 @@ impl Queue {
         }
     }
 
+    /// What it waits for has come: now, whatever its back-off.
+    pub fn hurry(&mut self, id: u32) {
+        let waits = |waiting: &Waiting| matches!(waiting.state, State::BackOff(_) | State::Parked(..));
+        if self.pods.get(&id).is_some_and(waits) {
+            self.again(id);
+        }
+    }
+
     /// Until another policy decides, or it changes.
     pub fn hold(&mut self, id: u32) {
         self.leave(id, State::Held);

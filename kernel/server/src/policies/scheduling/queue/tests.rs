@@ -116,3 +116,20 @@ fn a_group_is_taken_as_a_whole_once_enough_are_there() {
     let taken = queue.take(1, now, |_| 2);
     assert_eq!((taken.pods, taken.groups[0].least), (vec![4], 1));
 }
+
+#[test]
+fn who_is_hurried_waits_out_no_back_off_unless_it_waits_for_something_else() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    for id in [1, 2, 3] {
+        queue.put(id, &shape(0, None));
+    }
+    take(&mut queue, 3, now);
+    queue.park(1, News::ROOM, now);
+    queue.back_off(2, now);
+    queue.hold(3);
+    assert!(take(&mut queue, 3, now).is_empty());
+    for id in [1, 2, 3] {
+        queue.hurry(id);
+    }
+    assert_eq!(take(&mut queue, 3, now), [1, 2]);
+}
