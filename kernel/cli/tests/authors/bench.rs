@@ -3,6 +3,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The top of the repository.
@@ -16,6 +17,14 @@ pub fn root() -> PathBuf {
 /// Where guests are built; the binary's own are there already.
 pub fn guests() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guests")
+}
+
+/// Where projects are built, one at a time: to cargo two that carry the SDK look alike, and it would put one in the place of the
+/// other.
+pub fn projects() -> (PathBuf, MutexGuard<'static, ()>) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (guests().join("projects"), guard)
 }
 
 /// A command without what cargo set for the host and for these tests.

@@ -1,9 +1,10 @@
 //! `plugin new`: what it writes builds, tests natively, and is a plugin.
-use crate::bench::{clean, guests, ok, run, sampan};
+use crate::bench::{clean, ok, projects, run, sampan};
 
 #[test]
 fn a_project_of_each_world_builds_tests_and_loads() {
     let dir = tempfile::tempdir().unwrap();
+    let (target, _guard) = projects();
     for world in ["scheduler", "controller"] {
         let name = format!("my-{world}");
         let said = ok(sampan(&format!("plugin new {name} --world {world}")).current_dir(dir.path()));
@@ -14,20 +15,16 @@ fn a_project_of_each_world_builds_tests_and_loads() {
         let project = dir.path().join(&name);
         let cargo = |words: &[&str]| {
             let mut cargo = clean("cargo");
-            cargo
-                .current_dir(&project)
-                .args(words)
-                .arg("--target-dir")
-                .arg(guests().join("projects"));
+            cargo.current_dir(&project).args(words).arg("--target-dir").arg(&target);
             ok(&mut cargo)
         };
         let tested = cargo(&["test"]);
         assert!(tested.contains("test result: ok. "), "{tested}");
         cargo(&["build", "--release", "--target", "wasm32-unknown-unknown"]);
-        let module = guests().join(format!("projects/wasm32-unknown-unknown/release/my_{world}.wasm"));
+        let module = target.join(format!("wasm32-unknown-unknown/release/my_{world}.wasm"));
         if world == "scheduler" {
             let said = ok(sampan("plugin test --fuzz 2 --expect")
-                .arg(guests().join("projects/tmp/answers.txt"))
+                .arg(target.join("tmp/answers.txt"))
                 .arg(&module));
             assert!(said.contains("my-scheduler 0.1.0: One pod of an owner"), "{said}");
             assert!(said.contains("the same answers as in"), "natively and in Wasm: {said}");

@@ -2,7 +2,7 @@
 #[path = "../verbs/stage.rs"]
 mod stage;
 
-use crate::bench::{clean, guests, root};
+use crate::bench::{clean, projects, root};
 use stage::Stage;
 use std::{fs, path::PathBuf, process::Command};
 
@@ -72,6 +72,8 @@ struct Shell {
     dir: PathBuf,
     path: std::ffi::OsString,
     config: PathBuf,
+    /// Where projects are built: what others have built is not built again.
+    target: PathBuf,
 }
 
 impl Shell {
@@ -90,12 +92,10 @@ impl Shell {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{commands}\n{printed}");
         self.dir = PathBuf::from(fs::read_to_string(left).unwrap().trim());
-        // What others have built is not built again.
         let target = self.dir.join("target");
         if self.dir.join("Cargo.toml").exists() && !target.exists() {
-            let shared = guests().join("projects");
-            fs::create_dir_all(&shared).unwrap();
-            std::os::unix::fs::symlink(shared, target).unwrap();
+            fs::create_dir_all(&self.target).unwrap();
+            std::os::unix::fs::symlink(&self.target, target).unwrap();
         }
         printed
     }
@@ -114,7 +114,9 @@ fn the_page_is_true() {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
+    let (target, _guard) = projects();
     let mut shell = Shell {
+        target,
         dir: work,
         path: path.unwrap(),
         config: stage.dir.path().join("config"),
