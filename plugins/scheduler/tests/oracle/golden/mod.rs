@@ -192,6 +192,15 @@ fn the_tests_that_the_page_names_are_there() {
         ("preemption", include_str!("preemption.rs")),
         ("protocol", include_str!("protocol.rs")),
         ("scan", include_str!("../scan.rs")),
+        // What the kernel does is tested with the kernel.
+        (
+            "rules",
+            include_str!("../../../../../tests/cluster/tests/policies/rules.rs"),
+        ),
+        (
+            "isolation",
+            include_str!("../../../../../tests/cluster/tests/policies/isolation.rs"),
+        ),
     ];
     let page = include_str!("../../../../../docs/scheduling.md");
     let named: Vec<(&str, &str)> = page.split('`').filter_map(|text| text.split_once("::")).collect();
