@@ -201,6 +201,18 @@ fn the_tests_that_the_page_names_are_there() {
             "isolation",
             include_str!("../../../../../tests/cluster/tests/policies/isolation.rs"),
         ),
+        (
+            "queue",
+            include_str!("../../../../../kernel/server/src/policies/scheduling/queue/tests.rs"),
+        ),
+        (
+            "mirror",
+            include_str!("../../../../../kernel/server/src/policies/scheduling/mirror/tests.rs"),
+        ),
+        (
+            "refusal",
+            include_str!("../../../../../kernel/server/src/policies/scheduling/refusal.rs"),
+        ),
     ];
     let page = include_str!("../../../../../docs/scheduling.md");
     let named: Vec<(&str, &str)> = page.split('`').filter_map(|text| text.split_once("::")).collect();
