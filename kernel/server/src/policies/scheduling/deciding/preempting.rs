@@ -8,6 +8,7 @@ use crate::policies::scheduling::{
 };
 use sampan_api::{Object, Operation, Plan, Revision, Write, plan::Deletion};
 use sampan_sandbox::scheduler::Refusal;
+use serde::Deserialize;
 use serde_json::json;
 
 impl Scheduling {
@@ -57,7 +58,16 @@ impl Scheduling {
 }
 
 /// What ends a victim: it says why, and has its grace. Both or nothing, of the pod as it is now.
-fn end(victim: &PodEntry, now: &Object, scheduler: &str) -> [Write; 2] {
+fn end(victim: &PodEntry, now: &Object, scheduler: &str) -> Vec<Write> {
+    let deletion = Deletion {
+        uid: victim.uid.to_string(),
+        ..Deletion::default()
+    };
+    let deleted = Write::new(victim.key.clone(), Operation::Delete(deletion));
+    // One that is gone with the plan says nothing any more.
+    if now.field::<Grace>("spec").is_ok_and(|grace| grace.seconds == Some(0)) {
+        return vec![deleted];
+    }
     let status = now.field_value("status");
     let others = status["conditions"].as_array().cloned().unwrap_or_default();
     let mut conditions: Vec<_> = others.into_iter().filter(|c| c["type"] != "DisruptionTarget").collect();
@@ -67,12 +77,16 @@ fn end(victim: &PodEntry, now: &Object, scheduler: &str) -> [Write; 2] {
         "message": message}),
     );
     let marked = Operation::MergeStatus(json!({"status": {"conditions": conditions}}));
-    let deletion = Deletion {
-        uid: victim.uid.to_string(),
-        ..Deletion::default()
-    };
-    [
+    vec![
         Write::new(victim.key.clone(), marked).expecting(now.metadata.resource_version),
-        Write::new(victim.key.clone(), Operation::Delete(deletion)),
+        deleted,
     ]
+}
+
+/// Of a pod's spec, how long it has to end.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Grace {
+    #[serde(rename = "terminationGracePeriodSeconds")]
+    seconds: Option<u32>,
 }
