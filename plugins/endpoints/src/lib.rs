@@ -69,16 +69,13 @@ fn is_ours(service: &Object) -> bool {
 /// Calls for the Services that a pod matters to, or did.
 fn wake_services(plan: &mut Plan, key: &Key, snapshot: &dyn Snapshot) {
     let mut names = Vec::new();
-    if let Some(pod) = snapshot.get(key) {
-        let services = Query::within("services", &key.namespace).only(&["spec.selector"]);
+    // The pod is the largest of what is looked at, and most are in namespaces without a Service.
+    let services = snapshot.list(&Query::within("services", &key.namespace).only(&["spec.selector"]));
+    if !services.is_empty()
+        && let Some(pod) = snapshot.get(key)
+    {
         let takes = |service: &Object| pod.matches(&json!({"matchLabels": service.spec()["selector"]}));
-        names.extend(
-            snapshot
-                .list(&services)
-                .into_iter()
-                .filter(takes)
-                .map(|service| service.key.name),
-        );
+        names.extend(services.into_iter().filter(takes).map(|service| service.key.name));
     }
     let slices = Query::within(SLICES, &key.namespace).labelled(&json!({MANAGED_BY: OWN_NAME}));
     for slice in snapshot.list(&slices.only(&["metadata.labels", "endpoints"])) {
