@@ -14,3 +14,25 @@ pub use bindings::Scheduler as SchedulerWorld;
 pub use bindings::sampan::scheduler::types;
 
 world!(Scheduler, SchedulerPre, (), |_| Ok(()));
+
+/// No changes.
+impl Default for types::Changes {
+    fn default() -> Self {
+        types::Changes {
+            symbols: Vec::new(),
+            namespaces: Vec::new(),
+            namespaces_gone: Vec::new(),
+            budgets: Vec::new(),
+            budgets_gone: Vec::new(),
+            classes: Vec::new(),
+            nodes_gone: Vec::new(),
+            nodes: Vec::new(),
+            released: Vec::new(),
+            bound: Vec::new(),
+            ending: Vec::new(),
+            nominated: Vec::new(),
+            nominated_no_more: Vec::new(),
+            classes_gone: Vec::new(),
+        }
+    }
+}

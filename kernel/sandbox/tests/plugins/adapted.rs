@@ -1,5 +1,5 @@
 //! Schedulers of the first edition, driven in the words of the second: it is told sums, and names only nodes.
-use crate::{no_changes, pods, scheduler};
+use crate::{pods, scheduler};
 use sampan_sandbox::{
     CallError,
     scheduler::{Bound, Changes, Node, PodClass, PodGroup, Resources, SchedulerPlugin},
@@ -77,9 +77,11 @@ impl Told {
             plugin: scheduler("tell").scheduler().unwrap(),
             revision: 0,
         };
-        let mut changes = no_changes();
-        changes.classes = vec![class(1, 0), class(2, 100), class(3, 250)];
-        changes.nodes = vec![node(1), node(2)];
+        let changes = Changes {
+            classes: vec![class(1, 0), class(2, 100), class(3, 250)],
+            nodes: vec![node(1), node(2)],
+            ..Changes::default()
+        };
         told.sync(changes);
         told
     }
@@ -99,8 +101,10 @@ impl Told {
         let mut asked = pods(101..106);
         asked.iter_mut().for_each(|pod| pod.pinned = pinned);
         let nodes = self.plugin.place(&asked, &[]).unwrap().nodes;
-        let mut changes = no_changes();
-        changes.released = (101..106).collect();
+        let changes = Changes {
+            released: (101..106).collect(),
+            ..Changes::default()
+        };
         self.sync(changes);
         nodes
     }
@@ -109,31 +113,41 @@ impl Told {
 #[test]
 fn it_is_told_what_is_asked_of_nodes_in_sums() {
     let mut told = Told::new();
-    let mut changes = no_changes();
-    changes.bound = vec![bound(1, 1, 2), bound(2, 1, 3), bound(3, 2, 3)];
+    let changes = Changes {
+        bound: vec![bound(1, 1, 2), bound(2, 1, 3), bound(3, 2, 3)],
+        ..Changes::default()
+    };
     told.sync(changes.clone());
     assert_eq!(told.used(), (350, 2));
     // The same again is nothing new; elsewhere is.
     told.sync(changes);
     assert_eq!(told.used(), (350, 2));
-    let mut changes = no_changes();
-    changes.released = vec![1, 9];
-    changes.bound = vec![bound(2, 2, 3), bound(3, 1, 2)];
+    let changes = Changes {
+        released: vec![1, 9],
+        bound: vec![bound(2, 2, 3), bound(3, 1, 2)],
+        ..Changes::default()
+    };
     told.sync(changes);
     assert_eq!(told.used(), (100, 1));
     // A class that is another: its pods ask for another amount.
-    let mut changes = no_changes();
-    changes.classes = vec![class(2, 70)];
+    let changes = Changes {
+        classes: vec![class(2, 70)],
+        ..Changes::default()
+    };
     told.sync(changes);
     assert_eq!(told.used(), (70, 1));
     // A node that is said anew keeps its pods; one that is gone takes them with it.
-    let mut changes = no_changes();
-    changes.nodes = vec![node(1)];
+    let changes = Changes {
+        nodes: vec![node(1)],
+        ..Changes::default()
+    };
     told.sync(changes);
     assert_eq!(told.used(), (70, 1));
-    let mut changes = no_changes();
-    changes.nodes_gone = vec![1];
-    changes.nodes = vec![node(1)];
+    let changes = Changes {
+        nodes_gone: vec![1],
+        nodes: vec![node(1)],
+        ..Changes::default()
+    };
     told.sync(changes);
     assert_eq!(told.used(), (0, 0));
 }
@@ -141,9 +155,11 @@ fn it_is_told_what_is_asked_of_nodes_in_sums() {
 #[test]
 fn what_it_placed_counts_until_it_is_taken_back() {
     let mut plugin = scheduler("bind").scheduler().unwrap();
-    let mut changes = no_changes();
-    changes.classes = vec![class(1, 100)];
-    changes.nodes = vec![node(1), node(2), node(3)];
+    let changes = Changes {
+        classes: vec![class(1, 100)],
+        nodes: vec![node(1), node(2), node(3)],
+        ..Changes::default()
+    };
     plugin.sync(0, 1, &changes).unwrap();
     assert_eq!(plugin.place(&pods(1..4), &[]).unwrap().nodes, [1, 2, 3]);
     // Of a group that did not get enough places none is kept.

@@ -1,9 +1,9 @@
 //! Schedulers of the second edition: what is taken of their answers, and what is no answer.
-use crate::{ENGINE, no_changes, pods, support};
+use crate::{ENGINE, pods, support};
 use sampan_api::plugin::World;
 use sampan_sandbox::{
     CallError, Limits,
-    scheduler::{Placement, PodGroup, SchedulerPlugin},
+    scheduler::{Changes, Placement, PodGroup, SchedulerPlugin},
 };
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -86,9 +86,11 @@ fn it_explains_at_most_as_much_as_was_asked_for() {
 #[test]
 fn what_it_refuses_to_take_in_is_said_in_its_words() {
     let mut plugin = plugin("told");
-    plugin.sync(0, 1, &no_changes()).unwrap();
-    let mut changes = no_changes();
-    changes.released = vec![1, 2];
+    plugin.sync(0, 1, &Changes::default()).unwrap();
+    let changes = Changes {
+        released: vec![1, 2],
+        ..Changes::default()
+    };
     let error = plugin.sync(1, 2, &changes).unwrap_err();
     assert!(
         matches!(&error, CallError::Refused(words) if words == "0 bound, 2 released"),

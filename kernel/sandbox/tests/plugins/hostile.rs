@@ -1,7 +1,7 @@
 //! Plugins that trap, loop, hoard and lie: each ends in a clear error, and the next instance is as good as new.
-use crate::{ENGINE, SCHEDULER, no_changes, pods, scheduler};
+use crate::{ENGINE, SCHEDULER, pods, scheduler};
 use sampan_api::plugin::World;
-use sampan_sandbox::{CallError, Limits};
+use sampan_sandbox::{CallError, Limits, scheduler::Changes};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,13 @@ fn place(behaviour: &str) -> CallError {
     let mut plugin = loaded.scheduler().unwrap();
     let error = plugin.place(&pods(1..11), &[]).unwrap_err();
     assert!(matches!(plugin.place(&pods(1..2), &[]), Err(CallError::Poisoned)));
-    assert!(matches!(plugin.sync(0, 1, &no_changes()), Err(CallError::Poisoned)));
+    assert!(matches!(
+        plugin.sync(0, 1, &Changes::default()),
+        Err(CallError::Poisoned)
+    ));
     assert_eq!(plugin.figures().traps, 1);
     // Another instance of the same plugin starts, and another plugin works.
-    loaded.scheduler().unwrap().sync(0, 1, &no_changes()).unwrap();
+    loaded.scheduler().unwrap().sync(0, 1, &Changes::default()).unwrap();
     assert_eq!(
         scheduler("")
             .scheduler()

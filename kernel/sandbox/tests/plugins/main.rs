@@ -49,22 +49,3 @@ fn pods(ids: std::ops::Range<u32>) -> Vec<scheduler::Pod> {
     };
     ids.map(pod).collect()
 }
-
-fn no_changes() -> scheduler::Changes {
-    scheduler::Changes {
-        symbols: Vec::new(),
-        namespaces: Vec::new(),
-        namespaces_gone: Vec::new(),
-        budgets: Vec::new(),
-        budgets_gone: Vec::new(),
-        classes: Vec::new(),
-        nodes_gone: Vec::new(),
-        nodes: Vec::new(),
-        released: Vec::new(),
-        bound: Vec::new(),
-        ending: Vec::new(),
-        nominated: Vec::new(),
-        nominated_no_more: Vec::new(),
-        classes_gone: Vec::new(),
-    }
-}

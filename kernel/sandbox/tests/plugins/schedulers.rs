@@ -1,14 +1,14 @@
 //! What schedulers are asked, and what they answer.
-use crate::{no_changes, pods, scheduler};
+use crate::{pods, scheduler};
 use sampan_sandbox::{
     CallError,
-    scheduler::{Rule, TurnedDown},
+    scheduler::{Changes, Rule, TurnedDown},
 };
 
 #[test]
 fn it_places_what_it_is_asked() {
     let mut plugin = scheduler("").scheduler().unwrap();
-    plugin.sync(0, 1, &no_changes()).unwrap();
+    plugin.sync(0, 1, &Changes::default()).unwrap();
     let placed = plugin.place(&pods(1..101), &[]).unwrap();
     assert_eq!(placed.nodes, [0; 100]);
     let positions: Vec<u32> = placed.unplaced.iter().map(|one| one.pod).collect();
@@ -34,8 +34,8 @@ fn nodes_are_given_in_the_order_of_the_pods() {
 #[test]
 fn a_mirror_out_of_step_is_refused() {
     let mut plugin = scheduler("").scheduler().unwrap();
-    plugin.sync(0, 7, &no_changes()).unwrap();
-    let error = plugin.sync(6, 8, &no_changes()).unwrap_err();
+    plugin.sync(0, 7, &Changes::default()).unwrap();
+    let error = plugin.sync(6, 8, &Changes::default()).unwrap_err();
     assert!(
         matches!(&error, CallError::Refused(words) if words == "the mirror is at 7, not 6"),
         "{error}"
@@ -64,7 +64,7 @@ fn figures() {
     );
     let mut plugin = loaded.scheduler().unwrap();
     let started = std::time::Instant::now();
-    (0..100_000).for_each(|n| plugin.sync(0, n + 1, &no_changes()).unwrap());
+    (0..100_000).for_each(|n| plugin.sync(0, n + 1, &Changes::default()).unwrap());
     println!("an empty sync: {:.3} µs", started.elapsed().as_secs_f64() * 10.0);
     let hundred = pods(1..101);
     let started = std::time::Instant::now();

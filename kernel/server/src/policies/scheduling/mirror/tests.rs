@@ -63,7 +63,7 @@ fn a_pod_is_told_when_it_is_bound_ends_and_goes() {
     // Its own news of it changes nothing, and when it started is not said again.
     let running = pod("p", json!({"nodeName": "n", "containers": []}));
     assert_eq!(put(&mut mirror, &running, 5), Some(id));
-    assert_eq!(told(&mut mirror, &mut symbols), touched::nothing());
+    assert_eq!(told(&mut mirror, &mut symbols), Changes::default());
 
     let mut ending = running.clone();
     ending.metadata.deletion_timestamp = Some(sampan_api::time::Timestamp::from_millis(9));
@@ -132,7 +132,7 @@ fn pods_that_say_the_same_are_of_one_class_and_services_make_siblings() {
     assert_eq!(changes.classes.len(), 1);
     assert_eq!(changes.classes[0].siblings.as_ref().map(Vec::len), Some(1));
     mirror.service(&key, Some(&service));
-    assert_eq!(told(&mut mirror, &mut symbols), touched::nothing());
+    assert_eq!(told(&mut mirror, &mut symbols), Changes::default());
     mirror.service(&key, None);
     assert_eq!(told(&mut mirror, &mut symbols).classes[0].siblings, None);
 }

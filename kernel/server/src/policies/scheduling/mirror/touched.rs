@@ -44,28 +44,18 @@ impl Touched {
 }
 
 /// Changes on their way to a plugin, cut into calls.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Parcels {
     full: Vec<Changes>,
     last: Changes,
     count: usize,
 }
 
-impl Default for Parcels {
-    fn default() -> Self {
-        Parcels {
-            full: Vec::new(),
-            last: nothing(),
-            count: 0,
-        }
-    }
-}
-
 impl Parcels {
     /// Where the next change goes.
     fn next(&mut self) -> &mut Changes {
         if self.count == MOST_CHANGES {
-            self.full.push(std::mem::replace(&mut self.last, nothing()));
+            self.full.push(std::mem::take(&mut self.last));
             self.count = 0;
         }
         self.count += 1;
@@ -165,24 +155,4 @@ fn nomination(mirror: &Mirror, id: u32) -> Option<Nomination> {
         node: mirror.nodes.number(name)?,
         class: pod.class,
     })
-}
-
-/// No changes.
-pub fn nothing() -> Changes {
-    Changes {
-        symbols: Vec::new(),
-        namespaces: Vec::new(),
-        namespaces_gone: Vec::new(),
-        budgets: Vec::new(),
-        budgets_gone: Vec::new(),
-        classes: Vec::new(),
-        nodes_gone: Vec::new(),
-        nodes: Vec::new(),
-        released: Vec::new(),
-        bound: Vec::new(),
-        ending: Vec::new(),
-        nominated: Vec::new(),
-        nominated_no_more: Vec::new(),
-        classes_gone: Vec::new(),
-    }
 }
