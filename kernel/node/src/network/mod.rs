@@ -9,7 +9,8 @@
 //! Invariants:
 //! - a plugin that fails, or is not there, leaves what was wanted last;
 //! - who takes a plugin's place changes what differs, and nothing else: flows that stand go on;
-//! - a pod's containers start when what plugins want of it holds, or the plugins are late.
+//! - a pod's containers start when what plugins want of it holds, or the plugins are late; they are given longer until
+//!   there is a network at all.
 mod door;
 mod feed;
 mod figures;
@@ -74,6 +75,10 @@ use worker::{Input, Worker};
 /// How long a pod waits for what plugins want of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long pods wait until plugins have said for the first time how the network is to be. The first start on a machine
+/// compiles them.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The port of the cluster's DNS.
 const DNS_PORT: u16 = 53;
 
@@ -91,6 +96,8 @@ pub struct Network {
     services: Arc<Services>,
     dns: Option<Arc<Dns>>,
     synced: watch::Receiver<bool>,
+    /// Whether plugins have said how the network is to be, now or before the last start.
+    established: watch::Receiver<bool>,
 }
 
 impl Prepared {
@@ -151,6 +158,7 @@ impl Prepared {
         );
         let file = config.data.join("network.json");
         let (slots, ingresses, peers) = kept::restore(&file);
+        let (establishes, established) = watch::channel(slots.sums().next().is_some());
         let limits = Limits::new(&config.name);
         let worker = Worker {
             me: Identity {
@@ -174,6 +182,7 @@ impl Prepared {
             tell: tell(writer.clone()),
             failures: BTreeMap::new(),
             waiting: Vec::new(),
+            established: establishes,
             adopting: true,
         };
         let moves = inputs.clone();
@@ -193,6 +202,7 @@ impl Prepared {
             services,
             dns,
             synced: told,
+            established,
         })
     }
 }
@@ -216,7 +226,11 @@ impl Network {
             pod,
             ready: Some(ready),
         };
-        if self.inputs.send(up).is_ok() && tokio::time::timeout(PATIENCE, wait).await.is_err() {
+        let patience = match *self.established.borrow() {
+            true => PATIENCE,
+            false => FIRST_PATIENCE,
+        };
+        if self.inputs.send(up).is_ok() && tokio::time::timeout(patience, wait).await.is_err() {
             tracing::warn!(
                 pod = name,
                 "the network's plugins are late: the pod starts without their rules"

@@ -29,7 +29,7 @@ use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Before what the kernel did not take is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -103,6 +103,8 @@ pub struct Worker {
     pub failures: BTreeMap<String, u64>,
     /// Those that wait for their pod's rules.
     pub waiting: Vec<(LocalPod, oneshot::Sender<()>)>,
+    /// Plugins have said how the network is to be.
+    pub established: watch::Sender<bool>,
     /// Pods that were here before are still being found.
     pub adopting: bool,
 }
@@ -258,12 +260,21 @@ impl Worker {
         self.answer();
     }
 
+    /// Whether plugins are still to come or to be told something, or what they want is still to be made so.
+    fn is_behind(&self) -> bool {
+        !self.objects.is_synced(plugin::RESOURCE)
+            || self.fleet.expects_some()
+            || self.slots.are_behind()
+            || self.ground.is_behind()
+    }
+
     /// Those whose pods are as plugins want them.
     fn answer(&mut self) {
-        let behind = || self.fleet.expects_some() || self.slots.are_behind();
-        if self.waiting.is_empty() || self.ground.is_behind() || behind() {
+        if self.is_behind() {
             return;
         }
+        self.established
+            .send_if_modified(|established| !std::mem::replace(established, true));
         let follows_pods = self.slots.watches().any(|resource| resource == "pods");
         for (pod, ready) in std::mem::take(&mut self.waiting) {
             let known = self.objects.get(&pod.key());
