@@ -63,7 +63,7 @@ struct Args {
     /// Only cases whose name has this in it; of `store` and `scheduler`
     #[arg(long, default_value = "")]
     case: String,
-    /// Of `scheduler`
+    /// Of `scheduler` and `swap`
     #[arg(long, default_value_t = scheduler::NODES)]
     nodes: usize,
     /// Of `scheduler`: at most so many are measured
@@ -86,7 +86,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Start => start::run().await?,
         Bench::Footprint => tokio::task::spawn_blocking(footprint::run).await??,
         Bench::Placement => tokio::task::spawn_blocking(placement::run).await??,
-        Bench::Swap => swap::run().await?,
+        Bench::Swap => swap::run(args.nodes).await?,
         Bench::Up => up::run().await?,
         Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
         Bench::Scheduler => scheduler::run(&args.case, args.nodes, args.pods).await?,

@@ -44,7 +44,7 @@ const fn before(for_a_node: f64, pod: fn() -> Value) -> Before {
     }
 }
 
-const PLAIN: Case = Case {
+pub const BASIC: Case = Case {
     name: "basic",
     upstream: Some(270.0),
     held: true,
@@ -57,14 +57,14 @@ const PLAIN: Case = Case {
 
 /// The cases, with the numbers of nodes and pods of scheduler_perf.
 pub const CASES: &[Case] = &[
-    PLAIN,
+    BASIC,
     Case {
         name: "daemonset",
         upstream: None,
         held: false,
         before: &[],
         measured: shapes::pinned,
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "node-affinity",
@@ -72,14 +72,14 @@ pub const CASES: &[Case] = &[
         zones: &["zone1"],
         before: &[before(1.0, shapes::of_a_zone)],
         measured: |_| shapes::of_a_zone(),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "preferred-affinity",
         upstream: Some(90.0),
         before: &[before(1.0, shapes::rather_near)],
         measured: |_| shapes::rather_near(),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "affinity",
@@ -87,7 +87,7 @@ pub const CASES: &[Case] = &[
         zones: &["zone1"],
         before: &[before(1.0, shapes::near_in_a_zone)],
         measured: |_| shapes::near_in_a_zone(),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "anti-affinity",
@@ -95,7 +95,7 @@ pub const CASES: &[Case] = &[
         before: &[before(0.2, shapes::apart_on_hosts)],
         measured: |_| shapes::apart_on_hosts(),
         most_for_a_node: Some(0.4),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "spread",
@@ -103,7 +103,7 @@ pub const CASES: &[Case] = &[
         zones: &["moon-1", "moon-2", "moon-3"],
         before: &[before(1.0, shapes::plain)],
         measured: |_| shapes::spread("DoNotSchedule"),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "preferred-spread",
@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
         zones: &["moon-1", "moon-2", "moon-3"],
         before: &[before(1.0, shapes::plain)],
         measured: |_| shapes::spread("ScheduleAnyway"),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "preemption",
@@ -119,7 +119,7 @@ pub const CASES: &[Case] = &[
         before: &[before(4.0, shapes::unimportant)],
         measured: |_| shapes::important(),
         most_for_a_node: Some(1.0),
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "unschedulable",
@@ -127,7 +127,7 @@ pub const CASES: &[Case] = &[
         held: false,
         before: &[before(0.02, shapes::plain)],
         churn: Churn::Unschedulable,
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "mixed-churn",
@@ -135,7 +135,7 @@ pub const CASES: &[Case] = &[
         held: false,
         before: &[],
         churn: Churn::Mixed,
-        ..PLAIN
+        ..BASIC
     },
     Case {
         name: "gated",
@@ -145,6 +145,6 @@ pub const CASES: &[Case] = &[
             waits: true,
             ..before(2.0, shapes::gated)
         }],
-        ..PLAIN
+        ..BASIC
     },
 ];

@@ -4,7 +4,7 @@ use super::{
     shapes,
 };
 use crate::peer::{Store, sampan::Sampan};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use sampan_api::rpc::{self, write::Operation};
 use sampan_cli::session::{Session, Writer};
@@ -16,8 +16,8 @@ use std::{
 
 /// Writes under way at a time.
 const UNDER_WAY: usize = 2000;
-/// Nothing is waited for longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// While pods are waited for something happens so often.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When each pod was bound, by its number.
 pub type Bound = Vec<Instant>;
@@ -52,7 +52,7 @@ fn create(resource: &str, namespace: &str, name: &str, object: &Value) -> rpc::P
 }
 
 /// Makes the JSON of many pods of one shape without building each.
-struct Template(String, String);
+pub struct Template(String, String);
 
 impl Template {
     fn new(pod: Value, namespace: &str) -> Result<Self> {
@@ -91,7 +91,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn commit(&self, plan: rpc::Plan) -> Result<()> {
+    pub async fn commit(&self, plan: rpc::Plan) -> Result<()> {
         self.writer.commit(plan).await?;
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Cluster {
     }
 
     /// Watches the pods of a namespace from now on.
-    async fn watch(&self, namespace: &str) -> Result<tonic::Streaming<rpc::WatchEvent>> {
+    pub async fn watch(&self, namespace: &str) -> Result<Watch> {
         let selection = Some(rpc::Selection {
             resource: "pods".to_owned(),
             namespace: namespace.to_owned(),
@@ -133,7 +133,28 @@ impl Cluster {
         };
         let revision = self.session.objects().list(list).await?.into_inner().revision;
         let watch = rpc::WatchRequest { selection, revision };
-        Ok(self.session.objects().watch(watch).await?.into_inner())
+        Ok(Watch(self.session.objects().watch(watch).await?.into_inner()))
+    }
+
+    /// The JSON of an object of the cluster.
+    pub async fn get(&self, resource: &str, name: &str) -> Result<Value> {
+        let request = rpc::GetRequest {
+            key: key(resource, "", name),
+            ..rpc::GetRequest::default()
+        };
+        let object = self.session.objects().get(request).await?.into_inner();
+        Ok(serde_json::from_slice(&object.json)?)
+    }
+
+    /// Measured pods of a shape.
+    pub fn template(&self, pod: Value) -> Result<Template> {
+        Template::new(pod, shapes::MEASURED)
+    }
+
+    /// Makes measured pods, all of them at once.
+    pub async fn make(&self, template: &Template, numbers: std::ops::Range<usize>) -> Result<()> {
+        let plan = |number| Ok(template.plan(shapes::MEASURED, &format!("pod-{number:07}")));
+        self.all(numbers, plan).await
     }
 
     /// Makes pods as fast as it goes and watches them bound: when each was made, and when it was seen bound.
@@ -215,39 +236,58 @@ fn parking(pods: usize) -> std::sync::Mutex<Vec<Instant>> {
     std::sync::Mutex::new(vec![Instant::now(); pods])
 }
 
+/// What a client sees of the pods of a namespace.
+pub struct Watch(tonic::Streaming<rpc::WatchEvent>);
+
+/// A pod that has a node.
+pub struct Seen {
+    pub number: usize,
+    object: rpc::Object,
+}
+
+impl Seen {
+    pub fn node(&self) -> &str {
+        text_of(&self.object.json, b"\"nodeName\":\"").unwrap_or_default()
+    }
+
+    /// The digest of the policy that chose the node.
+    pub fn policy(&self) -> &str {
+        text_of(&self.object.json, b"\"sampan.dev/scheduled-by\":\"").unwrap_or_default()
+    }
+}
+
+impl Watch {
+    /// The next event, if it is of a pod that has a node; an error if none comes while `left` are waited for.
+    pub async fn bound(&mut self, left: usize) -> Result<Option<Seen>> {
+        let next = tokio::time::timeout(PATIENCE, self.0.message()).await;
+        let next = next.with_context(|| format!("{left} pods are not bound, and nothing happens for {PATIENCE:?}"))?;
+        let event = next?.context("the watch ended")?;
+        let Some(object) = event.object else { return Ok(None) };
+        let name = object.key.as_ref().map_or("", |key| &key.name);
+        let number = name.strip_prefix("pod-").context("a strange pod")?.parse()?;
+        let seen = Seen { number, object };
+        Ok((!seen.node().is_empty()).then_some(seen))
+    }
+}
+
 /// Waits until so many pods were seen bound, each once; when each was.
-async fn wait(mut seen: tonic::Streaming<rpc::WatchEvent>, pods: usize) -> Result<Bound> {
+async fn wait(mut seen: Watch, pods: usize) -> Result<Bound> {
     let mut bound: Vec<Option<Instant>> = vec![None; pods];
     let mut left = pods;
-    let count = async {
-        while left > 0 {
-            let event = seen.message().await?.context("the watch ended")?;
-            let Some(object) = event.object else { continue };
-            let Some(node) = node_of(&object.json) else { continue };
-            ensure!(!node.is_empty(), "a pod was bound to nothing");
-            let name = object.key.unwrap_or_default().name;
-            let number: usize = name.strip_prefix("pod-").context("a strange pod")?.parse()?;
-            let place = bound.get_mut(number).context("a pod too many")?;
-            if place.is_none() {
-                *place = Some(Instant::now());
-                left -= 1;
-            }
+    while left > 0 {
+        let Some(pod) = seen.bound(left).await? else { continue };
+        let place = bound.get_mut(pod.number).context("a pod too many")?;
+        if place.is_none() {
+            *place = Some(Instant::now());
+            left -= 1;
         }
-        anyhow::Ok(())
-    };
-    let counted = tokio::time::timeout(PATIENCE, count).await;
-    ensure!(
-        counted.is_ok(),
-        "{left} of {pods} pods are not bound after {PATIENCE:?}"
-    );
-    counted??;
+    }
     Ok(bound.into_iter().flatten().collect())
 }
 
-/// The node that a pod's JSON names, without reading all of it.
-fn node_of(json: &[u8]) -> Option<&str> {
-    const FIELD: &[u8] = b"\"nodeName\":\"";
-    let at = json.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();
+/// The text that follows in a JSON object, without reading all of it.
+fn text_of<'a>(json: &'a [u8], field: &[u8]) -> Option<&'a str> {
+    let at = json.windows(field.len()).position(|window| window == field)? + field.len();
     let end = json[at..].iter().position(|byte| *byte == b'"')?;
     std::str::from_utf8(&json[at..at + end]).ok()
 }

@@ -1,8 +1,8 @@
 //! From the creation of a pod to its binding, as a client sees both: the cases of Kubernetes' scheduler_perf, made through gRPC,
 //! on a log that is synced.
-mod cases;
-mod cluster;
-mod shapes;
+pub mod cases;
+pub mod cluster;
+pub mod shapes;
 
 use crate::{
     figure::{Figure, beside, percentile},
