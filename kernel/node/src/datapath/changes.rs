@@ -1,6 +1,9 @@
 //! What is to change in the table, gathered in any order and said in one that the kernel takes: what is referred to is
 //! there before it is referred to, and goes after it is no more.
-use super::nft::{Batch, Element, Expression, HookPoint, SetKind};
+use super::{
+    connections::Left,
+    nft::{Batch, Element, Expression, HookPoint, SetKind},
+};
 use sampan_sandbox::network::EntryKey;
 use std::collections::BTreeMap;
 
@@ -25,6 +28,8 @@ pub(super) struct Changes {
     gone_chains: Vec<String>,
     gone_sets: Vec<String>,
     is_from_nowhere: bool,
+    /// What is no part of the table, but follows from it.
+    pub(super) left: Left,
 }
 
 impl Changes {

@@ -11,12 +11,17 @@ use super::{
 };
 use imbl::OrdMap;
 use sampan_sandbox::network::{Destination, EntryKey, Fallback, Family, Frontend, FrontendKey, Pool, Protocol};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A pool whose backends have places.
 #[derive(Clone, PartialEq, Eq)]
 struct Placed {
     places: Vec<Target>,
+    /// Those that get nothing new.
+    leaving: BTreeSet<Target>,
     otherwise: Fallback,
 }
 
@@ -25,6 +30,7 @@ impl Placed {
         let places = before.map(|before| before.places.as_slice()).unwrap_or_default();
         Placed {
             places: places::places(places, &pool.backends),
+            leaving: places::without_weight(&pool.backends),
             otherwise: pool.otherwise,
         }
     }
@@ -133,6 +139,25 @@ impl Served {
         })
     }
 
+    /// Where connections may go on to that have not been answered yet, and those of UDP. Who gets nothing new keeps the latter.
+    fn serving(&self, protocol: Protocol) -> BTreeSet<Target> {
+        let mut all = BTreeSet::new();
+        for placed in [Some(&self.inside), self.outside.as_ref()].into_iter().flatten() {
+            all.extend(&placed.places);
+            if protocol == Protocol::Udp {
+                all.extend(&placed.leaving);
+            }
+        }
+        all
+    }
+
+    fn serves(&self, protocol: Protocol, target: Target) -> bool {
+        let pools = [Some(&self.inside), self.outside.as_ref()];
+        let keeps = |placed: &Placed| protocol == Protocol::Udp && placed.leaving.contains(&target);
+        let mut pools = pools.into_iter().flatten();
+        pools.any(|placed| placed.places.contains(&target) || keeps(placed))
+    }
+
     fn shapes(&self, key: &FrontendKey) -> impl Iterator<Item = Shape> {
         self.sides().into_iter().filter_map(|side| self.shape(key, side))
     }
@@ -172,6 +197,17 @@ impl Served {
     }
 }
 
+/// Whether connections may lead where the frontend leads no more: to backends that left, or past it, as it was not there and
+/// nothing is refused where it is.
+fn has_lost(key: &FrontendKey, old: Option<&Arc<Served>>, new: Option<&Arc<Served>>, settings: &Settings) -> bool {
+    let Some(old) = old else {
+        let refused = |address| settings.service_ranges.iter().any(|range| range.contains(address));
+        return !matches!(key.destination, Destination::Address(address) if refused(address));
+    };
+    let serving = new.map(|new| new.serving(key.protocol)).unwrap_or_default();
+    !old.serving(key.protocol).is_subset(&serving)
+}
+
 impl Frontends {
     /// Takes in changed frontends, and says what differs.
     pub(super) fn change<'a>(
@@ -186,10 +222,23 @@ impl Frontends {
             let old = before.all.get(key);
             let new = frontend.map(|frontend| Arc::new(Served::new(key, frontend, old.map(Arc::as_ref))));
             if old != new.as_ref() {
+                if has_lost(key, old, new.as_ref(), settings) {
+                    changes.left.frontends.insert(*key);
+                }
                 self.one(key, old, new, &mut used, changes);
             }
         }
         self.settle(&before, used, settings, changes);
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &FrontendKey> {
+        self.all.keys()
+    }
+
+    /// Whether a frontend sends connections there; nothing where there is no such frontend.
+    pub(super) fn serves(&self, key: &FrontendKey, target: Target) -> Option<bool> {
+        let served = self.all.get(key)?;
+        Some(served.serves(key.protocol, target))
     }
 
     /// All of another's, with the places that they have there.

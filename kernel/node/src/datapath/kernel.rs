@@ -2,6 +2,7 @@
 use super::{
     DatapathError, PodLink, Settings,
     changes::Changes,
+    connections::Connections,
     forwarding,
     layout::{FIRST, TURNS},
     nft::{Batch, SendError, Socket},
@@ -9,7 +10,7 @@ use super::{
     state::{Changed, State},
 };
 use sampan_sandbox::network::{Datapath, Entry, Op, PodKey};
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, time::Instant};
 
 /// How often a change is tried again that others' changes of the firewall came between.
 const MOST_TRIES: usize = 16;
@@ -28,15 +29,6 @@ pub struct Done {
     pub mended: bool,
 }
 
-/// Asks whether this kernel has nf_tables, and lets us.
-///
-/// # Errors
-/// What is lacking, and what to do.
-pub fn available() -> Result<(), DatapathError> {
-    let mut socket = Socket::open().map_err(DatapathError::of_nftables)?;
-    socket.generation().map(drop).map_err(DatapathError::of_nftables)
-}
-
 /// The datapath of a node, in the network namespace of the thread that opened it, which is to call it ever after.
 /// Everything here blocks: for
 /// microseconds with a change, for some milliseconds for each ten thousand Services with a whole.
@@ -47,6 +39,7 @@ pub struct KernelDatapath {
     socket: Socket,
     routes: Routes,
     state: State,
+    connections: Connections,
     known: Option<Known>,
 }
 
@@ -72,6 +65,7 @@ impl KernelDatapath {
         Ok(KernelDatapath {
             routes: Routes::open(&settings)?,
             state: State::default(),
+            connections: Connections::default(),
             known: None,
             settings,
             socket,
@@ -99,7 +93,7 @@ impl KernelDatapath {
         let changed: Changed<'_> = wanted.into_iter().map(|entry| (entry.key(), Some(entry))).collect();
         next.change(&changed, &self.settings, &mut changes)?;
         next.change_pods(pods, &mut changes)?;
-        self.make_anew(next, &changes)
+        self.make_anew(next, changes)
     }
 
     /// Carries out operations, which were checked, in one step. Costs what differs.
@@ -144,8 +138,19 @@ impl KernelDatapath {
             return Ok(Done { bytes: 0, mended });
         }
         let (next, changes) = self.state.anew(&self.settings)?;
-        let done = self.make_anew(next, &changes)?;
+        let done = self.make_anew(next, changes)?;
         Ok(Done { mended: true, ..done })
+    }
+
+    /// When [`KernelDatapath::forget`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.connections.due()
+    }
+
+    /// Has connections to backends that left go elsewhere. A change does so itself, unless one just did.
+    pub fn forget(&mut self) {
+        let (frontends, services) = (&self.state.frontends, &self.settings.service_ranges);
+        self.connections.forget(&mut self.socket, frontends, services);
     }
 
     /// Removes the table and the routes.
@@ -170,18 +175,17 @@ impl KernelDatapath {
         let Some(known) = self.known else {
             // There is no table yet.
             let (next, changes) = next.anew(&self.settings)?;
-            return self.make_anew(next, &changes);
+            return self.make_anew(next, changes);
         };
         let undo = self.routes.change(&self.state.routes, &next.routes)?;
         match self.submit_change(known, &changes) {
             Ok(Some(bytes)) => {
-                changes.count(&mut next.census);
-                self.state = next;
+                self.take(next, changes);
                 Ok(Done { bytes, mended: false })
             }
             Ok(None) => self.mend_to(&next, undo, None),
             // Then what is there is not what we think, or it cannot be at all.
-            Err(error) if is_disagreement(&error) => {
+            Err(error) if error.is_disagreement() => {
                 self.mend_to(&next, undo, Some(DatapathError::of_batch(error, &changes.origins)))
             }
             Err(error) => {
@@ -195,7 +199,7 @@ impl KernelDatapath {
     fn mend_to(&mut self, next: &State, undo: Undo, first: Option<DatapathError>) -> Result<Done, DatapathError> {
         let made = next
             .anew(&self.settings)
-            .and_then(|(next, changes)| self.make_anew(next, &changes));
+            .and_then(|(next, changes)| self.make_anew(next, changes));
         match made {
             Ok(done) => Ok(Done { mended: true, ..done }),
             Err(error) => {
@@ -230,12 +234,14 @@ impl KernelDatapath {
         Err(SendError::Raced)
     }
 
-    fn make_anew(&mut self, mut next: State, changes: &Changes) -> Result<Done, DatapathError> {
+    fn make_anew(&mut self, next: State, mut changes: Changes) -> Result<Done, DatapathError> {
         let undo = self.routes.bring(&next.routes)?;
-        match self.submit_whole(changes) {
+        // Where there never was a table, nothing can have been decided by it.
+        let decided = self.known.is_some() || !matches!(self.socket.table_handle(&self.settings.table), Ok(None));
+        changes.left.any &= decided;
+        match self.submit_whole(&changes) {
             Ok(bytes) => {
-                changes.count(&mut next.census);
-                self.state = next;
+                self.take(next, changes);
                 Ok(Done { bytes, mended: false })
             }
             Err(error) => {
@@ -243,6 +249,14 @@ impl KernelDatapath {
                 Err(DatapathError::of_batch(error, &changes.origins))
             }
         }
+    }
+
+    /// The kernel has it.
+    fn take(&mut self, mut next: State, changes: Changes) {
+        changes.count(&mut next.census);
+        self.state = next;
+        self.connections.note(changes.left);
+        self.forget();
     }
 
     fn submit_whole(&mut self, changes: &Changes) -> Result<usize, SendError> {
@@ -333,13 +347,5 @@ fn after(generation: u32) -> u32 {
     match generation.wrapping_add(1) {
         0 => 1,
         next => next,
-    }
-}
-
-fn is_disagreement(error: &SendError) -> bool {
-    match error {
-        SendError::Refused(refusal) => matches!(refusal.code, libc::ENOENT | libc::EEXIST | libc::EBUSY),
-        SendError::Unknown => true,
-        _ => false,
     }
 }

@@ -8,15 +8,18 @@
 //! jumps of a table again when one is added.
 //!
 //! [`KernelDatapath`] is the face. `state` is what is wanted, and works out what differs (`frontends`, `policies`, `pods`);
-//! `layout`, `rules` and `shapes` are the table's; `nft` speaks with nf_tables, `routes` and `forwarding` with the rest of the kernel.
+//! `layout`, `rules` and `shapes` are the table's; `nft` speaks with nf_tables, `routes`, `forwarding` and `connections` with the rest
+//! of the kernel.
 //!
 //! Invariants:
 //! - what is wanted changes in one transaction, or not at all: who is refused has what he had before;
 //! - a packet sees the table before a change or after it, and one that falls in between is dropped, to be sent again;
-//! - connections that stand stay where they are, whatever changes;
+//! - connections that stand stay where they are, whatever changes; what is on its way to a backend that left, and UDP, which
+//!   stands nowhere, is decided anew;
 //! - the table and the routes are found again by their name and number, so nothing is left after a crash that the next
 //!   start does not replace.
 mod changes;
+mod connections;
 mod error;
 mod forwarding;
 mod frontends;
@@ -35,6 +38,15 @@ mod shapes;
 mod state;
 
 pub use error::DatapathError;
-pub use kernel::{Done, KernelDatapath, available};
+pub use kernel::{Done, KernelDatapath};
 pub use pods::PodLink;
 pub use settings::Settings;
+
+/// Asks whether this kernel has nf_tables, and lets us.
+///
+/// # Errors
+/// What is lacking, and what to do.
+pub fn available() -> Result<(), DatapathError> {
+    let mut socket = nft::Socket::open().map_err(DatapathError::of_nftables)?;
+    socket.generation().map(drop).map_err(DatapathError::of_nftables)
+}

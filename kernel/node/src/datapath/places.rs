@@ -3,7 +3,7 @@
 //! A place is drawn with the same chance as any other, so weights become counts of places. Backends keep their places when
 //! others come and go, so a change is small.
 use sampan_sandbox::network::{Address, Backend};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Places of one frontend, unless it has more backends.
 const MOST: u64 = 1024;
@@ -31,6 +31,12 @@ fn counts(backends: &[Backend]) -> BTreeMap<Target, u64> {
             .for_each(|weight| *weight = ((*weight * most + sum / 2) / sum).max(1));
     }
     weights
+}
+
+/// Those that get no new connections.
+pub(super) fn without_weight(backends: &[Backend]) -> BTreeSet<Target> {
+    let without = backends.iter().filter(|backend| backend.weight == 0);
+    without.map(|backend| (backend.address, backend.port)).collect()
 }
 
 /// The places for some backends, given those from before.

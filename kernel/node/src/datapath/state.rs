@@ -21,7 +21,7 @@ pub(super) type Changed<'a> = BTreeMap<EntryKey, Option<&'a Entry>>;
 #[derive(Clone, Default)]
 pub(super) struct State {
     pub(super) routes: OrdSet<Range>,
-    frontends: Frontends,
+    pub(super) frontends: Frontends,
     policies: Policies,
     pods: Pods,
     pub(super) census: Census,
@@ -44,6 +44,7 @@ impl State {
     /// The table as it is before anything is wanted.
     pub(super) fn begin(settings: &Settings) -> Result<(State, Changes), DatapathError> {
         let (state, mut changes) = (State::default(), Changes::default());
+        changes.left.any = true;
         layout::begin(settings, &mut changes).map_err(DatapathError::Settings)?;
         for family in FAMILIES {
             let (_, elements) = intervals::changes(&Vec::new(), &state.cluster(settings, family), family);

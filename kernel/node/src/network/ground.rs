@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 /// A pod of this node that has a wire.
@@ -149,9 +150,15 @@ impl Ground {
         self.pods_stale |= self.pods.remove(uid).is_some();
     }
 
+    /// When [`Ground::settle`] has something to do whatever is wanted.
+    pub fn due(&self) -> Option<Instant> {
+        self.kernel.as_ref().and_then(KernelDatapath::due)
+    }
+
     /// Makes it so: all of `sum` where it is not known what there is, else only these operations.
     pub fn settle(&mut self, ops: &[Op], sum: impl FnOnce() -> Datapath) {
         let Some(kernel) = &mut self.kernel else { return };
+        kernel.forget();
         if !self.stale && ops.is_empty() && !self.pods_stale {
             return;
         }

@@ -118,7 +118,12 @@ impl Worker {
                 true => look.min(Instant::now() + PAUSE),
                 false => look,
             };
-            let dues = [self.keeper.due(), self.slots.due(), self.ingresses.due()];
+            let dues = [
+                self.keeper.due(),
+                self.slots.due(),
+                self.ingresses.due(),
+                self.ground.due(),
+            ];
             let wake = dues.into_iter().flatten().fold(wake, Instant::min);
             let first = self.inputs.recv_timeout(wake.saturating_duration_since(Instant::now()));
             if matches!(first, Err(RecvTimeoutError::Disconnected)) {

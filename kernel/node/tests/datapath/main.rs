@@ -4,6 +4,7 @@ mod affinity;
 mod changing;
 mod figures;
 mod guarding;
+mod leaving;
 mod outward;
 mod policies;
 mod refusing;

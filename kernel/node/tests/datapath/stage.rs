@@ -14,6 +14,7 @@ use std::{
     process::{Command, Output},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Instant,
 };
 
 /// The node's address towards the host outside, and that host's.
@@ -237,6 +238,14 @@ impl Lab {
     pub fn set(&mut self, entries: &[Entry]) {
         let ops: Vec<Op> = entries.iter().cloned().map(Op::Set).collect();
         self.act(|datapath| datapath.change(&ops)).unwrap();
+    }
+
+    /// Gives the datapath the time to look which connections led where none does any more.
+    pub fn settle(&mut self) {
+        while let Some(due) = self.act(|datapath| datapath.due()) {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.act(|datapath| datapath.forget());
+        }
     }
 
     /// The table as `nft` lists it, without what packets have done to it.

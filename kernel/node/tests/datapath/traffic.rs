@@ -2,7 +2,7 @@
 use crate::stage::Namespace;
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +10,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+use tokio::net::TcpSocket;
 
 /// As long as an answer may take that comes.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -114,7 +115,25 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(from: &Namespace, to: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let mut stream = from.within(|| TcpStream::connect_timeout(&to, patience))?;
+        Self::greeted(from.within(|| TcpStream::connect_timeout(&to, patience))?, patience)
+    }
+
+    /// From a port that is chosen, by IPv4.
+    pub fn open_from(from: &Namespace, port: u16, to: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let connect = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+            tokio::time::timeout(patience, socket.connect(to)).await?
+        };
+        let stream = from.within(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(connect)?.into_std()
+        })?;
+        stream.set_nonblocking(false)?;
+        Self::greeted(stream, patience)
+    }
+
+    fn greeted(mut stream: TcpStream, patience: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(patience))?;
         let mut line = Vec::new();
         let mut byte = [0];
@@ -169,20 +188,37 @@ pub fn assert_refused(from: &Namespace, address: impl ToString, port: u16) {
     assert_eq!(kind, io::ErrorKind::ConnectionRefused);
 }
 
+/// A socket that stays, and so has the same port all the time.
+pub struct Asking(UdpSocket);
+
+impl Asking {
+    pub fn of(from: &Namespace, address: impl ToString, port: u16) -> io::Result<Self> {
+        let to = to(address, port);
+        let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
+        from.within(|| {
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(to)?;
+            Ok(Asking(socket))
+        })
+    }
+
+    pub fn ask(&self, patience: Duration) -> io::Result<Seen> {
+        self.0.set_read_timeout(Some(patience))?;
+        self.0.send(b"?")?;
+        let mut buffer = [0; 256];
+        loop {
+            match self.0.recv(&mut buffer) {
+                // A machine that was stopped for a moment goes on so.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                length => return read_seen(&buffer[..length?]),
+            }
+        }
+    }
+}
+
 /// Asks by UDP, from a port of its own.
 pub fn try_udp(from: &Namespace, address: impl ToString, port: u16, patience: Duration) -> io::Result<Seen> {
-    let to = to(address, port);
-    let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-    let socket = from.within(|| {
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(to)?;
-        Ok::<_, io::Error>(socket)
-    })?;
-    socket.set_read_timeout(Some(patience))?;
-    socket.send(b"?")?;
-    let mut buffer = [0; 256];
-    let length = socket.recv(&mut buffer)?;
-    read_seen(&buffer[..length])
+    Asking::of(from, address, port)?.ask(patience)
 }
 
 pub fn ask_udp(from: &Namespace, address: impl ToString, port: u16) -> Seen {

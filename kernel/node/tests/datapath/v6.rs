@@ -82,6 +82,33 @@ fn services_by_ipv6() {
 }
 
 #[test]
+fn backends_leave_by_ipv6() {
+    or_skip!();
+    let mut lab = dual(3);
+    let [one, other] = [1, 2].map(|pod: usize| v6(&lab.pods[pod]));
+    let serving = |backend| {
+        let by_port = node_port_v6(pool(&[backend]));
+        let key = FrontendKey {
+            protocol: Protocol::Udp,
+            ..by_port.key
+        };
+        [
+            at(SERVICE_V6, Protocol::Udp, pool(&[backend])),
+            Frontend { key, ..by_port },
+        ]
+    };
+    lab.set(&entries(serving(one)));
+    let inside = Asking::of(&lab.pods[0].namespace, SERVICE_V6, 80).unwrap();
+    let outside = Asking::of(&lab.outside, NODE_V6, NODE_PORT).unwrap();
+    for (backend, name) in [(one, "pod3"), (other, "pod4")] {
+        lab.set(&entries(serving(backend)));
+        lab.settle();
+        assert_eq!(inside.ask(PATIENCE).unwrap().0, name);
+        assert_eq!(outside.ask(PATIENCE).unwrap().0, name);
+    }
+}
+
+#[test]
 fn guards_by_ipv6() {
     or_skip!();
     let mut lab = dual(2);

@@ -12,14 +12,14 @@ pub(super) const F_REQUEST: u16 = 1;
 pub(super) const F_ACK: u16 = 4;
 pub(super) const F_CREATE: u16 = 0x400;
 pub(super) const F_APPEND: u16 = 0x800;
-pub(super) const F_DUMP: u16 = 0x300;
+pub(in crate::datapath) const F_DUMP: u16 = 0x300;
 
 /// Both families of addresses in one table.
 pub(super) const INET: u8 = 1;
 
 /// Messages one after the other.
 #[derive(Default)]
-pub(super) struct Bytes(pub(super) Vec<u8>);
+pub(in crate::datapath) struct Bytes(pub(in crate::datapath) Vec<u8>);
 
 impl Bytes {
     /// Opens a message; where it begins, for [`Bytes::close_message`].
@@ -41,7 +41,7 @@ impl Bytes {
         self.0[begin..begin + 4].copy_from_slice(&length.to_ne_bytes());
     }
 
-    pub(super) fn bytes(&mut self, kind: u16, value: &[u8]) {
+    pub(in crate::datapath) fn bytes(&mut self, kind: u16, value: &[u8]) {
         let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
         self.0.extend_from_slice(&length.to_ne_bytes());
         self.0.extend_from_slice(&kind.to_ne_bytes());
@@ -55,12 +55,12 @@ impl Bytes {
         self.bytes(kind, &bytes);
     }
 
-    pub(super) fn u8(&mut self, kind: u16, value: u8) {
+    pub(in crate::datapath) fn u8(&mut self, kind: u16, value: u8) {
         self.bytes(kind, &[value]);
     }
 
     /// In network order, as nf_tables has nearly all its numbers.
-    pub(super) fn u32(&mut self, kind: u16, value: u32) {
+    pub(in crate::datapath) fn u32(&mut self, kind: u16, value: u32) {
         self.bytes(kind, &value.to_be_bytes());
     }
 
@@ -69,7 +69,7 @@ impl Bytes {
     }
 
     /// An attribute that holds attributes.
-    pub(super) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+    pub(in crate::datapath) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         let begin = self.open(kind);
         fill(self);
         self.close(begin);
@@ -100,7 +100,7 @@ pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
 }
 
 /// The value of the first attribute of a kind.
-pub(super) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(in crate::datapath) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find(|(own, _)| *own == kind).map(|(_, value)| value)
 }
 

@@ -10,5 +10,6 @@ mod socket;
 
 pub(super) use batch::{Batch, Hook, HookPoint};
 pub(super) use expression::{Expression, Register, Verdict};
+pub(super) use message::{Bytes, F_DUMP, attribute};
 pub(super) use set::{Element, SetKind};
 pub(super) use socket::{Refusal, SendError, Socket};

@@ -1,4 +1,4 @@
-//! Asking nf_tables what is there.
+//! Asking nf_tables what is there, and netfilter's other subsystems.
 use super::{
     message::{Bytes, F_ACK, F_DUMP, F_REQUEST, INET, NFTABLES, Received, attribute, attributes, messages},
     set::{Data, Element},
@@ -116,10 +116,16 @@ impl Socket {
         }
     }
 
-    fn ask(
+    fn ask(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Bytes), tell: impl FnMut(&[u8])) -> io::Result<()> {
+        self.ask_of(NFTABLES | kind, flags, INET, fill, tell)
+    }
+
+    /// Asks any subsystem of netfilter; the body of each answer, without the family it begins with.
+    pub(in crate::datapath) fn ask_of(
         &mut self,
         kind: u16,
         flags: u16,
+        family: u8,
         fill: impl FnOnce(&mut Bytes),
         mut tell: impl FnMut(&[u8]),
     ) -> io::Result<()> {
@@ -128,7 +134,7 @@ impl Socket {
         let sequence = self.sequence;
         let mut bytes = Bytes::default();
         let confirm = if flags == 0 { F_ACK } else { 0 };
-        let begin = bytes.message(NFTABLES | kind, F_REQUEST | flags | confirm, sequence, INET, 0);
+        let begin = bytes.message(kind, F_REQUEST | flags | confirm, sequence, family, 0);
         fill(&mut bytes);
         bytes.close_message(begin);
         self.send(&bytes.0)?;

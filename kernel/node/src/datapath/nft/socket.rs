@@ -46,6 +46,17 @@ pub(in crate::datapath) enum SendError {
     Io(io::Error),
 }
 
+impl SendError {
+    /// Whether what is there may not be what was thought.
+    pub(in crate::datapath) fn is_disagreement(&self) -> bool {
+        match self {
+            SendError::Refused(refusal) => matches!(refusal.code, libc::ENOENT | libc::EEXIST | libc::EBUSY),
+            SendError::Unknown => true,
+            _ => false,
+        }
+    }
+}
+
 /// A socket to the network namespace that the thread was in when it was opened.
 pub(in crate::datapath) struct Socket {
     pub(super) socket: rtnetlink::sys::Socket,
