@@ -9,11 +9,7 @@ use crate::{
     },
 };
 use anyhow::{Context, Result, ensure};
-use sampan_api::{
-    plugin::{Mode, RESOURCE},
-    rpc::{self, write::Operation},
-};
-use serde_json::json;
+use sampan_api::plugin::RESOURCE;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -81,19 +77,9 @@ async fn swap_again_and_again(cluster: &Cluster) -> Result<Vec<Instant>> {
     let (mut swaps, mut beat) = (Vec::new(), tokio::time::interval(APART));
     for swap in 0..SWAPS {
         beat.tick().await;
-        let (from, to) = (POLICIES[swap % 2], POLICIES[(swap + 1) % 2]);
-        let write = |name: &str, mode: Mode| rpc::Write {
-            key: Some(rpc::Key {
-                resource: RESOURCE.to_owned(),
-                name: name.to_owned(),
-                ..rpc::Key::default()
-            }),
-            expect: 0,
-            operation: Some(Operation::Merge(json!({"spec": {"mode": mode}}).to_string().into())),
-        };
-        let writes = vec![write(from, Mode::LastGood), write(to, Mode::Active)];
+        let name = POLICIES[(swap + 1) % 2].to_owned();
         swaps.push(Instant::now());
-        cluster.commit(rpc::Plan { writes }).await?;
+        cluster.activate(name).await?;
     }
     Ok(swaps)
 }

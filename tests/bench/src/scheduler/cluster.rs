@@ -146,6 +146,12 @@ impl Cluster {
         Ok(serde_json::from_slice(&object.json)?)
     }
 
+    /// Makes a plugin the active one of its slot.
+    pub async fn activate(&self, name: String) -> Result<()> {
+        self.session.plugins().activate(rpc::PluginRequest { name }).await?;
+        Ok(())
+    }
+
     /// Measured pods of a shape.
     pub fn template(&self, pod: Value) -> Result<Template> {
         Template::new(pod, shapes::MEASURED)
