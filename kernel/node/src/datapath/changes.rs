@@ -2,10 +2,10 @@
 //! there before it is referred to, and goes after it is no more.
 use super::{
     connections::Left,
-    nft::{Batch, Element, Expression, HookPoint, SetKind},
+    nft::{Batch, Element, Expression, HookPoint, SetKind, Socket},
 };
 use sampan_sandbox::network::EntryKey;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 type Rules = Vec<Vec<Expression>>;
 
@@ -164,4 +164,19 @@ fn push(elements: &mut Elements, set: &str, element: (u32, Element)) {
 pub(super) struct Census {
     pub(super) chains: imbl::OrdMap<String, usize>,
     pub(super) sets: imbl::OrdMap<String, usize>,
+}
+
+impl Census {
+    /// Whether a table of the kernel has as much.
+    pub(super) fn is_of(&self, socket: &mut Socket, table: &str) -> io::Result<bool> {
+        if socket.count_rules(table)? != self.chains.values().sum::<usize>() {
+            return Ok(false);
+        }
+        for (set, count) in &self.sets {
+            if socket.count_elements(table, set)? != *count {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }

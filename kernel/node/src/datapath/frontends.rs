@@ -3,18 +3,22 @@ use super::{
     changes::Changes,
     intervals::{self, Intervals},
     layout::{DROP, REJECT, ranges},
-    nft::{Element, Expression, Verdict},
+    nft::{Element, Expression, Socket, Verdict},
     places::{self, Target},
-    row::{Row, named, number, rule, verdict},
+    row::{FAMILIES, Row, named, number, rule, verdict},
     settings::{Settings, octets},
     shapes::{self, Numbered, Shape, Side, Touched},
 };
 use imbl::OrdMap;
 use sampan_sandbox::network::{Destination, EntryKey, Fallback, Family, Frontend, FrontendKey, Pool, Protocol};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
     sync::Arc,
 };
+
+/// The sets, one of each family, whose elements count connections of frontends as long as these are there.
+pub(super) const COUNTED: &str = "counted";
 
 /// A pool whose backends have places.
 #[derive(Clone, PartialEq, Eq)]
@@ -189,6 +193,7 @@ impl Served {
                 }
             }
         }
+        put(named(COUNTED, family), Element::key(own.clone()));
         let list = self.sources.as_ref().and_then(|list| of.sources.number(list));
         if let Some(list) = list {
             put(named("sourced", family), Element::value(own, number(list)));
@@ -239,6 +244,16 @@ impl Frontends {
     pub(super) fn serves(&self, key: &FrontendKey, target: Target) -> Option<bool> {
         let served = self.all.get(key)?;
         Some(served.serves(key.protocol, target))
+    }
+
+    /// How many connections the kernel has counted of each.
+    pub(super) fn counted(&self, socket: &mut Socket, table: &str) -> io::Result<BTreeMap<FrontendKey, u64>> {
+        let mut counted = HashMap::new();
+        for family in FAMILIES {
+            counted.extend(socket.counted(table, &named(COUNTED, family))?);
+        }
+        let of_key = |key: &FrontendKey| Some((*key, *counted.get(&bytes(key))?));
+        Ok(self.all.keys().filter_map(of_key).collect())
     }
 
     /// All of another's, with the places that they have there.

@@ -9,7 +9,7 @@ use super::{
     routes::{Routes, Undo},
     state::{Changed, State},
 };
-use sampan_sandbox::network::{Datapath, Entry, Op, PodKey};
+use sampan_sandbox::network::{Datapath, Entry, FrontendKey, Op, PodKey};
 use std::{collections::BTreeMap, io, time::Instant};
 
 /// How often a change is tried again that others' changes of the firewall came between.
@@ -30,8 +30,8 @@ pub struct Done {
 }
 
 /// The datapath of a node, in the network namespace of the thread that opened it, which is to call it ever after.
-/// Everything here blocks: for
-/// microseconds with a change, for some milliseconds for each ten thousand Services with a whole.
+/// Everything here blocks: for microseconds with a change, or ten milliseconds where backends left, for some milliseconds for
+/// each ten thousand Services with a whole.
 ///
 /// What is refused changes nothing. Dropped, it leaves everything in the kernel, for the next to replace.
 pub struct KernelDatapath {
@@ -117,6 +117,16 @@ impl KernelDatapath {
     /// What cannot be; then all is as it was.
     pub fn set_pods(&mut self, pods: &BTreeMap<PodKey, PodLink>) -> Result<Done, DatapathError> {
         self.bring(|next, _, changes| next.change_pods(pods, changes))
+    }
+
+    /// How many connections each frontend has led to a backend since the table was made; of UDP, how many times a client's port
+    /// was given one. Takes a listing.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn connections(&mut self) -> Result<BTreeMap<FrontendKey, u64>, DatapathError> {
+        let counted = self.state.frontends.counted(&mut self.socket, &self.settings.table);
+        counted.map_err(DatapathError::step("list what frontends have counted"))
     }
 
     /// Whether others left what is ours alone. Costs microseconds where nobody changed any firewall of this network
@@ -326,19 +336,8 @@ impl KernelDatapath {
 
     fn is_as_left(&mut self, handle: u64) -> io::Result<bool> {
         let table = &self.settings.table;
-        if self.socket.table_handle(table)? != Some(handle) {
-            return Ok(false);
-        }
-        let census = &self.state.census;
-        if self.socket.count_rules(table)? != census.chains.values().sum::<usize>() {
-            return Ok(false);
-        }
-        for (set, count) in &census.sets {
-            if self.socket.count_elements(table, set)? != *count {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let is_ours = self.socket.table_handle(table)? == Some(handle);
+        Ok(is_ours && self.state.census.is_of(&mut self.socket, table)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in the table whatever is wanted: its sets, and its chains with their hooks.
 use super::{
     changes::Changes,
+    frontends::COUNTED,
     intervals,
     nft::{Element, Hook, HookPoint, SetKind, Verdict, set::*},
     row::{FAMILIES, Row, named, number},
@@ -76,6 +77,7 @@ fn kind(name: String, key: &'static [Field], holds: Holds) -> SetKind {
         holds,
         interval: false,
         dynamic: None,
+        counts: false,
     }
 }
 
@@ -108,6 +110,10 @@ fn sets_of(family: Family, keys: &'static Keys) -> Vec<SetKind> {
         of("inside", keys.frontend, Holds::Values(&[Field::Number])),
         of("outside", keys.frontend, Holds::Values(&[Field::Number])),
         of("sourced", keys.frontend, Holds::Values(&[Field::Number])),
+        SetKind {
+            counts: true,
+            ..of(COUNTED, keys.frontend, Holds::Keys)
+        },
         of("inside-places", keys.place, Holds::Values(keys.target)),
         of("outside-places", keys.place, Holds::Values(keys.target)),
         of("inside-members", keys.member, Holds::Keys),

@@ -1,6 +1,7 @@
 //! Chains that frontends of one shape share: draw a place, find its backend, go there.
 use super::{
     changes::Changes,
+    frontends::COUNTED,
     layout::DROP,
     nft::{Element, Expression, Verdict},
     row::{Row, mark, named, no_priority, number, rule, verdict},
@@ -73,7 +74,8 @@ impl Shape {
             let find = Expression::Map(set("places"), row.destination(), row.backend());
             rule([row.load_frontend(self.at_node), vec![place, find]])
         };
-        let mut rules = vec![no_priority()];
+        let counted = Expression::In(named(COUNTED, self.family), row.destination());
+        let mut rules = vec![no_priority(), rule([row.load_frontend(self.at_node), vec![counted]])];
         if self.masquerade {
             rules.push(mark(mark_bit));
         }

@@ -1,6 +1,6 @@
 //! The network of this node in figures, in Prometheus' text format: peers, Services, DNS, Ingresses, and plugins that failed.
 use sampan_overlay::{Drops, PeerStatus};
-use sampan_sandbox::network::{Datapath, Entry, Frontend};
+use sampan_sandbox::network::{Datapath, Entry, Frontend, FrontendKey};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// What the worker knows of it.
@@ -10,6 +10,8 @@ pub struct Figures {
     /// Of packets that have to do with no peer.
     pub drops: Drops,
     pub services: BTreeMap<String, Service>,
+    /// By Service and frontend, as the kernel counts them.
+    pub connections: BTreeMap<(String, String), u64>,
     /// By plugin.
     pub failures: BTreeMap<String, u64>,
     /// Of the ingress, as it names them itself.
@@ -38,6 +40,16 @@ pub fn services(datapath: &Datapath) -> BTreeMap<String, Service> {
         known.terminating = known.terminating.max(terminating);
     }
     services
+}
+
+/// The Services of frontends whose connections were counted.
+pub fn connections(datapath: &Datapath, counted: &BTreeMap<FrontendKey, u64>) -> BTreeMap<(String, String), u64> {
+    let of_entry = |entry: &Entry| {
+        let Entry::Frontend(frontend) = entry else { return None };
+        let count = counted.get(&frontend.key)?;
+        Some(((frontend.service.clone(), frontend.key.to_string()), *count))
+    };
+    datapath.entries().filter_map(of_entry).collect()
 }
 
 fn endpoints(frontend: &Frontend) -> (u64, u64) {
@@ -204,6 +216,15 @@ impl Figures {
                 text.line(name, &[("service", service)], value(one) as f64);
             });
         }
+        let connections: Vec<_> = self.connections.iter().collect();
+        let what = (
+            "sampan_service_connections_total",
+            "counter",
+            "Connections that were led from a frontend of it to an endpoint; of UDP, clients' ports.",
+        );
+        text.family(what, &connections, |text, name, ((service, frontend), count)| {
+            text.line(name, &[("service", service), ("frontend", frontend)], **count as f64);
+        });
     }
 }
 
@@ -256,6 +277,7 @@ mod tests {
         let figures = Figures {
             peers: vec![peer("a", true), peer("b", false)],
             services: BTreeMap::from([("default/web:http".to_owned(), service)]),
+            connections: BTreeMap::from([(("default/web:http".to_owned(), "10.96.0.10:80/tcp".to_owned()), 5)]),
             failures: BTreeMap::from([("mine".to_owned(), 3)]),
             ingress: vec![("sampan_ingress_requests_total{class=\"2xx\"}", 7)],
             ..Figures::default()
@@ -268,6 +290,7 @@ mod tests {
             "sampan_peer_quic_packets_lost_total{peer=\"a\"} 1\n",
             "sampan_peer_received_bytes_total{peer=\"b\"} 300\n",
             "sampan_service_endpoints{service=\"default/web:http\"} 3\n",
+            "sampan_service_connections_total{service=\"default/web:http\",frontend=\"10.96.0.10:80/tcp\"} 5\n",
             "sampan_network_plugin_failures_total{plugin=\"mine\"} 3\n",
             "# TYPE sampan_dns_cache_hits_total counter\nsampan_dns_cache_hits_total 9\n",
             "sampan_ingress_requests_total{class=\"2xx\"} 7\n",

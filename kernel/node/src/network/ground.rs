@@ -7,7 +7,7 @@ use crate::{
 };
 use sampan_api::ranges;
 use sampan_overlay::{Drops, Overlay, OverlayError, Peer, PeerStatus};
-use sampan_sandbox::network::{Address, Datapath, Op, PodKey, Range};
+use sampan_sandbox::network::{Address, Datapath, FrontendKey, Op, PodKey, Range};
 use sampan_tls::Credentials;
 use std::{
     collections::BTreeMap,
@@ -199,6 +199,15 @@ impl Ground {
     pub fn drops(&self) -> Drops {
         let drops = self.mesh.overlay.as_ref().map(Overlay::drops);
         drops.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// How many connections frontends have led to backends; none where the kernel does not say.
+    pub fn connections(&mut self) -> BTreeMap<FrontendKey, u64> {
+        let counted = self.kernel.as_mut().map(KernelDatapath::connections);
+        let counted = counted
+            .transpose()
+            .inspect_err(|error| tracing::debug!(%error, "no figures"));
+        counted.ok().flatten().unwrap_or_default()
     }
 
     /// Has the overlay go on from another address of this machine.

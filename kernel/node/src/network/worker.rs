@@ -183,11 +183,13 @@ impl Worker {
         }
     }
 
-    fn figures(&self) -> Figures {
+    fn figures(&mut self) -> Figures {
+        let datapath = sum(&self.host_ports, &self.slots);
         Figures {
             peers: self.ground.peers(),
             drops: self.ground.drops(),
-            services: figures::services(&sum(&self.host_ports, &self.slots)),
+            services: figures::services(&datapath),
+            connections: figures::connections(&datapath, &self.ground.connections()),
             failures: self.failures.clone(),
             ingress: self.door.figures(),
         }

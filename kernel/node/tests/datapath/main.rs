@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 mod affinity;
 mod changing;
+mod counting;
 mod figures;
 mod guarding;
 mod leaving;

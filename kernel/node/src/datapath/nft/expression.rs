@@ -154,10 +154,13 @@ impl Expression {
 
     /// Writes it as an element of a list of expressions.
     pub(super) fn write(&self, bytes: &mut Bytes) {
-        bytes.nested(1, |bytes| {
-            bytes.text(1, self.name());
-            bytes.nested(2, |bytes| self.write_loading(bytes));
-        });
+        bytes.nested(1, |bytes| self.write_alone(bytes));
+    }
+
+    /// Writes it as the one that there is.
+    pub(super) fn write_alone(&self, bytes: &mut Bytes) {
+        bytes.text(1, self.name());
+        bytes.nested(2, |bytes| self.write_loading(bytes));
     }
 
     fn write_loading(&self, bytes: &mut Bytes) {

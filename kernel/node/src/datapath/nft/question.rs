@@ -4,7 +4,7 @@ use super::{
     set::{Data, Element},
     socket::{Socket, code},
 };
-use std::io;
+use std::{collections::HashMap, io};
 
 const GET_TABLE: u16 = 1;
 const GET_CHAIN: u16 = 4;
@@ -105,6 +105,15 @@ impl Socket {
         })
     }
 
+    /// How many packets each element of a set that counts was found for.
+    pub(in crate::datapath) fn counted(&mut self, table: &str, set: &str) -> io::Result<HashMap<Vec<u8>, u64>> {
+        self.again(|socket| {
+            let mut found = HashMap::new();
+            socket.each_element(table, set, |element| found.extend(read_counted(element)))?;
+            Ok(found)
+        })
+    }
+
     fn again<T>(&mut self, mut ask: impl FnMut(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let mut tries = 0;
         loop {
@@ -167,6 +176,12 @@ fn finish(received: &Received<'_>) -> Option<io::Result<()>> {
 
 fn number(bytes: &[u8], kind: u16) -> Option<u32> {
     Some(u32::from_be_bytes(attribute(bytes, kind)?.try_into().ok()?))
+}
+
+fn read_counted(element: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let key = attribute(attribute(element, 1)?, 1)?.to_vec();
+    let packets = attribute(attribute(attribute(element, 7)?, 2)?, 2)?;
+    Some((key, u64::from_be_bytes(packets.try_into().ok()?)))
 }
 
 fn read_noted(element: &[u8]) -> Option<Element> {

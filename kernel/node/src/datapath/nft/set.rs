@@ -1,6 +1,6 @@
 //! Sets and maps, and what is in them.
 use super::{
-    expression::Verdict,
+    expression::{Expression, Verdict},
     message::{Bytes, F_CREATE},
 };
 
@@ -61,6 +61,8 @@ pub(in crate::datapath) struct SetKind {
     pub(in crate::datapath) interval: bool,
     /// Rules put things in, for a time, and no more than that many.
     pub(in crate::datapath) dynamic: Option<u32>,
+    /// Each element counts the packets that it was found for.
+    pub(in crate::datapath) counts: bool,
 }
 
 impl SetKind {
@@ -96,6 +98,9 @@ impl SetKind {
             bytes.nested(9, |bytes| bytes.u32(1, most));
         }
         bytes.u32(10, number);
+        if self.counts {
+            bytes.nested(17, |bytes| Expression::Counter.write_alone(bytes));
+        }
     }
 
     pub(super) const FLAGS: u16 = F_CREATE;
