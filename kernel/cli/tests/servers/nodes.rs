@@ -1,6 +1,7 @@
 //! Nodes of a group of servers: one that is cut off, one that comes back, and all of them without any server.
 use crate::{
     group::{Group, NODES, PATIENCE, SERVERS, play},
+    leaking,
     tools::{busybox, have},
     traces,
 };
@@ -140,7 +141,7 @@ fn a_node_that_is_cut_off_loses_its_pods_and_comes_back_clean() {
     });
 }
 
-/// Waits until no pod is left on any node, nor an interface of one: there is that to the bridge alone.
+/// Waits until no pod is left on any node, nor anything that was one's.
 pub async fn ended(group: &Group) {
     ended_on(group, &NODES).await;
 }
@@ -150,15 +151,16 @@ pub async fn ended_on(group: &Group, hosts: &[usize]) {
     for host in hosts.iter().copied() {
         let data = group.data(host);
         until(group, "all pods have ended", || traces::pods(&data).is_empty()).await;
-        let pairs = || {
-            let links = group
-                .network
-                .command(host, "ip".as_ref())
-                .args(["-o", "link", "show", "type", "veth"])
-                .output();
-            String::from_utf8_lossy(&links.unwrap().stdout).lines().count()
-        };
-        until(group, "all interfaces are gone", || pairs() == 1).await;
+        let mut left = Vec::new();
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            left = leaking::left(group, host);
+            if left.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert!(left.is_empty(), "n{host} has what is of pods, and runs none: {left:#?}");
     }
 }
 

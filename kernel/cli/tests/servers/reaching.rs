@@ -131,18 +131,18 @@ async fn set_up(group: &mut Group) -> (Wipe, Pods) {
     (wipe, pods)
 }
 
-fn apply(group: &Group, manifest: &str) {
+pub fn apply(group: &Group, manifest: &str) {
     let file = group.dir.path().join("manifest.yaml");
     std::fs::write(&file, manifest).unwrap();
     group.ok(0, &format!("apply -f {}", file.display()));
 }
 
-fn text<'a>(pod: &'a Value, pointer: &str) -> &'a str {
+pub fn text<'a>(pod: &'a Value, pointer: &str) -> &'a str {
     pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What a command prints in a pod's container; none if it fails.
-fn inside(group: &Group, pod: &Value, args: &[&str]) -> Option<String> {
+pub fn inside(group: &Group, pod: &Value, args: &[&str]) -> Option<String> {
     let node = text(pod, "/spec/nodeName");
     let host: usize = node.strip_prefix('n')?.parse().ok()?;
     let found = traces::of_pods(&group.data(host), std::slice::from_ref(pod));
@@ -335,6 +335,8 @@ fn figures_of(group: &Group) {
         assert!(peer("received_bytes_total") > 0.0 && peer("sent_bytes_total") > 0.0);
         assert_eq!(value("sampan_service_endpoints{service=\"default/web:http\"}"), 2.0);
         assert!(value("sampan_service_frontends{service=\"default/web:http\"}") >= 2.0);
+        let frontend = format!("service=\"default/outside:\",frontend=\"{}:8088/tcp\"", ip(host));
+        assert!(value(&format!("sampan_service_connections_total{{{frontend}}}")) >= OFTEN as f64);
         assert!(value("sampan_ingress_requests_total{class=\"2xx\"}") >= OFTEN as f64);
         assert_eq!(value("sampan_ingress_requests_in_flight"), 0.0);
         assert!(text.contains("# TYPE sampan_dns_answers_total counter"), "{text}");
