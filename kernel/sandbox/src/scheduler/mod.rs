@@ -114,6 +114,11 @@ impl SchedulerPlugin {
         }
     }
 
+    /// Whether it is of an edition that explains what it decides.
+    pub fn explains(&self) -> bool {
+        matches!(self.0, Edition::Second(_))
+    }
+
     pub fn figures(&self) -> Figures {
         match &self.0 {
             Edition::First(adapter) => adapter.figures(),

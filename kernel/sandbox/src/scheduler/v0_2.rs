@@ -6,7 +6,8 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: ["../../wit/lifecycle", "../../wit/scheduler/0.2"],
         world: "sampan:scheduler/scheduler",
-        additional_derives: [PartialEq, Eq, Hash, PartialOrd, Ord],
+        // What was told and answered is written down, and read by who speaks the contract in other generated types.
+        additional_derives: [PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize],
     });
 }
 
