@@ -238,7 +238,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Label(args) => done(verbs::label::run(args, &verbs::label::LABELS, &global.session()?).await),
         Command::Annotate(args) => done(verbs::label::run(args, &verbs::label::ANNOTATIONS, &global.session()?).await),
         Command::Patch(args) => done(verbs::patch::run(args, &global.session()?).await),
-        Command::Plugin(args) => done(verbs::plugin::run(args, global).await),
+        Command::Plugin(args) => verbs::plugin::run(args, global).await,
         Command::Image(args) => done(verbs::image::run(args, global).await),
         Command::Status(args) => {
             let session = global.session()?;

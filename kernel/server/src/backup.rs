@@ -118,7 +118,8 @@ pub fn inspect(path: &Path) -> Result<Contents, BackupError> {
     Ok(contents(&store, header, bytes))
 }
 
-fn read(path: &Path) -> Result<(Store, Header, u64), BackupError> {
+/// The state in a snapshot, what it is of, and how long the file is.
+pub(crate) fn read(path: &Path) -> Result<(Store, Header, u64), BackupError> {
     let meta = fs::metadata(path).map_err(io_error(path))?;
     if !meta.is_file() {
         return Err(BackupError::NoFile(path.to_owned()));

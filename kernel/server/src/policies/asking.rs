@@ -1,4 +1,5 @@
-//! Questions from outside to the loops of the policies: what would you say of this pod?
+//! Questions from outside to the loops of the policies: what would you say of this pod? What are you told, and what do you say?
+use super::scheduling::Recorded;
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Reason, plugin::DEFAULT_SCHEDULER, rpc};
 use std::collections::HashMap;
@@ -10,12 +11,29 @@ const WAITING: usize = 16;
 /// Verdicts of one answer at the most.
 const MOST: u32 = 1000;
 
-/// One question, and where the answer goes.
-pub struct Ask {
+type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
+
+/// One question.
+pub enum Ask {
+    Explain(ExplainAsk),
+    Record(RecordAsk),
+}
+
+/// About a pod, and where the answer goes.
+pub struct ExplainAsk {
     pub pod: Key,
     /// Verdicts at the most.
     pub most: u32,
-    pub reply: oneshot::Sender<Result<rpc::SchedulingExplanation, ApiError>>,
+    pub reply: Reply<rpc::SchedulingExplanation>,
+}
+
+/// For all that is told and answered from now on.
+pub struct RecordAsk {
+    /// The cluster's name, which is written down.
+    pub cluster: String,
+    /// It ends after so many; 0: it does not.
+    pub decisions: u64,
+    pub reply: Option<Reply<mpsc::UnboundedReceiver<Recorded>>>,
 }
 
 /// The loops that answer, by the schedulers' names.
@@ -30,11 +48,37 @@ impl Desks {
         receiver
     }
 
-    /// Asks the loop of a scheduler's name.
+    /// What the loop of a scheduler's name says of a pod.
     ///
     /// # Errors
     /// If there is no such loop, it has too much to do, or no policy there explains this pod.
-    pub async fn ask(&self, slot: &str, pod: Key, most: u32) -> Result<rpc::SchedulingExplanation, ApiError> {
+    pub async fn explain(&self, slot: &str, pod: Key, most: u32) -> Result<rpc::SchedulingExplanation, ApiError> {
+        let most = if most == 0 { MOST } else { most.min(MOST) };
+        self.ask(slot, |reply| Ask::Explain(ExplainAsk { pod, most, reply }))
+            .await
+    }
+
+    /// What the loop of a scheduler's name is told and answers from now on.
+    ///
+    /// # Errors
+    /// If there is no such loop, it has too much to do, does not decide, or is being recorded.
+    pub async fn record(
+        &self,
+        slot: &str,
+        cluster: String,
+        decisions: u64,
+    ) -> Result<mpsc::UnboundedReceiver<Recorded>, ApiError> {
+        let ask = |reply| {
+            Ask::Record(RecordAsk {
+                cluster,
+                decisions,
+                reply: Some(reply),
+            })
+        };
+        self.ask(slot, ask).await
+    }
+
+    async fn ask<T>(&self, slot: &str, ask: impl FnOnce(Reply<T>) -> Ask) -> Result<T, ApiError> {
         let slot = if slot.is_empty() { DEFAULT_SCHEDULER } else { slot };
         let desk = self.0.lock().get(slot).cloned();
         let desk = desk.ok_or_else(|| {
@@ -44,10 +88,8 @@ impl Desks {
             )
         })?;
         let (reply, answer) = oneshot::channel();
-        let most = if most == 0 { MOST } else { most.min(MOST) };
         let busy = |_| ApiError::new(Reason::Unavailable, "the scheduling loop is busy: try again".to_owned());
-        desk.try_send(Ask { pod, most, reply })
-            .map_err(|error| busy(error.to_string()))?;
+        desk.try_send(ask(reply)).map_err(|error| busy(error.to_string()))?;
         answer.await.map_err(|error| busy(error.to_string()))?
     }
 }

@@ -4,7 +4,7 @@
 //! and then publishes each slot's line-up; a loop takes a new line-up between two decisions. A failure is reported to
 //! the fleet, whose breaker says whether to try again or to go back to the last good plugin, which the leader makes part
 //! of the state.
-use super::narrate::Narrator;
+use super::{comparing::Comparison, narrate::Narrator};
 use crate::replica::ReplicaHandle;
 use parking_lot::Mutex;
 use sampan_api::{
@@ -16,10 +16,7 @@ use sampan_sandbox::{Breaker, CallError, Figures, Limits, Loaded, PluginEngine};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 use tokio::sync::watch;
@@ -31,7 +28,8 @@ pub struct Member {
     pub digest: String,
     pub loaded: Arc<Loaded>,
     figures: Arc<Mutex<Figures>>,
-    compared: Arc<(AtomicU64, AtomicU64)>,
+    /// What it said as a shadow.
+    pub comparison: Arc<Mutex<Comparison>>,
 }
 
 /// The same name, bytes and configuration.
@@ -80,12 +78,6 @@ impl Member {
     /// Keeps an instance's newest figures.
     pub fn record(&self, figures: Figures) {
         *self.figures.lock() = figures;
-    }
-
-    /// A shadow's decisions were compared with what was done.
-    pub fn compared(&self, decisions: u64, differed: u64) {
-        self.compared.0.fetch_add(decisions, Ordering::Relaxed);
-        self.compared.1.fetch_add(differed, Ordering::Relaxed);
     }
 }
 
@@ -214,7 +206,7 @@ impl Fleet {
             digest: spec.digest.clone(),
             loaded: Arc::new(loaded),
             figures: Arc::default(),
-            compared: Arc::default(),
+            comparison: Arc::default(),
         };
         self.loaded.lock().insert(name.clone(), (spec.clone(), member));
         Ok(())
@@ -305,19 +297,26 @@ impl Fleet {
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
+    /// A plugin that is loaded here.
+    pub fn member(&self, name: &str) -> Option<Member> {
+        let loaded = self.loaded.lock();
+        loaded.get(name).map(|(_, member)| member.clone())
+    }
+
     /// What is known of a plugin that is loaded here.
     pub fn figures(&self, name: &str) -> Option<PluginFigures> {
         let loaded = self.loaded.lock();
         let (_, member) = loaded.get(name)?;
         let figures = *member.figures.lock();
+        let tally = member.comparison.lock().tally();
         Some(PluginFigures {
             calls: figures.calls,
             traps: figures.traps,
             memory_bytes: figures.memory_bytes,
             p50_micros: figures.p50_micros,
             p99_micros: figures.p99_micros,
-            compared: member.compared.0.load(Ordering::Relaxed),
-            differed: member.compared.1.load(Ordering::Relaxed),
+            compared: tally.all(),
+            differed: tally.differed(),
             ..PluginFigures::default()
         })
     }

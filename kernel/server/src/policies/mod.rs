@@ -2,17 +2,21 @@
 //!
 //! Plugins never run inside the state machine: the leader asks them and replicates what was decided.
 mod asking;
+mod comparing;
 mod controllers;
 mod fleet;
 mod follow;
 mod narrate;
+pub mod replay;
 mod scheduling;
 mod seats;
 #[cfg(test)]
 mod tests;
 
+pub use comparing::{Differing, MOST as MOST_DIFFERING, Report as ComparisonReport, Side};
 pub use fleet::mode_write;
 pub use narrate::Narrator;
+pub use scheduling::Recorded;
 
 use crate::replica::{Batch, ReplicaHandle};
 use asking::Desks;
@@ -28,7 +32,7 @@ use sampan_sandbox::PluginEngine;
 use sampan_state::Snapshot;
 use scheduling::Scheduling;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// The running policies of this replica.
@@ -88,7 +92,38 @@ impl Policies {
     /// # Errors
     /// If no policy there explains this pod.
     pub async fn explain(&self, scheduler: &str, pod: Key, most: u32) -> Result<rpc::SchedulingExplanation, ApiError> {
-        self.desks.ask(scheduler, pod, most).await
+        self.desks.explain(scheduler, pod, most).await
+    }
+
+    /// What the policy of a scheduler's name is told and answers from now on, for so many decisions; 0: until nobody listens.
+    /// Only where this member leads.
+    ///
+    /// # Errors
+    /// If no policy decides there, or is being recorded.
+    pub async fn record(
+        &self,
+        scheduler: &str,
+        cluster: &str,
+        decisions: u64,
+    ) -> Result<mpsc::UnboundedReceiver<Recorded>, ApiError> {
+        self.desks.record(scheduler, cluster.to_owned(), decisions).await
+    }
+
+    /// What a shadow said, held against what was done; with so many decisions that differed at the most.
+    pub fn compared(&self, name: &str, most: usize) -> Option<ComparisonReport> {
+        let member = self.fleet.member(name)?;
+        let comparison = member.comparison.lock();
+        Some(comparison.report(most))
+    }
+
+    /// Places the pods of a scene anew by a plugin that is loaded here, by a fresh instance. Blocks.
+    ///
+    /// # Errors
+    /// If there is none, or how it failed.
+    pub fn place_anew(&self, name: &str, scene: &replay::Scene) -> Result<replay::Outcome, String> {
+        let member = self.fleet.member(name).ok_or("it is not loaded on this server yet")?;
+        let plugin = member.loaded.scheduler().map_err(|error| error.to_string())?;
+        replay::place_anew(scene, plugin).map_err(|error| error.to_string())
     }
 
     /// Stops all loops and waits for them. Blocks for as long as a policy may take to decide.

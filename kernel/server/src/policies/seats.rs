@@ -60,6 +60,9 @@ impl<P> Seats<P> {
             let sits = self.at(role).as_ref().map(|seat| &seat.member);
             let benched = wanted.as_ref().is_some_and(|wanted| self.benched.contains(wanted));
             if sits != wanted.as_ref() && !benched {
+                if let (Role::Shadow, Some(wanted)) = (role, &wanted) {
+                    wanted.comparison.lock().begin();
+                }
                 let seat = wanted.and_then(|member| self.seat(member, &mut make));
                 *self.at_mut(role) = seat;
             }

@@ -1,7 +1,11 @@
 //! `plugin`: policies, from a new project and a first try to taking one back.
 mod component;
+mod diff;
+mod figures;
 mod inspect;
 mod project;
+mod record;
+mod replay;
 mod trial;
 
 use super::outcome::Says;
@@ -23,6 +27,7 @@ use sampan_api::{
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -32,6 +37,9 @@ const EXAMPLES: &str = "Examples:
   sampan plugin inspect my-policy.wasm
   sampan plugin load my-policy.wasm --name mine
   sampan plugin shadow mine        # it decides beside the active one, and nothing of it is done
+  sampan plugin diff mine          # which pods it would put elsewhere, and what would become of the cluster
+  sampan plugin record -f noon.rec # what the active one is told and answers, to be replayed offline
+  sampan plugin replay my-policy.wasm --from noon.rec
   sampan plugin activate mine
   sampan plugin rollback mine      # back to the last good one of its slot
   sampan plugin list";
@@ -82,6 +90,12 @@ enum Verb {
     /// Let it decide beside the active one, for comparison
     #[command(after_help = "Example:\n  sampan plugin shadow mine")]
     Shadow(NameArgs),
+    /// Hold a shadow against the active plugin of its slot: which decisions differ, and how pods would lie
+    Diff(diff::DiffArgs),
+    /// Write down what a scheduler slot is told and answers
+    Record(record::RecordArgs),
+    /// Put a recording or a snapshot through a policy, on this machine
+    Replay(replay::ReplayArgs),
     /// Go back to the last good plugin of its slot
     #[command(after_help = "Example:\n  sampan plugin rollback mine")]
     Rollback(NameArgs),
@@ -137,20 +151,27 @@ struct LoadArgs {
     output: Option<Format>,
 }
 
-pub async fn run(args: PluginArgs, global: &Global) -> Result<()> {
-    let verb = match args.verb {
-        Verb::New(args) => return project::run(&args),
-        Verb::Test(args) => return trial::run(&args),
-        verb => verb,
-    };
+pub async fn run(args: PluginArgs, global: &Global) -> Result<ExitCode> {
+    // They need no cluster.
+    match args.verb {
+        Verb::New(args) => project::run(&args)?,
+        Verb::Test(args) => trial::run(&args)?,
+        Verb::Replay(args) => return replay::run(&args),
+        verb => ask(verb, global).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(verb: Verb, global: &Global) -> Result<()> {
     let session = &global.session()?.patient(COMPILING);
     let mut client = session.plugins();
     let request = |args: &NameArgs| rpc::PluginRequest {
         name: args.name.clone(),
     };
     match verb {
-        // They need no cluster, and are done.
-        Verb::New(_) | Verb::Test(_) => {}
+        Verb::New(_) | Verb::Test(_) | Verb::Replay(_) => {}
+        Verb::Diff(args) => return diff::run(args, session).await,
+        Verb::Record(args) => return record::run(args, session).await,
         Verb::Inspect { file, output } => return inspect::run(&file, output, session).await,
         Verb::Load(args) => return load(args, session).await,
         Verb::List { output } => return list(output, session).await,

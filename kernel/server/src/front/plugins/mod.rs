@@ -1,10 +1,15 @@
 //! The service of plugins: what a component is, and which one decides.
+mod diff;
 mod fetch;
 mod load;
 mod modes;
+mod recording;
 
 use super::{Front, Pieces, access, caller};
-use sampan_api::{ApiError, Key, Object, Plan, Selection, plugin, rpc};
+use sampan_api::{
+    ApiError, Key, Object, Plan, Selection, plugin,
+    rpc::{self, plugins_client::PluginsClient},
+};
 use sampan_state::Snapshot;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -15,7 +20,12 @@ pub struct Plugins {
     front: Arc<Front>,
     /// Compiling takes whole cores: one component at a time.
     compiling: Arc<Semaphore>,
+    /// So does placing all pods anew.
+    placing: Arc<Semaphore>,
 }
+
+/// What another server answers that is passed on. Bytes.
+const MOST_PASSED_ON: usize = 64 << 20;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -27,6 +37,7 @@ impl Plugins {
         Plugins {
             front,
             compiling: Arc::new(Semaphore::new(1)),
+            placing: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -143,6 +154,26 @@ impl rpc::plugins_server::Plugins for Plugins {
     ) -> Answer<rpc::SchedulingExplanation> {
         access::check_master(&caller(&request)?, "ask policies to explain themselves")?;
         Ok(Response::new(self.explain(&request.into_inner()).await?))
+    }
+
+    async fn diff(&self, request: Request<rpc::PluginDiffRequest>) -> Answer<rpc::PluginDiff> {
+        access::check_master(&caller(&request)?, "compare plugins")?;
+        if let Some(leader) = self.front.leader().await? {
+            let mut leader = PluginsClient::new(leader).max_decoding_message_size(MOST_PASSED_ON);
+            return leader.diff(request.into_inner()).await;
+        }
+        Ok(Response::new(self.diff_of(&request.into_inner()).await?))
+    }
+
+    type RecordStream = Pieces<rpc::RecordingPiece>;
+
+    async fn record(&self, request: Request<rpc::RecordRequest>) -> Answer<Self::RecordStream> {
+        access::check_master(&caller(&request)?, "record what policies are told")?;
+        if let Some(leader) = self.front.leader().await? {
+            let stream = PluginsClient::new(leader).record(request.into_inner()).await?;
+            return Ok(Response::new(self.until_closing(stream.into_inner())));
+        }
+        Ok(Response::new(self.record_slot(&request.into_inner()).await?))
     }
 
     type FetchStream = Pieces<rpc::FetchPluginPiece>;

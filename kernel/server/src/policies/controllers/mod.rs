@@ -7,6 +7,7 @@ mod keys;
 mod reader;
 
 use super::{
+    comparing::{Differing, Side},
     fleet::{Fleet, Member},
     follow::Work,
     narrate::Narrator,
@@ -19,13 +20,17 @@ use crate::{
 use interest::Interest;
 use keys::Keys;
 use reader::Reader;
-use sampan_api::{Key, Plan, Reason};
+use sampan_api::{Key, Operation, Plan, Reason, Write};
 use sampan_sandbox::{
     CallError,
     controller::{ControllerPlan, ControllerPlugin},
 };
 use sampan_state::Snapshot;
-use std::{slice, sync::Arc, time::Instant};
+use std::{
+    slice,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Keys reconciled before their plans are committed together.
 const TOGETHER: usize = 64;
@@ -137,6 +142,7 @@ impl Controlling {
     /// Asks the policy about one key.
     fn reconcile(&mut self, key: &Key, reader: &Arc<Reader>) -> Option<ControllerPlan> {
         let (now, keys) = (self.replica.now_millis(), slice::from_ref(key));
+        let started = Instant::now();
         let answer = self.seats.ask(Role::Active, Instance::make, |seat| {
             let answer = seat.instance.plugin.reconcile(keys, reader.clone(), now);
             seat.member.record(seat.instance.plugin.figures());
@@ -147,7 +153,7 @@ impl Controlling {
         });
         match answer {
             Some(Ok(plan)) => {
-                self.compare_shadow(keys, reader, now, &plan);
+                self.compare_shadow(key, reader, now, (&plan, started.elapsed()));
                 Some(plan)
             }
             Some(Err(words)) => {
@@ -161,11 +167,39 @@ impl Controlling {
         }
     }
 
-    fn compare_shadow(&mut self, keys: &[Key], reader: &Arc<Reader>, now: u64, decided: &ControllerPlan) {
+    /// Lets the shadow decide too, and notes where its plan is another than the one that was made in a while.
+    fn compare_shadow(&mut self, key: &Key, reader: &Arc<Reader>, now: u64, made: (&ControllerPlan, Duration)) {
+        let term = self.complete_for.as_ref().map_or(0, |(term, _)| *term);
+        let active = self.seats.active.as_ref().map(|seat| seat.member.clone());
+        let (decided, took) = made;
         self.seats.ask(Role::Shadow, Instance::make, |seat| {
-            let plan = seat.instance.plugin.reconcile(keys, reader.clone(), now)?;
+            let started = Instant::now();
+            let plan = seat
+                .instance
+                .plugin
+                .reconcile(slice::from_ref(key), reader.clone(), now)?;
+            let mine = started.elapsed();
             seat.member.record(seat.instance.plugin.figures());
-            seat.member.compared(1, u64::from(plan.writes != decided.writes));
+            let mut comparison = seat.member.comparison.lock();
+            let comparison = comparison.against(active.as_ref(), term, now);
+            let side = |took| Side {
+                decisions: 1,
+                preemptions: 0,
+                took,
+            };
+            comparison.sides(side(took), side(mine));
+            // Plans are the same or not; there is nobody who has none.
+            if comparison.count(1, 1 + u32::from(plan.writes != decided.writes)) {
+                comparison.remember(Differing {
+                    resource: key.resource.to_string(),
+                    namespace: key.namespace.to_string(),
+                    name: key.name.to_string(),
+                    active: words(&decided.writes),
+                    candidate: words(&plan.writes),
+                    why: String::new(),
+                    at_ms: now,
+                });
+            }
             Ok(())
         });
     }
@@ -222,5 +256,31 @@ impl Controlling {
             self.narrator.warning(&key, "ReconcileFailed", message);
         }
         self.keys.failed(key, Instant::now());
+    }
+}
+
+/// Writes that are told of a plan.
+const MOST_TOLD: usize = 5;
+
+/// What a plan does, in a line.
+fn words(writes: &[Write]) -> String {
+    let one = |write: &Write| {
+        let verb = match &write.operation {
+            Operation::Create(_) => "create",
+            Operation::Replace(_) => "replace",
+            Operation::ReplaceStatus(_) | Operation::MergeStatus(_) => "status of",
+            Operation::Merge(_) => "change",
+            Operation::Delete(_) => "delete",
+            Operation::Bind(_) => "bind",
+        };
+        format!("{verb} {}", write.key)
+    };
+    let mut told: Vec<String> = writes.iter().take(MOST_TOLD).map(one).collect();
+    if writes.len() > MOST_TOLD {
+        told.push(format!("and {} more", writes.len() - MOST_TOLD));
+    }
+    match told.is_empty() {
+        true => "nothing".to_owned(),
+        false => told.join(", "),
     }
 }

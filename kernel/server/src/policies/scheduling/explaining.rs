@@ -4,7 +4,7 @@ use super::{
     mirror::pods::{NOBODY, Place},
     refusal,
 };
-use crate::policies::asking::Ask;
+use crate::policies::asking::{Ask, ExplainAsk};
 use sampan_api::{ApiError, Key, Reason, rpc};
 use sampan_sandbox::{
     CallError,
@@ -15,8 +15,15 @@ impl Scheduling {
     /// Answers those who ask. Who does not wait for the answer any more is nobody's trouble.
     pub(super) fn answer_asked(&mut self) {
         for ask in std::mem::take(&mut self.asked) {
-            let Ask { pod, most, reply } = ask;
-            let _ = reply.send(self.explain(&pod, most));
+            match ask {
+                Ask::Explain(ExplainAsk { pod, most, reply }) => drop(reply.send(self.explain(&pod, most))),
+                Ask::Record(mut ask) => {
+                    let begun = self.begin_recording(&ask);
+                    if let Some(reply) = ask.reply.take() {
+                        drop(reply.send(begun));
+                    }
+                }
+            }
         }
     }
 

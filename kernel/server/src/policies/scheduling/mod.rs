@@ -6,15 +6,19 @@
 //! makes a policy fail, that pod is put aside (`deciding/suspects`).
 //!
 //! The rooms: `reading` (from a pod's object to numbers), `mirror` (what plugins are told), `queue` (who waits for what),
-//! `deciding` (a call, its answer, and what comes of it), `instance` (a plugin that is kept in step), `fallback`.
+//! `deciding` (a call, its answer, and what comes of it), `instance` (a plugin that is kept in step), `recorder` (what is told and
+//! answered, written down), `fallback`.
 mod deciding;
 mod explaining;
 mod fallback;
 mod instance;
-mod mirror;
+pub(super) mod mirror;
 mod queue;
-mod reading;
-mod refusal;
+pub(super) mod reading;
+mod recorder;
+pub(super) mod refusal;
+
+pub use recorder::Recorded;
 
 use super::{
     asking::Ask,
@@ -29,6 +33,7 @@ use instance::Instance;
 use mirror::{Mirror, pods::Place};
 use queue::Queue;
 use reading::Facts;
+use recorder::Recorder;
 use sampan_api::{Key, Object, Revision, Selection};
 use sampan_state::{Event, EventKind, Snapshot};
 use std::{sync::Arc, time::Instant};
@@ -38,7 +43,7 @@ use tokio::sync::mpsc;
 const BATCH: usize = 256;
 
 /// What it follows: in this order, so that what pods are told with is there before them.
-const FOLLOWED: [&str; 7] = [
+pub(in crate::policies) const FOLLOWED: [&str; 7] = [
     "namespaces",
     "services",
     "replicasets.apps",
@@ -61,6 +66,7 @@ pub struct Scheduling {
     decides: Option<Member>,
     questions: mpsc::Receiver<Ask>,
     asked: Vec<Ask>,
+    recorder: Option<Recorder>,
 }
 
 impl Work for Scheduling {
@@ -72,6 +78,9 @@ impl Work for Scheduling {
         (self.mirror, self.queue, self.suspects) = Default::default();
         // They know what is no longer so.
         (self.seats.active, self.seats.shadow) = (None, None);
+        if let Some(mut recorder) = self.recorder.take() {
+            recorder.end("some changes were missed, and all was read anew");
+        }
         for resource in FOLLOWED {
             for (key, object) in snapshot.list(&Selection::of(resource)) {
                 self.object(&key, &object, false, object.metadata.resource_version);
@@ -102,6 +111,7 @@ impl Work for Scheduling {
         for role in [Role::Active, Role::Shadow] {
             self.seats.ask(role, make(mirror), |seat| seat.instance.sync(mirror));
         }
+        self.keep_recording(term);
         self.mirror.told();
         let decides = self.seats.active.as_ref().map(|seat| seat.member.clone());
         if decides != self.decides {
@@ -153,19 +163,15 @@ impl Scheduling {
             decides: None,
             questions,
             asked: Vec::new(),
+            recorder: None,
         }
     }
 
     /// Takes in an object as it is at a revision, or as it was at its end.
     fn object(&mut self, key: &Key, object: &Object, gone: bool, at: Revision) {
-        let there = (!gone).then_some(object);
         match &*key.resource {
             "pods" => self.pod(key, object, gone, at),
-            "nodes" => self.mirror.node(object, gone),
-            "namespaces" => self.mirror.namespace(object, gone),
-            "services" => self.mirror.service(key, there),
-            "poddisruptionbudgets.policy" => self.mirror.budget(key, there),
-            _ => self.mirror.owner(object, gone),
+            _ => self.mirror.object(key, object, gone),
         }
     }
 
@@ -217,6 +223,9 @@ impl Scheduling {
         if !touched.is_empty() {
             for seat in self.seats.all() {
                 seat.instance.tell(&touched);
+            }
+            if let Some(recorder) = &mut self.recorder {
+                recorder.tell(&touched);
             }
         }
     }

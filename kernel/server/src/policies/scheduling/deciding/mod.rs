@@ -2,6 +2,7 @@
 mod carrying;
 mod check;
 mod preempting;
+mod shadowing;
 pub mod suspects;
 
 use super::{
@@ -12,7 +13,10 @@ use sampan_sandbox::{
     CallError,
     scheduler::{Placement, Pod, PodGroup},
 };
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use suspects::{Blame, Call, Unit};
 
 /// Under this name bindings of the built-in policy are recorded.
@@ -29,6 +33,8 @@ struct Question {
 struct Answer {
     placement: Placement,
     policy: String,
+    /// How long it thought.
+    took: Duration,
     doubted: BTreeSet<u32>,
     /// Whether room was made for anybody, which changes budgets and nominations.
     rooms: bool,
@@ -42,7 +48,7 @@ impl Scheduling {
         let question = Question { call, pods, groups };
         self.tell();
         let Some(mut answer) = self.ask(&question) else { return };
-        self.compare_shadow(&question, &mut answer);
+        self.compare_shadow(&question, &mut answer, term);
         self.carry_out(&question, answer, term);
     }
 
@@ -52,24 +58,37 @@ impl Scheduling {
         let Question { pods, groups, .. } = question;
         let mirror = &self.mirror;
         let asked = self.seats.ask_once(Role::Active, |seat| {
+            seat.instance.sync(mirror)?;
+            let started = Instant::now();
             let placed = seat.instance.place(mirror, pods, groups);
+            let took = started.elapsed();
             seat.member.record(seat.instance.figures());
             let placement = placed?;
             check::names(mirror, pods, &placement).map_err(CallError::Rubbish)?;
-            Ok((placement, seat.member.digest.clone()))
+            Ok((placement, seat.member.digest.clone(), took))
         });
-        let (placement, policy) = match asked {
-            Some(Ok(placed)) => placed,
+        let (placement, policy, took) = match asked {
+            Some(Ok(placed)) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.place(mirror, pods, groups, &placed.0, placed.2);
+                }
+                placed
+            }
             Some(Err((member, error))) => {
                 self.failed(question.call.clone(), member, &error);
                 return None;
             }
             // What the built-in policy places is counted in the mirror as it is bound.
-            None => (fallback::place(mirror, pods, groups), BUILT_IN.to_owned()),
+            None => {
+                let started = Instant::now();
+                let placement = fallback::place(mirror, pods, groups);
+                (placement, BUILT_IN.to_owned(), started.elapsed())
+            }
         };
         let mut answer = Answer {
             placement,
             policy,
+            took,
             doubted: pods.iter().map(|pod| pod.id).collect(),
             rooms: pods.iter().any(|pod| self.mirror.is_awaited(pod.id)),
         };
@@ -148,22 +167,6 @@ impl Scheduling {
             .dismiss(Role::Active, member.clone(), error, make(&self.mirror));
         pods.iter().for_each(|id| self.queue.again(*id));
         self.begin_anew();
-    }
-
-    /// Lets the shadow decide too, and notes where it would have decided otherwise.
-    fn compare_shadow(&mut self, question: &Question, answer: &mut Answer) {
-        let mirror = &self.mirror;
-        let (doubted, rooms, decided) = (&mut answer.doubted, &mut answer.rooms, &answer.placement);
-        self.seats.ask(Role::Shadow, make(mirror), |seat| {
-            let placed = seat.instance.place(mirror, &question.pods, &question.groups)?;
-            seat.member.record(seat.instance.figures());
-            check::names(mirror, &question.pods, &placed).map_err(CallError::Rubbish)?;
-            let pairs = placed.nodes.iter().zip(&decided.nodes);
-            let (compared, differed) = (pairs.len(), pairs.filter(|(mine, theirs)| mine != theirs).count());
-            seat.member.compared(compared as u64, differed as u64);
-            *rooms |= note_victims(doubted, &placed);
-            Ok(())
-        });
     }
 
     /// Why pods of a group wait for others of it.

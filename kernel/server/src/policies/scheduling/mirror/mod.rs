@@ -103,6 +103,18 @@ impl Mirror {
         self.pods.get(pod).is_some_and(|pod| pod.nominated.is_some())
     }
 
+    /// Takes in what is followed beside pods, as it is now or was at its end.
+    pub fn object(&mut self, key: &Key, object: &Object, gone: bool) {
+        let there = (!gone).then_some(object);
+        match &*key.resource {
+            "nodes" => self.node(object, gone),
+            "namespaces" => self.namespace(object, gone),
+            "services" => self.service(key, there),
+            "poddisruptionbudgets.policy" => self.budget(key, there),
+            _ => self.owner(object, gone),
+        }
+    }
+
     /// Takes in a node as it is now, or that it is gone.
     pub fn node(&mut self, object: &Object, gone: bool) {
         if gone {

@@ -53,7 +53,7 @@ pub struct Parcels {
 
 impl Parcels {
     /// Where the next change goes.
-    fn next(&mut self) -> &mut Changes {
+    pub fn next(&mut self) -> &mut Changes {
         if self.count == MOST_CHANGES {
             self.full.push(std::mem::take(&mut self.last));
             self.count = 0;
