@@ -5,6 +5,7 @@ pub mod group;
 use sampan_api::{
     Key, Object, Operation, Plan, Selection, Write, kinds,
     plugin::{DEFAULT_SCHEDULER, Mode, PluginSpec, RESOURCE, World},
+    rpc::plugins_client::PluginsClient,
 };
 use sampan_server::{BuiltinPlugin, Server, ServerConfig};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Nothing in these tests takes so long on a machine that works.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +38,18 @@ impl ControlPlane {
             .collect();
         let server = Server::start(config).await.expect("the server starts");
         ControlPlane { server, _home: home }
+    }
+
+    /// The service of plugins, as an administrator asks it.
+    pub fn plugins(&self) -> PluginsClient<Channel> {
+        let authority = self.server.authority();
+        let admin = authority.issue_admin().expect("a certificate");
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority.ca_pem()))
+            .identity(Identity::from_pem(admin.cert_pem, admin.key_pem));
+        let endpoint = Endpoint::from_shared(format!("https://{}", self.server.local_addr()));
+        let endpoint = endpoint.and_then(|endpoint| endpoint.tls_config(tls));
+        PluginsClient::new(endpoint.expect("an endpoint").connect_lazy())
     }
 
     /// Commits writes as one plan.

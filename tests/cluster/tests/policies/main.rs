@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // A panic is the test failing.
 mod isolation;
 mod rules;
+mod shadows;
 mod swapping;
 
 use cluster::{ControlPlane, PATIENCE};

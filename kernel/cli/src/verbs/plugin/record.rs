@@ -104,6 +104,7 @@ async fn receive<W: Write>(args: &RecordArgs, session: &Session, writer: &mut Wr
         decisions: args.count.unwrap_or_default(),
     };
     let mut stream = session.once(async { session.plugins().record(request).await }).await?;
+    tracing::info!(slot = args.slot, "the recording begins");
     let lasts = args.lasts.or_else(|| args.count.is_none().then_some(USUAL));
     let end = lasts.map(|lasts| Instant::now() + lasts);
     let bar = progress::spinner(&format!("recording {}", args.slot));

@@ -273,7 +273,10 @@ fn words(writes: &[Write]) -> String {
             Operation::Delete(_) => "delete",
             Operation::Bind(_) => "bind",
         };
-        format!("{verb} {}", write.key)
+        match &*write.key.name {
+            "" => format!("{verb} {}", write.key.resource),
+            _ => format!("{verb} {} {}", write.key.resource, write.key.path()),
+        }
     };
     let mut told: Vec<String> = writes.iter().take(MOST_TOLD).map(one).collect();
     if writes.len() > MOST_TOLD {

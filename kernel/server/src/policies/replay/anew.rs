@@ -7,7 +7,10 @@ use super::{
     world::{Counted, World},
 };
 use crate::policies::scheduling::mirror::touched::Touched;
-use sampan_sandbox::scheduler::{Nomination, Placement, Pod, PodGroup, SchedulerPlugin, Unplaced};
+use sampan_sandbox::{
+    CallError,
+    scheduler::{Nomination, Placement, Pod, PodGroup, SchedulerPlugin, Unplaced},
+};
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Instant,
@@ -148,6 +151,14 @@ impl<'a> Course<'a> {
         let placed = self.plugin.place(&pods, &groups);
         self.outcome.took.add(started.elapsed());
         let placement = placed.map_err(|error| PlaceError::new(error, &over(self.scene, &call)))?;
+        if let Some(node) = placement
+            .nodes
+            .iter()
+            .find(|node| **node != 0 && self.world.node(**node).is_none())
+        {
+            let what = format!("it chose node number {node}, which does not exist");
+            return Err(PlaceError::new(CallError::Rubbish(what), &over(self.scene, &call)));
+        }
         self.outcome.decisions += placement.nodes.len() as u64;
         self.touched
             .add(&self.world.doubts(pods.iter().map(|pod| pod.id), false));

@@ -12,6 +12,8 @@ mod recording;
 mod saying;
 mod state;
 mod telling;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use anew::{Outcome, place_anew};
