@@ -276,6 +276,9 @@ async fn an_agent_has_no_business_elsewhere() {
             .await
             .unwrap_err(),
     );
+    let mut plugins = PluginsClient::new(channel.clone());
+    forbidden(plugins.record(rpc::RecordRequest::default()).await.unwrap_err());
+    forbidden(plugins.diff(rpc::PluginDiffRequest::default()).await.unwrap_err());
     forbidden(
         ClusterClient::new(channel.clone())
             .metrics(rpc::MetricsRequest {})

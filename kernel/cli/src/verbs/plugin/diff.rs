@@ -74,7 +74,7 @@ fn text(diff: &PluginDiff, wide: bool) -> String {
             text.push_str(&format!("the last {shown} of {differed} that differed; {more}\n"));
         }
     }
-    if let Some(anew) = &diff.placed_anew {
+    if let Some(anew) = diff.placed_anew.as_ref().filter(|anew| anew.pods > 0) {
         text.push_str(&format!("\n{}\n{}", figures::heading(anew), figures::table(anew)));
         if anew.figures.len() == 3 && anew.figures.iter().all(|one| one.problem.is_empty()) {
             text.push_str(&format!("{} of them on another node\n", anew.elsewhere));

@@ -38,6 +38,8 @@ pub struct Recorder {
     /// Decisions to be written yet.
     left: u64,
     bytes: u64,
+    /// The last decision was written: what became of it is, too, and that is all.
+    last: bool,
     done: bool,
 }
 
@@ -50,6 +52,7 @@ impl Recorder {
             symbols: 1,
             left: if most == 0 { u64::MAX } else { most },
             bytes: 0,
+            last: false,
             done: false,
         };
         recorder.write(&Line::Recording(header));
@@ -72,6 +75,7 @@ impl Recorder {
             self.write(&Line::Sync(changes));
         }
         self.symbols = mirror.symbols.count();
+        self.done |= self.last;
     }
 
     /// Writes what was asked and answered; what the policy was told before is written first.
@@ -89,7 +93,7 @@ impl Recorder {
             answer: answer.clone(),
             micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         }));
-        self.done |= self.left == 0;
+        self.last = self.left == 0;
     }
 
     fn write(&mut self, line: &Line) {
