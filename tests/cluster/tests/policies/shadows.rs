@@ -5,7 +5,7 @@ use sampan_api::{
     Key, Object, Operation, Plan, Write, kinds,
     plugin::{Mode, PluginSpec, RESOURCE, World},
     rpc::{
-        PlacementFigures, PluginDiff, PluginDiffRequest, PluginDifference, PluginRequest, RecordRequest,
+        PlacedAnew, PlacementFigures, PluginDiff, PluginDiffRequest, PluginDifference, PluginRequest, RecordRequest,
         plugins_client::PluginsClient,
     },
 };
@@ -59,6 +59,61 @@ fn all(diff: &PluginDiff) -> u64 {
     diff.same + diff.otherwise + diff.only_active + diff.only_candidate + diff.neither
 }
 
+/// What was counted and remembered of live traffic.
+fn told_apart(plane: &ControlPlane, found: &PluginDiff) {
+    assert_eq!(
+        (found.candidate.as_str(), found.active.as_str()),
+        ("binpack", "scheduler")
+    );
+    assert!(found.neither > 0 && found.otherwise >= 15, "{found:?}");
+    assert!(
+        found.since_ms > 0 && found.only_active + found.only_candidate == 0,
+        "{found:?}"
+    );
+    let (active, candidate) = (found.active_side.unwrap(), found.candidate_side.unwrap());
+    assert!(active.micros_each > 0.0 && candidate.micros_each > 0.0);
+    assert_eq!((active.decisions, candidate.decisions), (all(found), all(found)));
+    assert_eq!(found.differences.len() as u64, found.otherwise);
+    // What it says of the active one is what was done.
+    let bound: BTreeMap<String, String> = plane
+        .bindings("live")
+        .into_iter()
+        .map(|(pod, node, _)| (pod, node))
+        .collect();
+    let live: Vec<_> = found
+        .differences
+        .iter()
+        .filter(|one| one.name.starts_with("live"))
+        .collect();
+    assert!(live.len() >= 12, "{live:?}");
+    for one in live {
+        assert_eq!((one.resource.as_str(), one.namespace.as_str()), ("pods", "default"));
+        assert_eq!(Some(&one.active), bound.get(&one.name));
+        assert!(one.candidate != one.active && one.candidate.starts_with('n'), "{one:?}");
+    }
+}
+
+/// How all pods would lie.
+fn lies_otherwise(plane: &ControlPlane, anew: &PlacedAnew) {
+    let pods = plane.bindings("").len() as u32;
+    let [now, scheduler, binpack] = anew.figures.as_slice() else {
+        panic!("{anew:?}")
+    };
+    let brief = |one: &PlacementFigures| (one.placed, one.waiting, one.used_nodes, one.nodes);
+    assert_eq!((anew.pods, anew.staying), (pods, 0));
+    assert_eq!(brief(now), (pods - 1, 1, 5, 5));
+    assert_eq!(brief(scheduler), (pods - 1, 1, 5, 5));
+    assert_eq!(brief(binpack), (pods - 1, 1, 1, 5));
+    // As much is asked for in all, on fewer nodes.
+    assert!(
+        (scheduler.cpu_mean - binpack.cpu_mean).abs() < 1e-9 && scheduler.cpu_mean > 0.0,
+        "{anew:?}"
+    );
+    assert!(binpack.cpu_deviation > 5.0 * scheduler.cpu_deviation, "{anew:?}");
+    assert!(binpack.pods_on_node_deviation > scheduler.pods_on_node_deviation);
+    assert!(anew.elsewhere >= pods / 2, "{anew:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_beside_another_is_told_apart_pod_by_pod() {
     let plane = control_plane().await;
@@ -98,55 +153,8 @@ async fn a_scheduler_beside_another_is_told_apart_pod_by_pod() {
             break found;
         }
     };
-    assert_eq!(
-        (found.candidate.as_str(), found.active.as_str()),
-        ("binpack", "scheduler")
-    );
-    assert!(found.neither > 0 && found.otherwise >= 15, "{found:?}");
-    assert!(
-        found.since_ms > 0 && found.only_active + found.only_candidate == 0,
-        "{found:?}"
-    );
-    let (active, candidate) = (found.active_side.unwrap(), found.candidate_side.unwrap());
-    assert!(active.micros_each > 0.0 && candidate.micros_each > 0.0);
-    assert_eq!((active.decisions, candidate.decisions), (all(&found), all(&found)));
-    assert_eq!(found.differences.len() as u64, found.otherwise);
-    // What it says of the active one is what was done.
-    let bound: BTreeMap<String, String> = plane
-        .bindings("live")
-        .into_iter()
-        .map(|(pod, node, _)| (pod, node))
-        .collect();
-    let live: Vec<_> = found
-        .differences
-        .iter()
-        .filter(|one| one.name.starts_with("live"))
-        .collect();
-    assert!(live.len() >= 12, "{live:?}");
-    for one in live {
-        assert_eq!((one.resource.as_str(), one.namespace.as_str()), ("pods", "default"));
-        assert_eq!(Some(&one.active), bound.get(&one.name));
-        assert!(one.candidate != one.active && one.candidate.starts_with('n'), "{one:?}");
-    }
-
-    let anew = found.placed_anew.expect("all pods placed anew");
-    let pods = plane.bindings("").len() as u32;
-    let [now, scheduler, binpack] = anew.figures.as_slice() else {
-        panic!("{anew:?}")
-    };
-    let brief = |one: &PlacementFigures| (one.placed, one.waiting, one.used_nodes, one.nodes);
-    assert_eq!((anew.pods, anew.staying), (pods, 0));
-    assert_eq!(brief(now), (pods - 1, 1, 5, 5));
-    assert_eq!(brief(scheduler), (pods - 1, 1, 5, 5));
-    assert_eq!(brief(binpack), (pods - 1, 1, 1, 5));
-    // As much is asked for in all, on fewer nodes.
-    assert!(
-        (scheduler.cpu_mean - binpack.cpu_mean).abs() < 1e-9 && scheduler.cpu_mean > 0.0,
-        "{anew:?}"
-    );
-    assert!(binpack.cpu_deviation > 5.0 * scheduler.cpu_deviation, "{anew:?}");
-    assert!(binpack.pods_on_node_deviation > scheduler.pods_on_node_deviation);
-    assert!(anew.elsewhere >= pods / 2, "{anew:?}");
+    told_apart(&plane, &found);
+    lies_otherwise(&plane, &found.placed_anew.expect("all pods placed anew"));
 
     // Who shadows again begins anew.
     client.activate(named("binpack")).await.expect("it is swapped");

@@ -109,7 +109,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
         }
     }
     let scene = match (&source, replayed.first()) {
-        (Source::Snapshot(scene), _) => scene,
+        (Source::Snapshot(scene), _) => &**scene,
         (Source::Recording(_), Some(replayed)) => &replayed.compared.scene,
         (Source::Recording(_), None) => return Ok(ExitCode::FAILURE),
     };

@@ -16,7 +16,7 @@ use std::{fs::File, io::Read, path::Path};
 #[derive(Debug)]
 pub enum Source {
     /// The pods of a slot, placed anew in the order in which they were made.
-    Snapshot(Scene),
+    Snapshot(Box<Scene>),
     Recording(Box<Recording>),
 }
 
@@ -61,7 +61,7 @@ pub fn read(path: &Path, slot: &str) -> Result<Source, SceneError> {
             others: others(&snapshot),
         });
     }
-    Ok(Source::Snapshot(scene))
+    Ok(Source::Snapshot(Box::new(scene)))
 }
 
 fn begins_as_recording(path: &Path) -> bool {
