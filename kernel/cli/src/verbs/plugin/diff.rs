@@ -26,7 +26,7 @@ const EXAMPLES: &str = "Examples:
   sampan plugin activate binpack";
 
 #[derive(Debug, Args)]
-#[command(long_about = HELP, after_help = EXAMPLES, after_long_help = format!("{}\n\n{EXAMPLES}", figures::MEANING))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{HELP}\n\n{}\n\n{EXAMPLES}", figures::MEANING))]
 pub struct DiffArgs {
     /// A shadow; who decides in its slot is the other side
     name: String,

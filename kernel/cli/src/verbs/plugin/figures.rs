@@ -22,10 +22,13 @@ pub fn heading(all: &PlacedAnew) -> String {
         0 => String::new(),
         count => format!("; {count} others stay where they are"),
     };
+    let of = match all.revision {
+        0 => "at the end of the recording".to_owned(),
+        revision => format!("revision {revision}"),
+    };
     format!(
-        "All {} pods placed anew (revision {}{stay}). A large pod asks for {}m CPU and {}:",
+        "All {} pods placed anew ({of}{stay}). A large pod asks for {}m CPU and {}:",
         all.pods,
-        all.revision,
         all.large_milli_cpu,
         size(all.large_memory)
     )

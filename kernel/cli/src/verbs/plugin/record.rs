@@ -121,7 +121,12 @@ async fn receive<W: Write>(args: &RecordArgs, session: &Session, writer: &mut Wr
             biased;
             () = over => break String::new(),
             _ = &mut interrupt => break "it was interrupted".to_owned(),
-            piece = stream.message() => piece.map_err(|status| session.error(status))?,
+            piece = stream.message() => piece,
+        };
+        // What came is kept, whatever happens then.
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(status) => break format!("{:#}", session.error(status)),
         };
         match piece {
             Some(piece) if !piece.why.is_empty() => break piece.why,
@@ -132,14 +137,8 @@ async fn receive<W: Write>(args: &RecordArgs, session: &Session, writer: &mut Wr
     };
     bar.finish_and_clear();
     if writer.lines == 0 {
-        bail!(
-            "nothing was recorded{}",
-            if why.is_empty() {
-                String::new()
-            } else {
-                format!(": {why}")
-            }
-        );
+        let why = if why.is_empty() { "nothing came" } else { &why };
+        bail!("nothing was recorded: {why}");
     }
     Ok(why)
 }

@@ -34,7 +34,7 @@ const EXAMPLES: &str = "Examples:
   sampan snapshot save monday.snap && sampan plugin replay spread --from monday.snap --against binpack";
 
 #[derive(Debug, Args)]
-#[command(long_about = HELP, after_help = EXAMPLES, after_long_help = format!("{}\n\n{EXAMPLES}", figures::MEANING))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{HELP}\n\n{}\n\n{EXAMPLES}", figures::MEANING))]
 pub struct ReplayArgs {
     /// A policy's file, or a built-in one: scheduler, spread, binpack
     policy: String,
