@@ -87,6 +87,7 @@ fn a_recording_replays_byte_for_byte_and_another_policy_differs() {
     until_decides(&stage);
     let file = stage.dir.path().join("run.rec").display().to_string();
     let recording = begin(&stage, &format!("--count 30 -f {file}"));
+    ready(&stage);
     pods(&stage, "first", 10);
     stage.ok("delete pod first-03 --grace-period=0 --force");
     stage.ok("cordon a1");
@@ -168,6 +169,7 @@ fn a_snapshot_is_placed_anew_by_two_policies_and_a_shadow_is_held_against_the_ac
     let stage = Stage::new();
     nodes(&stage);
     until_decides(&stage);
+    ready(&stage);
     pods(&stage, "web", 24);
     stage.until("get pods -o jsonpath={.items[*].spec.nodeName}", |nodes| {
         nodes.split_whitespace().count() == 25
