@@ -20,11 +20,13 @@ pub enum Reason {
     /// Try again: no leader, a full disk, a node that is away.
     Unavailable,
     Timeout,
+    /// Not now: a budget is used up. Later it may be done.
+    TooManyRequests,
     Internal,
 }
 
 impl Reason {
-    const ALL: [(Reason, &'static str); 12] = [
+    const ALL: [(Reason, &'static str); 13] = [
         (Reason::NotFound, "NotFound"),
         (Reason::AlreadyExists, "AlreadyExists"),
         (Reason::Conflict, "Conflict"),
@@ -36,6 +38,7 @@ impl Reason {
         (Reason::Expired, "Expired"),
         (Reason::Unavailable, "ServiceUnavailable"),
         (Reason::Timeout, "Timeout"),
+        (Reason::TooManyRequests, "TooManyRequests"),
         (Reason::Internal, "InternalError"),
     ];
 

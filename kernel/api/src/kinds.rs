@@ -42,6 +42,8 @@ static KINDS: &[KindInfo] = kinds! {
     "networking.k8s.io/v1" "Ingress" "ingresses.networking.k8s.io" "ingresses" "ingress" ["ing"] true;
     "networking.k8s.io/v1" "IngressClass" "ingressclasses.networking.k8s.io" "ingressclasses" "ingressclass" [] false;
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
+    "scheduling.k8s.io/v1" "PriorityClass" "priorityclasses.scheduling.k8s.io" "priorityclasses" "priorityclass" ["pc"] false;
+    "policy/v1" "PodDisruptionBudget" "poddisruptionbudgets.policy" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
     "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;
     "sampan.dev/v1" "Cluster" "clusters.sampan.dev" "clusters" "cluster" [] false;

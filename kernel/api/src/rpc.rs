@@ -89,7 +89,7 @@ impl From<ApiError> for tonic::Status {
             Reason::AlreadyExists => Code::AlreadyExists,
             Reason::Conflict => Code::Aborted,
             Reason::Invalid | Reason::BadRequest => Code::InvalidArgument,
-            Reason::TooLarge => Code::ResourceExhausted,
+            Reason::TooLarge | Reason::TooManyRequests => Code::ResourceExhausted,
             Reason::Forbidden => Code::PermissionDenied,
             Reason::Unauthorized => Code::Unauthenticated,
             Reason::Expired => Code::OutOfRange,

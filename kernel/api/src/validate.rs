@@ -2,12 +2,14 @@
 use crate::{ApiError, Cause, KindInfo, Object, kinds, quantity};
 use k8s_openapi::api::{
     apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
+    policy::v1 as policy, scheduling::v1 as scheduling_types,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 mod ingress;
 mod network;
+pub mod scheduling;
 
 /// Reads and checks a manifest. What is accepted but looks wrong comes back as warnings.
 ///
@@ -62,6 +64,8 @@ fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<()
         "NetworkPolicy" => typed::<networking::NetworkPolicy>(json, warnings),
         "Ingress" => typed::<networking::Ingress>(json, warnings),
         "IngressClass" => typed::<networking::IngressClass>(json, warnings),
+        "PriorityClass" => typed::<scheduling_types::PriorityClass>(json, warnings),
+        "PodDisruptionBudget" => typed::<policy::PodDisruptionBudget>(json, warnings),
         _ => Ok(()),
     }
 }
@@ -110,7 +114,10 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
     let spec = object.field_value("spec");
     let at = |pointer: &str| spec.pointer(pointer).unwrap_or(&Value::Null);
     match kind.kind {
-        "Pod" => pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes),
+        "Pod" => {
+            pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes);
+            scheduling::gates(&spec, &mut causes);
+        }
         "Deployment" | "ReplicaSet" => {
             for field in [
                 "replicas",
@@ -172,6 +179,8 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
         "Node" => network::node(&spec, &mut causes),
         "Ingress" => ingress::ingress(object, &spec, &mut causes),
         "IngressClass" => ingress::class(&spec, &mut causes),
+        "PriorityClass" => scheduling::priority_class(object, &mut causes),
+        "PodDisruptionBudget" => scheduling::disruption_budget(&spec, &mut causes),
         _ => {}
     }
     causes

@@ -1,6 +1,9 @@
 //! Plans on a draft: each write sees the ones before it, and nothing is changed unless all of them stand.
+mod admission;
 mod bind;
 mod delete;
+
+pub use admission::would_admit;
 
 use crate::{
     claims::{self, Claim},
@@ -121,11 +124,7 @@ impl<'a> Draft<'a> {
 
     /// The level of features in force.
     fn level(&self) -> u64 {
-        let (resource, name) = claims::CLUSTER;
-        let cluster = self.state.objects.get(&Key::new(resource, "", name));
-        cluster.map_or(0, |cluster| {
-            cluster.field_value("status")["level"].as_u64().unwrap_or(0)
-        })
+        self.state.index.level
     }
 
     /// Notes what a Service claims, if nobody else has it as the writes so far leave it.
@@ -216,6 +215,7 @@ impl<'a> Draft<'a> {
         if &*key.resource == "pods" && !object.fields.contains("status") {
             object.set_field("status", &serde_json::json!({"phase": "Pending"}));
         }
+        self.admit(&key, &mut object)?;
         self.put(key.clone(), object)?;
         Ok(key)
     }

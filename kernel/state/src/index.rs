@@ -2,10 +2,12 @@
 //! them. All of it follows from the objects alone, so that a replica that read a checkpoint has the same.
 use crate::{
     claims::{self, Claims},
+    priority,
+    room::Room,
     view::{NodeView, PodView, is_finished},
 };
 use imbl::{HashMap, OrdSet};
-use sampan_api::{Key, Object, quantity::Resources};
+use sampan_api::{Key, Object};
 use std::sync::Arc;
 
 /// The indexes; copying one costs nothing.
@@ -15,10 +17,14 @@ pub struct Index {
     namespaces: HashMap<Arc<str>, bool>,
     dependents: HashMap<String, OrdSet<Key>>,
     nodes: HashMap<Arc<str>, Arc<NodeView>>,
-    usage: HashMap<String, Resources>,
+    usage: HashMap<String, Room>,
     /// Where a pod counts, and how much.
-    counted: HashMap<Key, (String, Resources)>,
+    counted: HashMap<Key, (String, Room)>,
     pub(crate) claims: Claims,
+    /// The level of features in force.
+    pub(crate) level: u64,
+    /// The PriorityClasses that pods have which name none, the least first.
+    pub(crate) default_classes: OrdSet<priority::Class>,
 }
 
 impl Index {
@@ -28,6 +34,11 @@ impl Index {
         match &*key.resource {
             "pods" => self.count(key, before, after),
             claims::RESOURCE => self.claims.change(key, before, after),
+            priority::CLASSES => priority::change(self, before, after),
+            resource if (resource, &*key.name) == claims::CLUSTER => {
+                let level = after.and_then(|cluster| cluster.field_value("status")["level"].as_u64());
+                self.level = level.unwrap_or_default();
+            }
             "namespaces" => match after {
                 Some(namespace) => {
                     let ending = namespace.metadata.deletion_timestamp.is_some();
@@ -76,15 +87,15 @@ impl Index {
             }
         }
         if let Some((node, amount)) = self.counted.remove(key) {
-            let used = self.usage(&node).minus(amount);
-            if used == Resources::default() {
+            let used = self.usage(&node).minus(&amount);
+            if used == Room::default() {
                 self.usage.remove(&node)
             } else {
                 self.usage.insert(node, used)
             };
         }
         if let Some((node, amount)) = after.and_then(counts) {
-            self.usage.insert(node.clone(), self.usage(&node).plus(amount));
+            self.usage.insert(node.clone(), self.usage(&node).plus(&amount));
             self.counted.insert(key.clone(), (node, amount));
         }
     }
@@ -112,22 +123,22 @@ impl Index {
     }
 
     /// What the pods on a node ask for together.
-    pub fn usage(&self, node: &str) -> Resources {
-        self.usage.get(node).copied().unwrap_or_default()
+    pub fn usage(&self, node: &str) -> Room {
+        self.usage.get(node).cloned().unwrap_or_default()
     }
 
     /// What a pod counts for on a node.
-    pub fn counted(&self, pod: &Key, node: &str) -> Resources {
+    pub fn counted(&self, pod: &Key, node: &str) -> Room {
         self.counted
             .get(pod)
             .filter(|(on, _)| on == node)
-            .map(|(_, amount)| *amount)
+            .map(|(_, amount)| amount.clone())
             .unwrap_or_default()
     }
 }
 
 /// Where a pod takes room and how much: it is bound, and not finished.
-pub fn counts(pod: &Object) -> Option<(String, Resources)> {
+pub fn counts(pod: &Object) -> Option<(String, Room)> {
     // Most that come have no node yet, and are not read for that. A name may be written with escapes.
     let names_a_node = |spec: &str| spec.contains("nodeName") || spec.contains('\\');
     pod.fields.get("spec").filter(|spec| names_a_node(spec.get()))?;

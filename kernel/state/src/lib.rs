@@ -14,11 +14,14 @@ mod index;
 mod log;
 mod merge;
 mod names;
+pub mod priority;
 mod replica;
+mod room;
 mod snapshot;
 mod store;
 mod view;
 
+pub use apply::would_admit;
 pub use checkpoint::{
     Check, CheckpointError, Decoder, Header, decode as decode_checkpoint, encode as encode_checkpoint,
 };

@@ -133,7 +133,7 @@ impl Snapshot {
 
     /// What the pods bound to a node, and not finished, ask for together.
     pub fn usage(&self, node: &str) -> Resources {
-        self.index.usage(node)
+        self.index.usage(node).usual
     }
 
     /// Which Service has an address or a node port.

@@ -1,10 +1,15 @@
 //! What the state machine reads of pods and nodes: no more of their JSON than that, and in this one place.
-use sampan_api::{Object, quantity::Resources};
+use crate::room::Room;
+use sampan_api::{
+    Object,
+    quantity::{Resources, units},
+};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, IgnoredAny, MapAccess, Visitor},
 };
-use std::{borrow::Cow, fmt};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// What is read of a pod's spec.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,7 +17,11 @@ pub struct PodView {
     /// The node it is bound to; empty if none.
     pub node: String,
     /// What its containers ask for together, and one pod.
-    pub asks: Resources,
+    pub asks: Room,
+    /// An extended resource of which it asks for what is no quantity; it counts as none.
+    pub unreadable: Option<String>,
+    /// Whether it has scheduling gates.
+    pub gated: bool,
     pub tolerations: Vec<Toleration>,
     /// Seconds it wants to have to end.
     pub grace: Option<u32>,
@@ -24,7 +33,7 @@ pub struct NodeView {
     pub cordoned: bool,
     pub taints: Vec<Taint>,
     /// All it has for pods.
-    pub has: Resources,
+    pub has: Room,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -70,8 +79,11 @@ impl PodView {
         };
         let spec: Option<PodSpec<'_>> = serde_json::from_str(spec.get()).map_err(|error| error.to_string())?;
         let spec = spec.unwrap_or_default();
-        let asks = spec.asks()?;
+        let mut unreadable = None;
+        let asks = spec.asks(&mut unreadable)?;
         Ok(PodView {
+            gated: spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()),
+            unreadable,
             node: spec.node_name.map(|name| name.0.into_owned()).unwrap_or_default(),
             asks,
             tolerations: spec.tolerations.unwrap_or_default(),
@@ -102,7 +114,7 @@ impl NodeView {
         NodeView {
             cordoned: spec.unschedulable == Some(true),
             taints: spec.taints.unwrap_or_default(),
-            has: amounts.resources().unwrap_or_default(),
+            has: amounts.room(&mut None).unwrap_or_default(),
         }
     }
 }
@@ -126,11 +138,11 @@ fn field<'a, T: Deserialize<'a> + Default>(object: &'a Object, name: &str) -> T 
         .unwrap_or_default()
 }
 
-fn one_pod() -> Resources {
-    Resources {
+fn one_pod() -> Room {
+    Room::from(Resources {
         pods: 1,
         ..Resources::default()
-    }
+    })
 }
 
 #[derive(Default, Deserialize)]
@@ -146,6 +158,7 @@ struct PodSpec<'a> {
     init_containers: Option<Vec<Container<'a>>>,
     #[serde(borrow)]
     overhead: Option<Amounts<'a>>,
+    scheduling_gates: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -166,45 +179,77 @@ struct Demands<'a> {
     requests: Option<Amounts<'a>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+/// A map of resource names to quantities.
+#[derive(Default)]
 struct Amounts<'a> {
-    #[serde(borrow)]
     cpu: Option<Text<'a>>,
-    #[serde(borrow)]
     memory: Option<Text<'a>>,
-    #[serde(borrow)]
     ephemeral_storage: Option<Text<'a>>,
-    #[serde(borrow)]
     pods: Option<Text<'a>>,
+    /// As it is written, whatever it is.
+    others: BTreeMap<Cow<'a, str>, &'a RawValue>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Amounts<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AmountsVisitor;
+        impl<'de> Visitor<'de> for AmountsVisitor {
+            type Value = Amounts<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("quantities by the names of resources")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Amounts<'de>, A::Error> {
+                let mut amounts = Amounts::default();
+                while let Some(Text(name)) = map.next_key()? {
+                    let amount = match &*name {
+                        "cpu" => &mut amounts.cpu,
+                        "memory" => &mut amounts.memory,
+                        "ephemeral-storage" => &mut amounts.ephemeral_storage,
+                        "pods" => &mut amounts.pods,
+                        _ => {
+                            amounts.others.insert(name, map.next_value()?);
+                            continue;
+                        }
+                    };
+                    if amount.is_some() {
+                        return Err(Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    *amount = map.next_value()?;
+                }
+                Ok(amounts)
+            }
+        }
+        deserializer.deserialize_map(AmountsVisitor)
+    }
 }
 
 impl PodSpec<'_> {
     /// As `api::quantity::pod_requests`; a test holds the two together.
-    fn asks(&self) -> Result<Resources, String> {
-        let mut sum = Resources::default();
+    fn asks(&self, unreadable: &mut Option<String>) -> Result<Room, String> {
+        let mut sum = Room::default();
         for container in self.containers.iter().flatten() {
-            sum = sum.plus(container.asks()?);
+            sum = sum.plus(&container.asks(unreadable)?);
         }
         for container in self.init_containers.iter().flatten() {
             let sidecar = container
                 .restart_policy
                 .as_ref()
                 .is_some_and(|policy| policy.0 == "Always");
-            let asks = container.asks()?;
-            sum = if sidecar { sum.plus(asks) } else { sum.max(asks) };
+            let asks = container.asks(unreadable)?;
+            sum = if sidecar { sum.plus(&asks) } else { sum.max(&asks) };
         }
         if let Some(overhead) = &self.overhead {
-            sum = sum.plus(overhead.resources()?);
+            sum = sum.plus(&overhead.room(unreadable)?);
         }
-        Ok(Resources { pods: 1, ..sum })
+        sum.usual.pods = 1;
+        Ok(sum)
     }
 }
 
 impl Container<'_> {
-    fn asks(&self) -> Result<Resources, String> {
+    fn asks(&self, unreadable: &mut Option<String>) -> Result<Room, String> {
         let Some(demands) = &self.resources else {
-            return Ok(Resources::default());
+            return Ok(Room::default());
         };
         let none = Amounts::default();
         let limits = demands.limits.as_ref().unwrap_or(&none);
@@ -216,18 +261,21 @@ impl Container<'_> {
                 .or(limit.as_ref())
                 .map(|text| Text(Cow::Borrowed(&text.0)))
         }
+        let others = limits.others.iter().chain(&requests.others);
         let both = Amounts {
             cpu: or(&requests.cpu, &limits.cpu),
             memory: or(&requests.memory, &limits.memory),
             ephemeral_storage: or(&requests.ephemeral_storage, &limits.ephemeral_storage),
             pods: None,
+            others: others.map(|(name, amount)| (Cow::Borrowed(&**name), *amount)).collect(),
         };
-        both.resources()
+        both.room(unreadable)
     }
 }
 
 impl Amounts<'_> {
-    fn resources(&self) -> Result<Resources, String> {
+    /// All of them; of the others, those that are no quantities count as none, and one is named.
+    fn room(&self, unreadable: &mut Option<String>) -> Result<Room, String> {
         let named = [
             ("cpu", &self.cpu),
             ("memory", &self.memory),
@@ -237,8 +285,22 @@ impl Amounts<'_> {
         let given = named
             .into_iter()
             .filter_map(|(name, text)| Some((name, &*text.as_ref()?.0)));
-        Resources::from_quantities(given).map_err(|error| error.to_string())
+        let mut room = Room::from(Resources::from_quantities(given).map_err(|error| error.to_string())?);
+        for (name, amount) in &self.others {
+            match amount_of(amount) {
+                Some(0) => {}
+                Some(amount) => drop(room.others.insert(name.to_string(), amount)),
+                None => *unreadable = Some(name.to_string()),
+            }
+        }
+        Ok(room)
     }
+}
+
+/// A quantity in whole units.
+fn amount_of(json: &RawValue) -> Option<u64> {
+    let text: Text<'_> = serde_json::from_str(json.get()).ok()?;
+    units(&text.0).ok()?.try_into().ok()
 }
 
 /// A text, borrowed where the JSON has no escapes in it. Numbers are read as their text: `cpu: 1`.
@@ -297,7 +359,7 @@ mod tests {
         ] {
             let typed = pod(spec.clone()).field("spec").unwrap();
             let expected = sampan_api::quantity::pod_requests(&typed).unwrap();
-            assert_eq!(PodView::of(&pod(spec.clone())).unwrap().asks, expected, "{spec}");
+            assert_eq!(PodView::of(&pod(spec.clone())).unwrap().asks.usual, expected, "{spec}");
         }
     }
 
@@ -306,12 +368,47 @@ mod tests {
         let spec = json!({"nodeName": "a\"b", "containers": [{"resources": {"requests": {"cpu": 2, "memory": 1024}}}]});
         let view = PodView::of(&pod(spec)).unwrap();
         assert_eq!(
-            (view.node.as_str(), view.asks.milli_cpu, view.asks.memory),
+            (view.node.as_str(), view.asks.usual.milli_cpu, view.asks.usual.memory),
             ("a\"b", 2000, 1024)
         );
         let spec = json!({"nodeName": null, "containers": null, "tolerations": null});
         assert_eq!(PodView::of(&pod(spec)).unwrap().node, "");
         assert!(PodView::of(&pod(json!("text"))).is_err());
+        assert!(
+            PodView::of(&pod(json!({"schedulingGates": [{"name": "a"}]})))
+                .unwrap()
+                .gated
+        );
+        assert!(!PodView::of(&pod(json!({"schedulingGates": []}))).unwrap().gated);
         assert!(PodView::of(&pod(json!({"containers": [{"resources": {"requests": {"cpu": "x"}}}]}))).is_err());
+    }
+    #[test]
+    fn extended_resources_are_summed_by_name() {
+        let container = |demands: serde_json::Value| json!({"name": "c", "resources": demands});
+        let view = PodView::of(&pod(json!({
+            "containers": [
+                container(json!({"limits": {"example.com/gpu": 2}})),
+                container(json!({"requests": {"example.com/gpu": "1", "hugepages-2Mi": "4Mi"}, "limits": {"example.com/gpu": "9"}})),
+            ],
+            "initContainers": [container(json!({"requests": {"example.com/gpu": "1", "example.com/nic": "1"}}))],
+        })))
+        .unwrap();
+        let expected = [
+            ("example.com/gpu", 3),
+            ("example.com/nic", 1),
+            ("hugepages-2Mi", 4 << 20),
+        ];
+        assert_eq!(
+            view.asks.others,
+            expected.map(|(name, amount)| (name.to_owned(), amount)).into()
+        );
+        assert_eq!(view.unreadable, None);
+        // What is no quantity is said, and hides nothing else.
+        for amount in [json!("x"), json!([]), json!("-1"), json!(null)] {
+            let demands = json!({"requests": {"example.com/gpu": amount, "example.com/nic": "1", "cpu": "1"}});
+            let view = PodView::of(&pod(json!({"containers": [container(demands)]}))).unwrap();
+            assert_eq!(view.unreadable.as_deref(), Some("example.com/gpu"), "{amount}");
+            assert_eq!((view.asks.usual.milli_cpu, view.asks.others.len()), (1000, 1));
+        }
     }
 }

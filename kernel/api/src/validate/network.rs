@@ -25,7 +25,7 @@ pub(super) fn policy(spec: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn selector(field: String, value: &Value, causes: &mut Vec<Cause>) {
+pub(super) fn selector(field: String, value: &Value, causes: &mut Vec<Cause>) {
     for (at, expression) in list(&value["matchExpressions"]) {
         let values = list(&expression["values"]).count();
         let message = match expression["operator"].as_str() {

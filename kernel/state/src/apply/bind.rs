@@ -2,12 +2,13 @@
 use super::Draft;
 use crate::{
     index::counts,
+    priority,
+    room::Room,
     view::{NodeView, PodView, is_finished},
 };
 use sampan_api::{
     ApiError, Key, Object, Reason,
     plan::{Binding, POLICY_ANNOTATION},
-    quantity::Resources,
 };
 use serde_json::{Value, json, value::RawValue};
 use std::sync::Arc;
@@ -33,7 +34,13 @@ impl Draft<'_> {
         let node = self
             .node(&binding.node)
             .ok_or_else(|| refused("there is no such node".to_owned()))?;
-        if let Some(why) = turns_down(&node, &view, self.used(&binding.node)) {
+        let used = self.used(&binding.node);
+        if let Some(why) = turns_down(&node, &view, &used) {
+            return Err(refused(why));
+        }
+        if self.level() >= u64::from(priority::LEVEL)
+            && let Some(why) = holds_back(&node, &view, used)
+        {
             return Err(refused(why));
         }
         let spec = with_node(&pod, &binding.node).ok_or_else(|| refused("its spec is no object".to_owned()))?;
@@ -60,19 +67,19 @@ impl Draft<'_> {
     }
 
     /// What the pods on a node ask for as the writes so far leave it.
-    fn used(&self, node: &str) -> Resources {
-        let (mut more, mut less) = (Resources::default(), Resources::default());
+    fn used(&self, node: &str) -> Room {
+        let (mut more, mut less) = (Room::default(), Room::default());
         for (key, pod) in self.changes.iter().filter(|(key, _)| &*key.resource == "pods") {
-            less = less.plus(self.state.index.counted(key, node));
+            less = less.plus(&self.state.index.counted(key, node));
             let counts = pod.now().and_then(counts).filter(|(on, _)| on == node);
-            more = more.plus(counts.map(|(_, amount)| amount).unwrap_or_default());
+            more = more.plus(&counts.map(|(_, amount)| amount).unwrap_or_default());
         }
-        self.state.index.usage(node).plus(more).minus(less)
+        self.state.index.usage(node).plus(&more).minus(&less)
     }
 }
 
 /// Why a node does not take a pod.
-fn turns_down(node: &NodeView, pod: &PodView, used: Resources) -> Option<String> {
+fn turns_down(node: &NodeView, pod: &PodView, used: &Room) -> Option<String> {
     if node.cordoned {
         return Some("the node is cordoned".to_owned());
     }
@@ -84,20 +91,35 @@ fn turns_down(node: &NodeView, pod: &PodView, used: Resources) -> Option<String>
             ));
         }
     }
-    let free = node.has.minus(used);
-    (!pod.asks.fits(free)).then(|| {
+    let (asks, free) = (pod.asks.usual, node.has.usual.minus(used.usual));
+    (!asks.fits(free)).then(|| {
         format!(
             "the node is full: the pod asks for {} mCPU, {} bytes of memory and {} of storage; free are {} mCPU, {} and {} \
              bytes, and {} pods",
-            pod.asks.milli_cpu,
-            pod.asks.memory,
-            pod.asks.ephemeral_storage,
+            asks.milli_cpu,
+            asks.memory,
+            asks.ephemeral_storage,
             free.milli_cpu,
             free.memory,
             free.ephemeral_storage,
             free.pods
         )
     })
+}
+
+/// As [`turns_down`], by what builds below the level of features did not look at: gates, and extended resources.
+fn holds_back(node: &NodeView, pod: &PodView, used: Room) -> Option<String> {
+    if pod.gated {
+        return Some("the pod has scheduling gates".to_owned());
+    }
+    if let Some(name) = &pod.unreadable {
+        return Some(format!("what it asks for of {name} is no quantity"));
+    }
+    let free = node.has.clone().minus(&used);
+    let (name, asked, free) = pod.asks.short_of(&free)?;
+    Some(format!(
+        "the node is full: the pod asks for {asked} of {name}, and {free} are free"
+    ))
 }
 
 /// The pod's spec with a node's name in it. Where it has no such field yet, which is the rule, the text is kept as it is.

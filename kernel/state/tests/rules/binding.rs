@@ -222,3 +222,63 @@ fn sidecars_init_containers_limits_and_overhead_count_as_in_kubernetes() {
     let typed: k8s_openapi::api::core::v1::PodSpec = world.get(&key("pods", "p")).unwrap().field("spec").unwrap();
     assert_eq!(usage, sampan_api::quantity::pod_requests(&typed).unwrap());
 }
+
+/// A pod that asks for some of an extended resource.
+fn with_gpus(name: &str, amount: &str) -> serde_json::Value {
+    let demands = json!({"limits": {"example.com/gpu": amount}});
+    pod(
+        name,
+        json!({"containers": [{"name": "c", "image": "i", "resources": demands}]}),
+    )
+}
+
+/// A world with a node of four of them.
+fn with_gpu_node(level: u64) -> World {
+    let mut world = World::at_level(level);
+    let mut manifest = node("n", json!({}), "2", "9");
+    manifest["status"]["allocatable"]["example.com/gpu"] = json!("4");
+    world.create(manifest);
+    world
+}
+
+#[test]
+fn extended_resources_are_counted() {
+    let mut world = with_gpu_node(4);
+    for (name, amount) in [("a", "3"), ("b", "2"), ("c", "1"), ("d", "0"), ("bad", "x")] {
+        world.create(with_gpus(name, amount));
+    }
+    world.write(&key("pods", "a"), to("n")).unwrap();
+    let words = "the node is full: the pod asks for 2 of example.com/gpu, and 1 are free";
+    refused(world.write(&key("pods", "b"), to("n")), Reason::Conflict, words);
+    refused(
+        world.write(&key("pods", "bad"), to("n")),
+        Reason::Conflict,
+        "no quantity",
+    );
+    // Of one plan they count together; what asks for none needs none.
+    let both = ["c", "b"].map(|name| Write::new(key("pods", name), to("n")));
+    refused(world.plan(both.to_vec()), Reason::Conflict, "and 0 are free");
+    world.write(&key("pods", "c"), to("n")).unwrap();
+    world.write(&key("pods", "d"), to("n")).unwrap();
+    // Room that is given back is used again.
+    let ended = Operation::MergeStatus(json!({"status": {"phase": "Succeeded"}}));
+    world.write(&key("pods", "a"), ended).unwrap();
+    world.write(&key("pods", "b"), to("n")).unwrap();
+    // A node that has none takes none.
+    world.create(node("plain", json!({}), "2", "9"));
+    world.create(with_gpus("e", "1"));
+    refused(
+        world.write(&key("pods", "e"), to("plain")),
+        Reason::Conflict,
+        "and 0 are free",
+    );
+}
+
+#[test]
+fn while_a_build_is_there_that_does_not_count_them_nobody_does() {
+    let mut world = with_gpu_node(3);
+    for (name, amount) in [("a", "3"), ("b", "9"), ("bad", "x")] {
+        world.create(with_gpus(name, amount));
+        world.write(&key("pods", name), to("n")).unwrap();
+    }
+}

@@ -10,26 +10,16 @@ fn service(name: &str, address: &str, node_port: u16, protocol: &str) -> Value {
             "ports": [{"port": 80, "protocol": protocol, "nodePort": node_port}]}})
 }
 
-/// A cluster in which a level of features is in force.
-fn at_level(level: u64) -> World {
-    let mut world = World::new();
-    world.create(
-        json!({"apiVersion": "sampan.dev/v1", "kind": "Cluster", "metadata": {"name": "cluster"},
-        "status": {"level": level}}),
-    );
-    world
-}
-
 #[test]
 fn while_a_build_is_there_that_knows_nothing_of_it_all_do_as_it_does() {
-    let mut world = at_level(2);
+    let mut world = World::at_level(2);
     world.create(service("a", "10.96.0.7", 30_001, "TCP"));
     world.create(service("b", "10.96.0.7", 30_001, "TCP"));
 }
 
 #[test]
 fn what_one_has_nobody_else_gets() {
-    let mut world = at_level(3);
+    let mut world = World::at_level(3);
     world.create(service("a", "10.96.0.7", 30_001, "TCP"));
     let address = world.try_create(service("b", "10.96.0.7", 30_002, "TCP"));
     refused(address, Reason::Invalid, "the address 10.96.0.7");
@@ -52,7 +42,7 @@ fn what_one_has_nobody_else_gets() {
 
 #[test]
 fn what_is_given_up_is_free_again() {
-    let mut world = at_level(3);
+    let mut world = World::at_level(3);
     world.create(service("a", "10.96.0.7", 30_001, "TCP"));
     world
         .write(&key("services", "a"), Operation::Delete(Deletion::default()))
@@ -62,7 +52,7 @@ fn what_is_given_up_is_free_again() {
 
 #[test]
 fn within_a_plan_each_write_sees_those_before() {
-    let mut world = at_level(3);
+    let mut world = World::at_level(3);
     let twice = vec![
         create(service("a", "10.96.0.7", 0, "TCP")),
         create(service("b", "10.96.0.7", 0, "TCP")),

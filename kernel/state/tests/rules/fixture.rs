@@ -28,6 +28,16 @@ impl World {
         world
     }
 
+    /// A cluster in which a level of features is in force.
+    pub fn at_level(level: u64) -> Self {
+        let mut world = World::new();
+        world.create(
+            json!({"apiVersion": "sampan.dev/v1", "kind": "Cluster", "metadata": {"name": "cluster"},
+            "status": {"level": level}}),
+        );
+        world
+    }
+
     pub fn apply(&mut self, command: Command) -> Applied {
         self.index += 1;
         let applied = self.store.apply(self.index, command.clone());
