@@ -29,6 +29,7 @@ const PLUGINS: &[&str] = &[
     "garbage-collector",
     "node-lifecycle",
     "endpoints",
+    "disruption",
     "load-balancer",
     "routes",
     "service",

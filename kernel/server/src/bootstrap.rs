@@ -7,6 +7,7 @@ use crate::{
     replica::ReplicaHandle,
 };
 use sampan_api::{ApiError, Key, Operation, Plan, Reason, Write};
+use sampan_state::Snapshot;
 use serde_json::json;
 
 /// Makes what is missing, in one entry.
@@ -36,6 +37,9 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
     }
     if state.get(&features::key()).is_none() && members(&state).is_empty() {
         plans.push(Plan::from(features::first(&config.build)?));
+        plans.extend(system_classes(&state, config.build.level)?);
+    } else {
+        plans.extend(system_classes(&state, features::in_force(&state))?);
     }
     plans.extend(builtins::plans(&state, &config.builtin_plugins, &digests)?);
     for result in replica.commit(plans).await? {
@@ -46,4 +50,10 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         }
     }
     Ok(())
+}
+
+/// One for each class, so that one that somebody else made meanwhile holds up no other.
+fn system_classes(state: &Snapshot, level: u32) -> Result<Vec<Plan>, ApiError> {
+    let writes = features::system_classes(state, level)?;
+    Ok(writes.into_iter().map(Plan::from).collect())
 }

@@ -11,8 +11,10 @@ use crate::{
     new_object,
     peers::{self, Peer},
 };
-use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Selection, Write};
-use sampan_state::Snapshot;
+use sampan_api::{
+    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, validate::scheduling::SYSTEM_CLASSES,
+};
+use sampan_state::{Snapshot, priority};
 use serde_json::json;
 
 /// The resource of the Cluster object.
@@ -22,7 +24,7 @@ pub const RESOURCE: &str = sampan_state::claims::CLUSTER.0;
 const NAME: &str = sampan_state::claims::CLUSTER.1;
 
 /// The level of this build.
-pub const LEVEL: u32 = 3;
+pub const LEVEL: u32 = 4;
 
 /// That of builds that knew of none, and of a state that says none.
 const FIRST: u32 = 1;
@@ -88,6 +90,10 @@ pub enum Feature {
     /// EndpointSlices, NetworkPolicies, Ingresses, IngressClasses, and plugins of the worlds `network` and `ingress`. A server
     /// of level 2 refuses such objects when it applies them, and so comes to another state.
     Networking,
+    /// PriorityClasses and PodDisruptionBudgets, and what the committer does of them: it gives new pods their priority and the
+    /// word of their gates, and counts extended resources. A server of level 3 refuses such objects when it applies them, and
+    /// binds what others refuse.
+    Disruption,
 }
 
 impl Feature {
@@ -96,6 +102,7 @@ impl Feature {
         match self {
             Feature::Standbys => 2,
             Feature::Networking => sampan_state::claims::LEVEL,
+            Feature::Disruption => priority::LEVEL,
         }
     }
 }
@@ -143,6 +150,7 @@ pub fn admits(state: &Snapshot, resource: &str) -> Result<(), ApiError> {
         | "networkpolicies.networking.k8s.io"
         | "ingresses.networking.k8s.io"
         | "ingressclasses.networking.k8s.io" => require(state, Feature::Networking),
+        priority::CLASSES | "poddisruptionbudgets.policy" => require(state, Feature::Disruption),
         _ => Ok(()),
     }
 }
@@ -176,7 +184,27 @@ pub fn raise(state: &Snapshot) -> Result<Option<Plan>, ApiError> {
     };
     let mut writes: Vec<Write> = found.iter().map(as_it_was).collect();
     writes.push(written(state, &json!({"level": level}))?);
+    writes.extend(system_classes(state, level)?);
     Ok(Some(Plan { writes }))
+}
+
+/// What makes the system's PriorityClasses that are missing, where a level allows of them.
+///
+/// # Errors
+/// None that a user could cause.
+pub fn system_classes(state: &Snapshot, level: u32) -> Result<Vec<Write>, ApiError> {
+    if level < Feature::Disruption.level() {
+        return Ok(Vec::new());
+    }
+    let missing = SYSTEM_CLASSES.iter().filter(|(name, ..)| state.get(&priority::key(name)).is_none());
+    let class = |(name, value, description): &(&str, i32, &str)| {
+        let class = new_object(priority::CLASSES, name)?
+            .with_field("value", value)
+            .with_field("description", description)
+            .with_field("preemptionPolicy", priority::PREEMPTS);
+        Ok(Write::new(priority::key(name), Operation::Create(class)))
+    };
+    missing.map(class).collect()
 }
 
 /// A write to the Cluster object that no other may come before: what is decided with it is decided on this state.

@@ -5,6 +5,7 @@ mod node;
 mod page;
 mod plugin;
 mod pod;
+mod scheduling;
 mod template;
 mod workload;
 
@@ -93,6 +94,8 @@ pub fn describe(doc: &Doc, related: &Related, now: Moment) -> String {
         "ConfigMap" => configuration::config_map(doc, &mut page),
         "Secret" => configuration::secret(doc, &mut page),
         "Namespace" => configuration::namespace(doc, &mut page),
+        "PriorityClass" => scheduling::priority_class(doc, &mut page),
+        "PodDisruptionBudget" => scheduling::disruption_budget(doc, &mut page),
         "Plugin" => plugin::describe(doc, related, &mut page),
         _ => configuration::other(doc, &mut page),
     }

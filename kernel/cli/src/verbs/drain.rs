@@ -1,4 +1,4 @@
-//! `drain`: cordons a node and moves its pods off, and waits until they are gone.
+//! `drain`: cordons a node and moves its pods off, as their disruption budgets allow, and waits until they are gone.
 use super::{cordon, delete::until_gone, outcome::DryRun};
 use crate::{
     doc::{Doc, list},
@@ -9,13 +9,14 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use clap::Args;
-use sampan_api::rpc;
+use sampan_api::{Reason, rpc};
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
   sampan drain n1
   sampan drain n1 --delete-emptydir-data --grace-period=10 --timeout=5m
-  sampan drain n1 --force        # also pods that nothing makes again";
+  sampan drain n1 --disable-eviction   # whatever disruption budgets say
+  sampan drain n1 --force              # also pods that nothing makes again";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,6 +39,9 @@ pub struct DrainArgs {
     /// Seconds a pod gets to end; -1 is its own
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = -1)]
     grace_period: i64,
+    /// Delete pods whatever their disruption budgets say
+    #[arg(long)]
+    disable_eviction: bool,
     /// How long to wait; 0 is for as long as it takes
     #[arg(long, value_parser = age::parse_duration, default_value = "0s")]
     timeout: Duration,
@@ -48,6 +52,9 @@ pub struct DrainArgs {
     #[arg(long, value_enum, default_value_t, num_args = 0..=1, default_missing_value = "client", require_equals = true)]
     dry_run: DryRun,
 }
+
+/// How long to wait before a pod is tried again whose budget is used up.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is to become of the pods of a node.
 #[derive(Default)]
@@ -99,7 +106,7 @@ async fn drain(args: &DrainArgs, node: &Doc, session: &Session) -> Result<()> {
         println!("{} drained (dry run)", node.full_name());
         return Ok(());
     }
-    let evictions = sorted.evict.iter().map(|pod| evict(pod, args.grace_period, session));
+    let evictions = sorted.evict.iter().map(|pod| evict(pod, args, session));
     let all = futures::future::join_all(evictions);
     let results = match args.timeout.is_zero() {
         true => all.await,
@@ -172,21 +179,33 @@ impl DrainArgs {
     }
 }
 
-async fn evict(pod: &Doc, grace: i64, session: &Session) -> Result<()> {
+/// Moves a pod off, as soon as no budget is against it.
+async fn evict(pod: &Doc, args: &DrainArgs, session: &Session) -> Result<()> {
     println!("evicting pod {}", pod.key().path());
     let request = rpc::DeleteRequest {
         key: Some((&pod.key()).into()),
         uid: pod.uid().to_owned(),
-        grace_period_seconds: u32::try_from(grace).ok(),
+        grace_period_seconds: u32::try_from(args.grace_period).ok(),
+        evict: !args.disable_eviction,
         ..rpc::DeleteRequest::default()
     };
-    match session.delete(request).await {
-        Ok(_) => until_gone(pod, session).await?,
-        Err(error) if failure::is_not_found(&error) => {}
-        Err(error) => return Err(error),
+    loop {
+        match session.delete(request.clone()).await {
+            Ok(_) => until_gone(pod, session).await?,
+            Err(error) if failure::is_not_found(&error) => {}
+            Err(error) if failure::reason(&error) == Some(Reason::TooManyRequests) => {
+                let (name, namespace) = (pod.name(), pod.namespace());
+                terminal::complain(&format!(
+                    "error when evicting pods/\"{name}\" -n \"{namespace}\" (will retry after {PAUSE:?}): {error:#}"
+                ));
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        println!("{} evicted", pod.full_name());
+        return Ok(());
     }
-    println!("{} evicted", pod.full_name());
-    Ok(())
 }
 
 #[cfg(test)]

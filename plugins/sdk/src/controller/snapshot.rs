@@ -94,6 +94,7 @@ const RESOURCES: &[(&str, &str)] = &[
     ("Service", "services"),
     ("EndpointSlice", "endpointslices.discovery.k8s.io"),
     ("Ingress", "ingresses.networking.k8s.io"),
+    ("PodDisruptionBudget", "poddisruptionbudgets.policy"),
     ("IngressClass", "ingressclasses.networking.k8s.io"),
 ];
 

@@ -1,6 +1,7 @@
 //! Which columns each kind has, as kubectl prints them, and what stands in them.
 mod ingress;
 mod pod;
+pub mod scheduling;
 mod workload;
 
 pub use pod::status as pod_status;
@@ -171,6 +172,8 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "Service" => SERVICES,
         "Ingress" => ingress::INGRESSES,
         "IngressClass" => ingress::INGRESS_CLASSES,
+        "PriorityClass" => scheduling::PRIORITY_CLASSES,
+        "PodDisruptionBudget" => scheduling::DISRUPTION_BUDGETS,
         "ConfigMap" => CONFIG_MAPS,
         "Secret" => SECRETS,
         "Namespace" => NAMESPACES,

@@ -1,6 +1,6 @@
 //! What happens to a manifest before it is written: it is read within limits, completed, and checked.
 use super::{
-    fixed, nodes,
+    fixed, nodes, scheduling,
     services::{self, ServiceRanges},
 };
 use crate::features::{self, Feature};
@@ -10,7 +10,7 @@ use sampan_api::{
     plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, World},
     validate,
 };
-use sampan_state::{Snapshot, claims, merge_patch};
+use sampan_state::{Snapshot, claims, merge_patch, priority};
 use serde_json::{Value, json};
 
 /// How deep JSON may be nested.
@@ -99,6 +99,7 @@ pub fn check_depth(json: &[u8]) -> Result<(), ApiError> {
 fn complete(object: &mut Object) {
     match object.kind.as_str() {
         "Secret" => secret_texts(object),
+        "PriorityClass" => scheduling::complete_class(object),
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
@@ -160,6 +161,7 @@ pub fn as_new(object: &mut Object) {
 pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snapshot) -> Result<(), ApiError> {
     features::admits(state, &key.resource)?;
     if let Some(stored) = stored {
+        scheduling::keep_priority(stored, next);
         if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
             let message = format!("{key} is a {} {}, and stays one", stored.api_version, stored.kind);
             return Err(ApiError::bad_request(message));
@@ -177,6 +179,9 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
     }
     if &*key.resource == plugin::RESOURCE {
         check_plugin(next, state)?;
+    }
+    if &*key.resource == priority::CLASSES {
+        scheduling::one_default(next, state)?;
     }
     Ok(())
 }
@@ -305,7 +310,7 @@ pub fn deletion(key: &Key) -> Result<(), ApiError> {
         let message = format!("{key} cannot be deleted: the cluster needs it");
         return Err(ApiError::new(sampan_api::Reason::Forbidden, message));
     }
-    Ok(())
+    scheduling::class_deletion(key)
 }
 
 /// A new namespace.

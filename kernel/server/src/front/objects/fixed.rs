@@ -37,6 +37,14 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
         "IngressClass" if spec(stored)["controller"] != spec(next)["controller"] => {
             fixed("spec.controller", ": delete the object and create it again");
         }
+        "PriorityClass" => {
+            if stored.field_value("value") != next.field_value("value") {
+                fixed("value", ": may not be changed in an update");
+            }
+            if preemption(stored) != preemption(next) {
+                fixed("preemptionPolicy", "");
+            }
+        }
         "Pod" => pod(&spec(stored), &spec(next), &mut fixed),
         "Secret" | "ConfigMap" if stored.field_value("immutable") == true => {
             for field in ["data", "binaryData", "immutable"] {
@@ -59,10 +67,28 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
     ))
 }
 
+/// What a PriorityClass says, or is taken to say.
+fn preemption(class: &Object) -> Value {
+    match class.field_value("preemptionPolicy") {
+        Value::Null => sampan_state::priority::PREEMPTS.into(),
+        said => said,
+    }
+}
+
 /// Of a pod that runs, only images, the deadline and further tolerations may change; of any, a binding gives the node.
 fn pod(stored: &Value, next: &Value, fixed: &mut impl FnMut(&str, &str)) {
     if stored["nodeName"] != next["nodeName"] {
         return fixed("spec.nodeName", ": only a binding gives a pod its node");
+    }
+    for field in ["priority", "priorityClassName", "preemptionPolicy"] {
+        if stored[field] != next[field] {
+            fixed(&format!("spec.{field}"), ": the class it was made with decides");
+        }
+    }
+    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
+    let were = gates(stored);
+    if gates(next).iter().any(|gate| !were.contains(gate)) {
+        fixed("spec.schedulingGates", ": only deletion is allowed");
     }
     if stored["nodeName"].as_str().is_none_or(str::is_empty) {
         return;
@@ -92,6 +118,9 @@ fn comparable(spec: &Value) -> serde_json::Map<String, Value> {
     let mut spec = spec.as_object().cloned().unwrap_or_default();
     spec.remove("tolerations");
     spec.remove("activeDeadlineSeconds");
+    for name in ["priority", "priorityClassName", "preemptionPolicy", "schedulingGates"] {
+        spec.remove(name);
+    }
     for list in ["containers", "initContainers"] {
         for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(container) = container.as_object_mut() {
@@ -166,6 +195,17 @@ mod tests {
             fields("Pod", &tolerant(json!([1])), &tolerant(json!([2]))),
             ["spec.tolerations"]
         );
+    }
+
+    #[test]
+    fn a_pod_keeps_its_priority_and_gets_no_more_gates() {
+        let pod = |priority: i32, gates: &[&str]| json!({"spec": {"priority": priority, "schedulingGates": gates}});
+        assert!(fields("Pod", &pod(1, &["a", "b"]), &pod(1, &["b"])).is_empty());
+        assert_eq!(fields("Pod", &pod(1, &[]), &pod(2, &[])), ["spec.priority"]);
+        assert_eq!(fields("Pod", &pod(1, &["a"]), &pod(1, &["b"])), ["spec.schedulingGates"]);
+        let class = |value: i32, policy: Value| json!({"value": value, "preemptionPolicy": policy, "description": value});
+        assert_eq!(fields("PriorityClass", &class(1, json!(null)), &class(2, json!("Never"))), ["value", "preemptionPolicy"]);
+        assert!(fields("PriorityClass", &class(1, json!(null)), &class(1, json!("PreemptLowerPriority"))).is_empty());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 mod admit;
 mod apply;
 mod commit;
+mod evict;
 mod fixed;
 pub mod nodes;
 mod read;
+mod scheduling;
 mod services;
 mod watch;
 mod write;

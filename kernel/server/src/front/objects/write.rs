@@ -12,7 +12,7 @@ use sampan_api::{
     plan::Deletion,
     rpc::{self, PatchType, write_response::Outcome},
 };
-use sampan_state::{Committed, merge_patch};
+use sampan_state::{Committed, merge_patch, would_admit};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Front {
             let mut object = object.clone();
             admit::check(&key, None, &mut object, &self.replica.snapshot())?;
             if dry_run {
-                self.would_create(&key)?;
+                self.would_create(&key, &mut object)?;
                 return Ok(response(&key, Some(&object), Outcome::Created, warnings));
             }
             let write = Write::new(key.clone(), Operation::Create(object));
@@ -78,7 +78,7 @@ impl Front {
     }
 
     /// What the state would refuse.
-    fn would_create(&self, key: &Key) -> Result<(), ApiError> {
+    fn would_create(&self, key: &Key, object: &mut Object) -> Result<(), ApiError> {
         let state = self.replica.snapshot();
         if !key.name.is_empty() && state.get(key).is_some() {
             return Err(ApiError::already_exists(key));
@@ -87,7 +87,7 @@ impl Front {
         if !key.namespace.is_empty() && state.get(&namespace).is_none() {
             return Err(ApiError::not_found(&namespace));
         }
-        Ok(())
+        would_admit(&state, key, object, self.replica.now_millis())
     }
 
     pub(super) async fn replace(
@@ -218,6 +218,9 @@ impl Front {
         if request.expect != 0 && request.expect != found {
             return Err(ApiError::conflict(&key, request.expect, found));
         }
+        if request.evict && &*key.resource == "pods" {
+            return self.evict(&key, request).await;
+        }
         if request.dry_run {
             return Ok(response(&key, Some(&stored), Outcome::Deleted, Vec::new()));
         }
@@ -229,10 +232,15 @@ impl Front {
         };
         let write = Write::new(key.clone(), Operation::Delete(deletion)).expecting(request.expect);
         let committed = self.replica.commit_one(Plan::from(write)).await?;
-        Ok(match written(&committed).and_then(|(_, object)| object) {
-            Some(object) => response(&key, Some(object), Outcome::Deleting, Vec::new()),
-            None => response(&key, Some(&stored), Outcome::Deleted, Vec::new()),
-        })
+        Ok(deleted(&key, &stored, written(&committed).and_then(|(_, object)| object)))
+    }
+}
+
+/// The answer to a deletion: what is left of the object, or as it was.
+pub fn deleted(key: &Key, stored: &Object, left: Option<&Arc<Object>>) -> rpc::WriteResponse {
+    match left {
+        Some(object) => response(key, Some(object), Outcome::Deleting, Vec::new()),
+        None => response(key, Some(stored), Outcome::Deleted, Vec::new()),
     }
 }
 
