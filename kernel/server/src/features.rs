@@ -196,7 +196,9 @@ pub fn system_classes(state: &Snapshot, level: u32) -> Result<Vec<Write>, ApiErr
     if level < Feature::Disruption.level() {
         return Ok(Vec::new());
     }
-    let missing = SYSTEM_CLASSES.iter().filter(|(name, ..)| state.get(&priority::key(name)).is_none());
+    let missing = SYSTEM_CLASSES
+        .iter()
+        .filter(|(name, ..)| state.get(&priority::key(name)).is_none());
     let class = |(name, value, description): &(&str, i32, &str)| {
         let class = new_object(priority::CLASSES, name)?
             .with_field("value", value)

@@ -145,3 +145,28 @@ fn a_plugin_with_figures() {
         assert!(text.contains(line), "{text}");
     }
 }
+
+#[test]
+fn a_class_of_priority_and_a_budget() {
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000,
+        "description": "Comes first."});
+    let nothing = || Related {
+        events: Some(vec![]),
+        ..Related::default()
+    };
+    assert_eq!(
+        page(class, &nothing()),
+        "Name:              high\nValue:             1000\nGlobalDefault:     false\n\
+         PreemptionPolicy:  PreemptLowerPriority\nDescription:       Comes first.\nAnnotations:       <none>\n\
+         Events:            <none>\n"
+    );
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}},
+        "status": {"disruptionsAllowed": 1, "currentHealthy": 3, "desiredHealthy": 2, "expectedPods": 3}});
+    assert_eq!(
+        page(budget, &nothing()),
+        "Name:           web\nNamespace:      default\nMin available:  2\nSelector:       app=web\nStatus:\n    \
+         Allowed disruptions:  1\n    Current:              3\n    Desired:              2\n    Total:                3\n\
+         Events:                   <none>\n"
+    );
+}

@@ -163,7 +163,7 @@ impl Client {
 /// A key in the namespace `default`.
 pub fn key(resource: &str, name: &str) -> rpc::Key {
     let namespace = match resource {
-        "nodes" | "namespaces" | "plugins.sampan.dev" => "",
+        "nodes" | "namespaces" | "plugins.sampan.dev" | "priorityclasses.scheduling.k8s.io" => "",
         _ => "default",
     };
     rpc::Key {

@@ -6,6 +6,7 @@ mod applying;
 mod bench;
 mod certificates;
 mod committing;
+mod disruption;
 mod extremes;
 mod nodes;
 mod objects;

@@ -49,12 +49,12 @@ pub fn unimportant() -> Value {
 
 /// Three unimportant ones have to go for it.
 pub fn important() -> Value {
-    pod("3", &json!({}), json!({"priority": 10}))
+    pod("3", &json!({}), json!({"priorityClassName": "system-cluster-critical"}))
 }
 
 /// No node has so much, whoever goes.
 pub fn too_large() -> Value {
-    pod("9", &json!({}), json!({"priority": 10}))
+    pod("9", &json!({}), json!({"priorityClassName": "system-cluster-critical"}))
 }
 
 pub fn gated() -> Value {

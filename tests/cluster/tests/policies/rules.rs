@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub const A_WHILE: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// Nodes in zones, with room for some pods of a tenth of a core each.
-async fn nodes(plane: &ControlPlane, zones: &[(&str, &str)], pods: u32) {
+pub async fn nodes(plane: &ControlPlane, zones: &[(&str, &str)], pods: u32) {
     for (name, zone) in zones {
         let metadata = json!({"name": name, "labels": {"zone": zone, "kubernetes.io/hostname": name}});
         let status = json!({"allocatable": {"cpu": format!("{}m", pods * 100), "memory": "64Gi", "pods": "100"},
@@ -67,6 +67,12 @@ pub fn events(plane: &ControlPlane, name: &str, reason: &str) -> Vec<String> {
     about
         .map(|(_, event)| event.field_value("message").as_str().unwrap_or_default().to_owned())
         .collect()
+}
+
+/// A PriorityClass.
+pub fn class(name: &str, value: i32, preemption: &str) -> Value {
+    json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+        "preemptionPolicy": preemption})
 }
 
 fn near(kind: &str, app: &str, key: &str) -> Value {
@@ -150,29 +156,28 @@ async fn the_less_important_make_room() {
     let plane = control_plane().await;
     nodes(&plane, &[("n1", "a"), ("n2", "a")], 2).await;
     until_active(&plane).await;
+    for (name, value) in [("least", 1), ("low", 5), ("high", 100)] {
+        plane.create(class(name, value, "PreemptLowerPriority")).await;
+    }
+    plane.create(class("never", 50, "Never")).await;
     for n in 0..4 {
+        let class = if n == 2 { "least" } else { "low" };
         pod(
             &plane,
             &format!("low{n}"),
             json!({}),
-            json!({"priority": if n == 2 { 1 } else { 5 }}),
+            json!({"priorityClassName": class}),
         )
         .await;
     }
     plane.until_bound("low").await;
-    pod(
-        &plane,
-        "never",
-        json!({}),
-        json!({"priority": 50, "preemptionPolicy": "Never"}),
-    )
-    .await;
+    pod(&plane, "never", json!({}), json!({"priorityClassName": "never"})).await;
     plane
         .until("it is told so", |plane| {
             told(plane, "never").contains("preemptionPolicy=Never")
         })
         .await;
-    pod(&plane, "high", json!({}), json!({"priority": 100})).await;
+    pod(&plane, "high", json!({}), json!({"priorityClassName": "high"})).await;
     let going = |plane: &ControlPlane, name: &str| {
         get(plane, name).is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())
     };
@@ -220,10 +225,9 @@ async fn the_less_important_make_room() {
 }
 
 /// Waits until the default policy sits, by a pod that no node has room for: its refusals say more than the built-in ones.
-async fn until_active(plane: &ControlPlane) {
+pub async fn until_active(plane: &ControlPlane) {
     let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "nobody"}}});
-    let spec = json!({"preemptionPolicy": "Never",
-        "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    let spec = json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
     pod(plane, "probe", json!({}), spec).await;
     plane
         .until("the policy decides", |plane| {
@@ -247,6 +251,10 @@ async fn a_gated_pod_waits_for_its_gates() {
     pod(&plane, "free", json!({}), json!({})).await;
     plane.until_bound("free").await;
     assert_eq!(node_of(&plane, "gated"), "");
+    assert_eq!(
+        told(&plane, "gated"),
+        "Scheduling is blocked due to non-empty scheduling gates"
+    );
     let open = Operation::Merge(json!({"spec": {"schedulingGates": []}}));
     plane.commit(vec![Write::new(pod_key("gated"), open)]).await;
     plane.until_bound("gated").await;

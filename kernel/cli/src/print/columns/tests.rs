@@ -276,3 +276,43 @@ fn ingresses_and_their_classes() {
          fast     sampan.dev/ingress   Config.example.com/fast   60s\n"
     );
 }
+
+#[test]
+fn classes_of_priority_and_budgets() {
+    let class = |name: &str, more: Value| {
+        let mut class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"}});
+        class
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().cloned().unwrap());
+        class
+    };
+    let classes = vec![
+        class(
+            "high",
+            json!({"value": 1000, "globalDefault": true, "preemptionPolicy": "Never"}),
+        ),
+        class("system-node-critical", json!({"value": 2_000_001_000})),
+    ];
+    assert_eq!(
+        show(classes, &Dress::default()),
+        "NAME                   VALUE        GLOBAL-DEFAULT   AGE   PREEMPTIONPOLICY\n\
+         high                   1000         true             60s   Never\n\
+         system-node-critical   2000001000   false            60s   PreemptLowerPriority\n"
+    );
+    let budget = |name: &str, spec: Value, allowed: i64| {
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": spec,
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"}, "status": {"disruptionsAllowed": allowed}})
+    };
+    let budgets = vec![
+        budget("a", json!({"minAvailable": 2}), 1),
+        budget("b", json!({"maxUnavailable": "30%"}), 0),
+    ];
+    assert_eq!(
+        show(budgets, &Dress::default()),
+        "NAME   MIN AVAILABLE   MAX UNAVAILABLE   ALLOWED DISRUPTIONS   AGE\n\
+         a      2               N/A               1                     60s\n\
+         b      N/A             30%               0                     60s\n"
+    );
+}

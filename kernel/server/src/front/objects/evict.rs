@@ -4,7 +4,8 @@
 //! two that would both take the last one, one is decided again and refused.
 use super::{Front, write};
 use sampan_api::{
-    ApiError, Cause, Key, LabelSelector, Object, Operation, Plan, Reason, Selection, Write, plan::Deletion,
+    ApiError, Cause, Key, LabelSelector, Object, Operation, Plan, Reason, Selection, Write,
+    plan::Deletion,
     rpc::{self, write_response::Outcome},
     time::Timestamp,
 };
@@ -91,7 +92,9 @@ fn decide(key: &Key, pod: &Object, state: &Snapshot) -> Result<Option<Write>, Ap
         ..Selection::of(BUDGETS)
     };
     let mut meant = state.list(&within).filter(|(_, budget)| is_about(budget, pod));
-    let Some((name, budget)) = meant.next() else { return Ok(None) };
+    let Some((name, budget)) = meant.next() else {
+        return Ok(None);
+    };
     if meant.next().is_some() {
         let message = format!(
             "{key} has more than one PodDisruptionBudget, which the eviction does not support: leave it one, or delete the pod"
@@ -106,7 +109,10 @@ fn decide(key: &Key, pod: &Object, state: &Snapshot) -> Result<Option<Write>, Ap
         }
     }
     if status.observed_generation < budget.metadata.generation {
-        let why = format!("The disruption budget {} is still being processed by the server.", name.name);
+        let why = format!(
+            "The disruption budget {} is still being processed by the server.",
+            name.name
+        );
         return Err(refused(why));
     }
     if status.disruptions_allowed <= 0 {
@@ -143,7 +149,9 @@ fn is_about(budget: &Arc<Object>, pod: &Object) -> bool {
 fn is_ready(pod: &Object) -> bool {
     let status = pod.field_value("status");
     let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+    conditions
+        .iter()
+        .any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 /// The condition that says why the pod goes, on the pod as it was found: conditions are a list, and what somebody else wrote

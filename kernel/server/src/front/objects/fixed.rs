@@ -202,10 +202,24 @@ mod tests {
         let pod = |priority: i32, gates: &[&str]| json!({"spec": {"priority": priority, "schedulingGates": gates}});
         assert!(fields("Pod", &pod(1, &["a", "b"]), &pod(1, &["b"])).is_empty());
         assert_eq!(fields("Pod", &pod(1, &[]), &pod(2, &[])), ["spec.priority"]);
-        assert_eq!(fields("Pod", &pod(1, &["a"]), &pod(1, &["b"])), ["spec.schedulingGates"]);
-        let class = |value: i32, policy: Value| json!({"value": value, "preemptionPolicy": policy, "description": value});
-        assert_eq!(fields("PriorityClass", &class(1, json!(null)), &class(2, json!("Never"))), ["value", "preemptionPolicy"]);
-        assert!(fields("PriorityClass", &class(1, json!(null)), &class(1, json!("PreemptLowerPriority"))).is_empty());
+        assert_eq!(
+            fields("Pod", &pod(1, &["a"]), &pod(1, &["b"])),
+            ["spec.schedulingGates"]
+        );
+        let class =
+            |value: i32, policy: Value| json!({"value": value, "preemptionPolicy": policy, "description": value});
+        assert_eq!(
+            fields("PriorityClass", &class(1, json!(null)), &class(2, json!("Never"))),
+            ["value", "preemptionPolicy"]
+        );
+        assert!(
+            fields(
+                "PriorityClass",
+                &class(1, json!(null)),
+                &class(1, json!("PreemptLowerPriority"))
+            )
+            .is_empty()
+        );
     }
 
     #[test]

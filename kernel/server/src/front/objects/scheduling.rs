@@ -80,7 +80,10 @@ mod tests {
         };
         let stored = pod(json!({"priority": 7, "priorityClassName": "a", "containers": [1]}));
         for (next, expected) in [
-            (json!({"containers": [2]}), json!({"containers": [2], "priority": 7, "priorityClassName": "a"})),
+            (
+                json!({"containers": [2]}),
+                json!({"containers": [2], "priority": 7, "priorityClassName": "a"}),
+            ),
             (json!({"priority": 8}), json!({"priority": 8, "priorityClassName": "a"})),
         ] {
             let mut next = pod(next);

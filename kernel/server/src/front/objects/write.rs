@@ -232,7 +232,11 @@ impl Front {
         };
         let write = Write::new(key.clone(), Operation::Delete(deletion)).expecting(request.expect);
         let committed = self.replica.commit_one(Plan::from(write)).await?;
-        Ok(deleted(&key, &stored, written(&committed).and_then(|(_, object)| object)))
+        Ok(deleted(
+            &key,
+            &stored,
+            written(&committed).and_then(|(_, object)| object),
+        ))
     }
 }
 
