@@ -6,7 +6,7 @@ mod applying;
 mod bench;
 mod certificates;
 mod committing;
-mod disruption;
+mod evicting;
 mod extremes;
 mod nodes;
 mod objects;

@@ -213,6 +213,22 @@ fn the_tests_that_the_page_names_are_there() {
             "refusal",
             include_str!("../../../../../kernel/server/src/policies/scheduling/refusal.rs"),
         ),
+        (
+            "admitting",
+            include_str!("../../../../../kernel/state/tests/rules/admitting.rs"),
+        ),
+        (
+            "binding",
+            include_str!("../../../../../kernel/state/tests/rules/binding.rs"),
+        ),
+        (
+            "disruption",
+            include_str!("../../../../../tests/cluster/tests/policies/disruption.rs"),
+        ),
+        (
+            "evicting",
+            include_str!("../../../../../kernel/server/tests/front/evicting.rs"),
+        ),
     ];
     let page = include_str!("../../../../../docs/scheduling.md");
     let named: Vec<(&str, &str)> = page.split('`').filter_map(|text| text.split_once("::")).collect();
