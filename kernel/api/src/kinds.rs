@@ -44,6 +44,7 @@ static KINDS: &[KindInfo] = kinds! {
     "batch/v1" "Job" "jobs.batch" "jobs" "job" [] true;
     "scheduling.k8s.io/v1" "PriorityClass" "priorityclasses.scheduling.k8s.io" "priorityclasses" "priorityclass" ["pc"] false;
     "policy/v1" "PodDisruptionBudget" "poddisruptionbudgets.policy" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] true;
+    "scheduling.x-k8s.io/v1alpha1" "PodGroup" "podgroups.scheduling.x-k8s.io" "podgroups" "podgroup" ["pg"] true;
     "sampan.dev/v1" "Plugin" "plugins.sampan.dev" "plugins" "plugin" ["plug"] false;
     "sampan.dev/v1" "Member" "members.sampan.dev" "members" "member" [] false;
     "sampan.dev/v1" "Cluster" "clusters.sampan.dev" "clusters" "cluster" [] false;

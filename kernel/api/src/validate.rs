@@ -65,6 +65,7 @@ fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<()
         "Ingress" => typed::<networking::Ingress>(json, warnings),
         "IngressClass" => typed::<networking::IngressClass>(json, warnings),
         "PriorityClass" => typed::<scheduling_types::PriorityClass>(json, warnings),
+        "PodGroup" => typed::<scheduling::PodGroup>(json, warnings),
         "PodDisruptionBudget" => typed::<policy::PodDisruptionBudget>(json, warnings),
         _ => Ok(()),
     }
@@ -180,6 +181,7 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
         "Ingress" => ingress::ingress(object, &spec, &mut causes),
         "IngressClass" => ingress::class(&spec, &mut causes),
         "PriorityClass" => scheduling::priority_class(object, &mut causes),
+        "PodGroup" => scheduling::pod_group(&spec, &mut causes),
         "PodDisruptionBudget" => scheduling::disruption_budget(&spec, &mut causes),
         _ => {}
     }

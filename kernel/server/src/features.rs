@@ -90,10 +90,10 @@ pub enum Feature {
     /// EndpointSlices, NetworkPolicies, Ingresses, IngressClasses, and plugins of the worlds `network` and `ingress`. A server
     /// of level 2 refuses such objects when it applies them, and so comes to another state.
     Networking,
-    /// PriorityClasses and PodDisruptionBudgets, and what the committer does of them: it gives new pods their priority and the
+    /// PriorityClasses, PodDisruptionBudgets and PodGroups, and what the committer does of them: it gives new pods their priority and the
     /// word of their gates, and counts extended resources. A server of level 3 refuses such objects when it applies them, and
     /// binds what others refuse.
-    Disruption,
+    Scheduling,
 }
 
 impl Feature {
@@ -102,7 +102,7 @@ impl Feature {
         match self {
             Feature::Standbys => 2,
             Feature::Networking => sampan_state::claims::LEVEL,
-            Feature::Disruption => priority::LEVEL,
+            Feature::Scheduling => priority::LEVEL,
         }
     }
 }
@@ -150,7 +150,9 @@ pub fn admits(state: &Snapshot, resource: &str) -> Result<(), ApiError> {
         | "networkpolicies.networking.k8s.io"
         | "ingresses.networking.k8s.io"
         | "ingressclasses.networking.k8s.io" => require(state, Feature::Networking),
-        priority::CLASSES | "poddisruptionbudgets.policy" => require(state, Feature::Disruption),
+        priority::CLASSES | "poddisruptionbudgets.policy" | "podgroups.scheduling.x-k8s.io" => {
+            require(state, Feature::Scheduling)
+        }
         _ => Ok(()),
     }
 }
@@ -193,7 +195,7 @@ pub fn raise(state: &Snapshot) -> Result<Option<Plan>, ApiError> {
 /// # Errors
 /// None that a user could cause.
 pub fn system_classes(state: &Snapshot, level: u32) -> Result<Vec<Write>, ApiError> {
-    if level < Feature::Disruption.level() {
+    if level < Feature::Scheduling.level() {
         return Ok(Vec::new());
     }
     let missing = SYSTEM_CLASSES

@@ -1,7 +1,30 @@
-//! The rules of PriorityClasses, PodDisruptionBudgets and scheduling gates: those of Kubernetes' validation.
-use super::{network::selector, one_of};
+//! The rules of PriorityClasses, PodDisruptionBudgets, PodGroups and scheduling gates: those of Kubernetes' validation.
+use super::{network::selector, not_negative, one_of};
 use crate::{Cause, Object};
+use k8s_openapi::{apimachinery::pkg::api::resource::Quantity, serde::Deserialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A PodGroup, as far as its types go: it is none of Kubernetes' own kinds, but of its scheduler plugins.
+#[derive(Deserialize)]
+#[serde(crate = "k8s_openapi::serde", rename_all = "camelCase")]
+#[expect(dead_code, reason = "only that it can be read is of interest")]
+pub struct PodGroup {
+    api_version: Value,
+    kind: Value,
+    metadata: Value,
+    spec: Option<PodGroupSpec>,
+    status: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(crate = "k8s_openapi::serde", rename_all = "camelCase")]
+#[expect(dead_code, reason = "only that it can be read is of interest")]
+struct PodGroupSpec {
+    min_member: Option<i32>,
+    min_resources: Option<BTreeMap<String, Quantity>>,
+    schedule_timeout_seconds: Option<i32>,
+}
 
 /// The classes that every cluster has, what they are worth, and what they are for.
 pub const SYSTEM_CLASSES: [(&str, i32, &str); 2] = [
@@ -85,6 +108,16 @@ pub(super) fn disruption_budget(spec: &Value, causes: &mut Vec<Cause>) {
         &["IfHealthyBudget", "AlwaysAllow"],
         causes,
     );
+}
+
+pub(super) fn pod_group(spec: &Value, causes: &mut Vec<Cause>) {
+    if spec["minMember"].as_i64().is_some_and(|least| least < 1) {
+        causes.push(Cause {
+            field: "spec.minMember".to_owned(),
+            message: format!("{} is less than 1", spec["minMember"]),
+        });
+    }
+    not_negative("spec.scheduleTimeoutSeconds", &spec["scheduleTimeoutSeconds"], causes);
 }
 
 /// A number of pods, or a share of them up to all.
@@ -205,6 +238,22 @@ mod tests {
         ] {
             assert!(budget(spec.clone()).contains(&field.to_owned()), "{spec}");
         }
+    }
+
+    #[test]
+    fn a_group_has_one_member_at_least() {
+        let group = |spec: Value| {
+            wrong(
+                &json!({"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup", "metadata": {"name": "g"}, "spec": spec}),
+            )
+        };
+        assert!(group(json!({"minMember": 3, "minResources": {"cpu": "3"}, "scheduleTimeoutSeconds": 10})).is_empty());
+        assert_eq!(group(json!({"minMember": 0})), ["spec.minMember"]);
+        assert_eq!(group(json!({"minMember": "3"})), ["spec.minMember"]);
+        assert_eq!(
+            group(json!({"scheduleTimeoutSeconds": -1})),
+            ["spec.scheduleTimeoutSeconds"]
+        );
     }
 
     #[test]

@@ -300,3 +300,32 @@ async fn a_group_is_placed_together_or_not_at_all() {
     plane.until_bound("second").await;
     plane.server.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_group_says_how_many_are_placed() {
+    let plane = control_plane().await;
+    nodes(&plane, &[("n1", "a")], 9).await;
+    until_active(&plane).await;
+    let metadata = json!({"name": "g", "namespace": "default"});
+    let group = json!({"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup", "metadata": metadata,
+        "spec": {"minMember": 4}});
+    plane.create(group).await;
+    for n in 0..2 {
+        let labels = json!({"scheduling.x-k8s.io/pod-group": "g"});
+        pod(&plane, &format!("g{n}"), labels, json!({})).await;
+    }
+    plane
+        .until("they are told whom they wait for", |plane| {
+            events(plane, "g1", "FailedScheduling")
+                .join("; ")
+                .contains("4 are placed together or none")
+        })
+        .await;
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(node_of(&plane, "g0") + &node_of(&plane, "g1"), "");
+    let fewer = Operation::Merge(json!({"spec": {"minMember": 2}}));
+    let key = Key::new("podgroups.scheduling.x-k8s.io", "default", "g");
+    plane.commit(vec![Write::new(key, fewer)]).await;
+    plane.until_bound("g").await;
+    plane.server.shutdown().await;
+}

@@ -173,6 +173,7 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "Ingress" => ingress::INGRESSES,
         "IngressClass" => ingress::INGRESS_CLASSES,
         "PriorityClass" => scheduling::PRIORITY_CLASSES,
+        "PodGroup" => scheduling::POD_GROUPS,
         "PodDisruptionBudget" => scheduling::DISRUPTION_BUDGETS,
         "ConfigMap" => CONFIG_MAPS,
         "Secret" => SECRETS,

@@ -1,4 +1,4 @@
-//! Columns and cells of PriorityClasses and PodDisruptionBudgets.
+//! Columns and cells of PriorityClasses, PodDisruptionBudgets and PodGroups.
 use super::{AGE, Column, NAME, or_else, plainly};
 use crate::doc::{at, number, plain, text};
 use serde_json::Value;
@@ -18,6 +18,12 @@ pub static DISRUPTION_BUDGETS: &[Column] = &[
     plainly("ALLOWED DISRUPTIONS", |o, _| {
         number(o, "/status/disruptionsAllowed").to_string()
     }),
+    AGE,
+];
+
+pub static POD_GROUPS: &[Column] = &[
+    NAME,
+    plainly("MINMEMBER", |o, _| number(o, "/spec/minMember").max(1).to_string()),
     AGE,
 ];
 

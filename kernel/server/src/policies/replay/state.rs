@@ -107,7 +107,12 @@ pub fn scene_of(snapshot: &Snapshot, slot: &str) -> Scene {
             name: key.path(),
             pod: mirror.waiting(*id)?,
             start: facts.start,
-            group: group.map(|group| (format!("{}/{}", group.namespace, group.name), group.least)),
+            group: group.map(|group| {
+                (
+                    format!("{}/{}", group.namespace, group.name),
+                    mirror.groups.least(group),
+                )
+            }),
             on: facts.node.clone(),
         })
     };

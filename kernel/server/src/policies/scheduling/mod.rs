@@ -42,13 +42,16 @@ use tokio::sync::mpsc;
 /// How many pods go to the policy, and as bindings into one Raft entry, at a time. Groups may make it more.
 const BATCH: usize = 256;
 
+const POD_GROUPS: &str = "podgroups.scheduling.x-k8s.io";
+
 /// What it follows: in this order, so that what pods are told with is there before them.
-pub(in crate::policies) const FOLLOWED: [&str; 7] = [
+pub(in crate::policies) const FOLLOWED: [&str; 8] = [
     "namespaces",
     "services",
     "replicasets.apps",
     "statefulsets.apps",
     "nodes",
+    POD_GROUPS,
     "pods",
     "poddisruptionbudgets.policy",
 ];
@@ -171,6 +174,11 @@ impl Scheduling {
     fn object(&mut self, key: &Key, object: &Object, gone: bool, at: Revision) {
         match &*key.resource {
             "pods" => self.pod(key, object, gone, at),
+            POD_GROUPS => {
+                if self.mirror.groups.put(key, (!gone).then_some(object)) {
+                    self.queue.recount(&key.namespace, &key.name);
+                }
+            }
             _ => self.mirror.object(key, object, gone),
         }
     }

@@ -8,6 +8,7 @@ pub mod suspects;
 use super::{
     Instance, Member, Role, Scheduling, fallback,
     mirror::{Mirror, pods::NOBODY},
+    queue::Needs,
 };
 use sampan_sandbox::{
     CallError,
@@ -176,7 +177,8 @@ impl Scheduling {
             let Some(group) = &pod.shape.group else { continue };
             let message = format!(
                 "of its group {} {there} are there, and {} are placed together or none. Remedy: create the others.",
-                group.name, group.least
+                group.name,
+                self.mirror.groups.least(group)
             );
             self.narrator.warning_once(&pod.key, "FailedScheduling", &message);
         }
@@ -217,10 +219,12 @@ impl Scheduling {
                 return Some(call);
             }
         }
-        let pods = &self.mirror.pods;
-        let taken = self
-            .queue
-            .take(super::BATCH, Instant::now(), |group| pods.bound_of(group));
+        let mirror = &self.mirror;
+        let needs = |group: &_| Needs {
+            bound: mirror.pods.bound_of(group),
+            least: mirror.groups.least(group),
+        };
+        let taken = self.queue.take(super::BATCH, Instant::now(), needs);
         self.report_incomplete(&taken.incomplete);
         let mut call = Call::new(&taken.pods, &taken.groups);
         call.units.retain(|unit| !self.beyond_bounds(unit));

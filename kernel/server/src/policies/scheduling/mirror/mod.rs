@@ -19,7 +19,7 @@ use nodes::Nodes;
 use pods::{Place, Pods};
 use sampan_api::{Key, Object};
 use std::{collections::BTreeSet, sync::Arc};
-use surroundings::{Budgets, Namespaces, Siblings};
+use surroundings::{Budgets, Namespaces, PodGroups, Siblings};
 use symbols::Symbols;
 use touched::Touched;
 
@@ -32,6 +32,7 @@ pub struct Mirror {
     pub pods: Pods,
     pub namespaces: Namespaces,
     pub budgets: Budgets,
+    pub groups: PodGroups,
     siblings: Siblings,
     readings: Readings,
     touched: Touched,
@@ -110,6 +111,7 @@ impl Mirror {
             "nodes" => self.node(object, gone),
             "namespaces" => self.namespace(object, gone),
             "services" => self.service(key, there),
+            super::POD_GROUPS => drop(self.groups.put(key, there)),
             "poddisruptionbudgets.policy" => self.budget(key, there),
             _ => self.owner(object, gone),
         }

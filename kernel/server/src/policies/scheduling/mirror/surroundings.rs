@@ -1,6 +1,6 @@
-//! What else rules look at: namespaces with their labels, disruption budgets, and whom Services and owners select.
+//! What else rules look at: namespaces with their labels, disruption budgets, groups of pods, and whom Services and owners select.
 use super::{numbers::Numbers, pods::Pods, symbols::Symbols};
-use crate::policies::scheduling::reading::{Selector, select_labels, selector};
+use crate::policies::scheduling::reading::{Group, Selector, select_labels, selector};
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudgetSpec, PodDisruptionBudgetStatus},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
@@ -119,6 +119,35 @@ impl Budgets {
         self.entries.remove(&id);
         self.numbers.take_back(id);
         Some(id)
+    }
+}
+
+/// What PodGroups say of how many pods of a group are placed, or none; by namespace and name.
+#[derive(Debug, Default)]
+pub struct PodGroups(HashMap<String, BTreeMap<String, u32>>);
+
+impl PodGroups {
+    /// A group as it is now, or gone; whether it says something else.
+    pub fn put(&mut self, key: &Key, object: Option<&Object>) -> bool {
+        let least = object.map(|object| {
+            let least = object.field_value("spec")["minMember"].as_u64();
+            least.and_then(|least| u32::try_from(least).ok()).unwrap_or(1)
+        });
+        let known = self.0.entry(key.namespace.to_string()).or_default();
+        let before = match least {
+            Some(least) => known.insert(key.name.to_string(), least),
+            None => known.remove(&*key.name),
+        };
+        if known.is_empty() {
+            self.0.remove(&*key.namespace);
+        }
+        before != least
+    }
+
+    /// How many of a group are placed, or none: as its object says, or where there is none the labels of its pods.
+    pub fn least(&self, group: &Group) -> u32 {
+        let said = self.0.get(&*group.namespace).and_then(|known| known.get(&*group.name));
+        said.copied().unwrap_or(group.least)
     }
 }
 

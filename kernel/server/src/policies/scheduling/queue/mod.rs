@@ -47,6 +47,15 @@ enum State {
     Gathering,
 }
 
+/// What a group comes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// How many of it have a node already.
+    pub bound: u32,
+    /// How many of it are placed, or none.
+    pub least: u32,
+}
+
 /// Pods to be placed in one call.
 #[derive(Debug, Default)]
 pub struct Taken {
@@ -110,8 +119,8 @@ impl Queue {
     }
 
     /// The next pods to place, about `most`: those of a group together. They stay known until [`Queue::remove`] or a failure
-    /// is reported. `bound` says how many of a group have a node already.
-    pub fn take(&mut self, most: usize, now: Instant, bound: impl Fn(&Group) -> u32) -> Taken {
+    /// is reported.
+    pub fn take(&mut self, most: usize, now: Instant, needs: impl Fn(&Group) -> Needs) -> Taken {
         self.wake_due(now);
         let mut taken = Taken::default();
         while taken.pods.len() < most {
@@ -123,8 +132,7 @@ impl Queue {
             match waiting.shape.group.clone() {
                 None => taken.pods.push(id),
                 Some(group) => {
-                    let there = bound(&group);
-                    if !self.take_group(&group, there, &mut taken) {
+                    if !self.take_group(&group, needs(&group), &mut taken) {
                         // It comes first in the next call.
                         self.again(id);
                         break;
@@ -136,13 +144,13 @@ impl Queue {
     }
 
     /// A group, if enough of it are there; whether it had room in the call.
-    fn take_group(&mut self, group: &Group, bound: u32, taken: &mut Taken) -> bool {
+    fn take_group(&mut self, group: &Group, needs: Needs, taken: &mut Taken) -> bool {
         let held = |id: &u32| self.pods.get(id).is_some_and(|pod| pod.state == State::Held);
         let members = self.groups.get(group).into_iter().flatten().copied();
         let mut members: Vec<u32> = members.filter(|id| !held(id)).collect();
         members.truncate(MOST_PODS);
-        let there = bound.saturating_add(members.len() as u32);
-        if there < group.least {
+        let there = needs.bound.saturating_add(members.len() as u32);
+        if there < needs.least {
             for id in members {
                 self.leave(id, State::Gathering);
                 taken.incomplete.push((id, there));
@@ -156,7 +164,7 @@ impl Queue {
         taken.groups.push(PodGroup {
             first: taken.pods.len() as u32,
             count: members.len() as u32,
-            least: group.least.saturating_sub(bound).max(1).min(members.len() as u32),
+            least: needs.least.saturating_sub(needs.bound).max(1).min(members.len() as u32),
         });
         for id in members {
             self.leave(id, State::Taken);
@@ -256,6 +264,17 @@ impl Queue {
                     self.later.insert((until, id));
                 }
             }
+        }
+    }
+
+    /// A group asks for another number of pods: what was too few may be enough.
+    pub fn recount(&mut self, namespace: &str, name: &str) {
+        let named = self
+            .groups
+            .keys()
+            .filter(|group| (&*group.namespace, &*group.name) == (namespace, name));
+        for group in named.cloned().collect::<Vec<_>>() {
+            self.gathered(&group);
         }
     }
 

@@ -1,6 +1,14 @@
 //! What is taken when.
 use super::*;
 
+/// A group of which none has a node.
+fn alone(group: &Group) -> Needs {
+    Needs {
+        bound: 0,
+        least: group.least,
+    }
+}
+
 fn shape(priority: i32, group: Option<Group>) -> Arc<Shape> {
     Arc::new(Shape {
         class: 1,
@@ -15,7 +23,7 @@ fn shape(priority: i32, group: Option<Group>) -> Arc<Shape> {
 }
 
 fn take(queue: &mut Queue, most: usize, now: Instant) -> Vec<u32> {
-    queue.take(most, now, |_| 0).pods
+    queue.take(most, now, alone).pods
 }
 
 #[test]
@@ -94,14 +102,14 @@ fn a_group_is_taken_as_a_whole_once_enough_are_there() {
     queue.put(1, &shape(0, Some(group.clone())));
     queue.put(2, &shape(9, None));
     queue.put(3, &shape(0, Some(group.clone())));
-    let taken = queue.take(9, now, |_| 0);
+    let taken = queue.take(9, now, alone);
     assert_eq!((taken.pods, taken.groups), (vec![2], vec![]));
     assert_eq!(taken.incomplete, [(1, 2), (3, 2)]);
     assert_eq!(queue.next_due(), None, "it waits for more");
     queue.put(4, &shape(5, Some(group.clone())));
     queue.put(5, &shape(1, None));
     // Beyond the size of a call, since they go together; one of higher priority brings the others with it.
-    let taken = queue.take(2, now, |_| 0);
+    let taken = queue.take(2, now, alone);
     assert_eq!(taken.pods, [4, 1, 3]);
     let all = PodGroup {
         first: 0,
@@ -113,7 +121,10 @@ fn a_group_is_taken_as_a_whole_once_enough_are_there() {
     queue.remove(1);
     queue.remove(3);
     queue.again(4);
-    let taken = queue.take(1, now, |_| 2);
+    let taken = queue.take(1, now, |group| Needs {
+        bound: 2,
+        ..alone(group)
+    });
     assert_eq!((taken.pods, taken.groups[0].least), (vec![4], 1));
 }
 

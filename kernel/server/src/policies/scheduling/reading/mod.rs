@@ -60,7 +60,7 @@ pub struct Shape {
 pub struct Group {
     pub namespace: Arc<str>,
     pub name: Arc<str>,
-    /// How many of it are placed, or none.
+    /// How many of it are placed, or none, as the labels say.
     pub least: u32,
 }
 
