@@ -1,7 +1,9 @@
 //! PriorityClasses, and evictions that PodDisruptionBudgets have a say in.
-use crate::bench::{Bench, Client, json_of, key, pod, written};
+use crate::bench::{Bench, Client, config, json_of, key, pod, written};
 use sampan_api::{ApiError, Reason, rpc};
+use sampan_server::{Server, features::Build};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
 const BUDGETS: &str = "poddisruptionbudgets.policy";
@@ -56,6 +58,15 @@ async fn classes_give_new_pods_their_priority() {
         .await
         .unwrap_err();
     assert_eq!(error.causes[0].field, "spec.priority");
+    let none = rpc::Write {
+        key: Some(key("pods", "p")),
+        operation: Some(rpc::write::Operation::Merge(
+            json!({"spec": {"priority": null}}).to_string().into(),
+        )),
+        ..Default::default()
+    };
+    let results = client.commit(vec![rpc::Plan { writes: vec![none] }], "").await.unwrap();
+    assert_eq!(results[0].as_ref().unwrap_err().causes[0].field, "spec.priority");
 
     client.create(class("usual", 5, true)).await.unwrap();
     let error = client.create(class("other", 4, true)).await.unwrap_err();
@@ -216,5 +227,35 @@ async fn who_disturbs_nobody_may_go() {
     client.delete(BUDGETS, "second").await.unwrap();
     evict(&client, "ready").await.unwrap();
     assert_eq!(evict(&client, "nobody").await.unwrap_err().reason, Reason::NotFound);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_upgraded_gets_the_classes_of_the_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut older = config(dir.path());
+    older.build = Build {
+        version: "0.0.9".to_owned(),
+        level: 3,
+    };
+    let server = Server::start(older).await.unwrap();
+    let mut bench = Bench {
+        server: Some(server),
+        dir,
+    };
+    let group = json!({"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup", "metadata": {"name": "g"}});
+    for object in [class("a", 1, false), group] {
+        let error = bench.objects().create(object).await.unwrap_err();
+        assert!(error.message.contains("needs the features of level 4"), "{error}");
+    }
+    let missing = bench.objects().get(CLASSES, "system-node-critical").await.unwrap_err();
+    assert_eq!(missing.reason, Reason::NotFound);
+    bench.restart().await.unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while bench.objects().get(CLASSES, "system-node-critical").await.is_err() {
+        assert!(Instant::now() < until, "the classes of the system never come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.objects().create(class("a", 1, false)).await.unwrap();
     bench.stop().await;
 }

@@ -161,7 +161,6 @@ pub fn as_new(object: &mut Object) {
 pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snapshot) -> Result<(), ApiError> {
     features::admits(state, &key.resource)?;
     if let Some(stored) = stored {
-        scheduling::keep_priority(stored, next);
         if (&stored.api_version, &stored.kind) != (&next.api_version, &next.kind) {
             let message = format!("{key} is a {} {}, and stays one", stored.api_version, stored.kind);
             return Err(ApiError::bad_request(message));
@@ -271,7 +270,11 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
         Operation::Replace(object) => {
             check_depth(json)?;
             let mut manifest = let_in(std::mem::take(object), json, &key.namespace)?;
-            check(key, state.get(key).as_deref(), &mut manifest.object, state)?;
+            let stored = state.get(key);
+            if let Some(stored) = &stored {
+                scheduling::keep_priority(stored, &mut manifest.object);
+            }
+            check(key, stored.as_deref(), &mut manifest.object, state)?;
             *object = manifest.object;
         }
         Operation::Merge(patch) => {

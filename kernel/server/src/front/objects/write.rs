@@ -4,7 +4,7 @@ use super::{
         access::{self, Verb},
         merge::{Lists, json_patch, strategic},
     },
-    ATTEMPTS, Front, admit, key_of, services,
+    ATTEMPTS, Front, admit, key_of, scheduling, services,
 };
 use crate::pki::Identity;
 use sampan_api::{
@@ -172,6 +172,7 @@ impl Front {
             if next.metadata.namespace.is_empty() {
                 next.metadata.namespace.clone_from(&stored.metadata.namespace);
             }
+            scheduling::keep_priority(&stored, &mut next);
             admit::check(&key, Some(&stored), &mut next, &state)?;
             if dry_run {
                 let same = *stored == next;
