@@ -138,36 +138,7 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
             selector_matches_template(&spec, &mut causes);
             rolling_update(&spec, &mut causes);
         }
-        "Job" => {
-            for field in [
-                "parallelism",
-                "completions",
-                "backoffLimit",
-                "activeDeadlineSeconds",
-                "ttlSecondsAfterFinished",
-            ] {
-                not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
-            }
-            one_of(
-                "spec.completionMode",
-                at("/completionMode"),
-                &["NonIndexed", "Indexed"],
-                &mut causes,
-            );
-            pod(
-                "spec.template.spec",
-                at("/template/spec"),
-                &["OnFailure", "Never"],
-                &mut causes,
-            );
-            if at("/template/spec/restartPolicy").is_null() {
-                let message = "required: OnFailure or Never".to_owned();
-                causes.push(Cause {
-                    field: "spec.template.spec.restartPolicy".to_owned(),
-                    message,
-                });
-            }
-        }
+        "Job" => job(&spec, &mut causes),
         "Service" => {
             one_of(
                 "spec.type",
@@ -186,6 +157,37 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
         _ => {}
     }
     causes
+}
+
+fn job(spec: &Value, causes: &mut Vec<Cause>) {
+    for field in [
+        "parallelism",
+        "completions",
+        "backoffLimit",
+        "activeDeadlineSeconds",
+        "ttlSecondsAfterFinished",
+    ] {
+        not_negative(&format!("spec.{field}"), &spec[field], causes);
+    }
+    one_of(
+        "spec.completionMode",
+        &spec["completionMode"],
+        &["NonIndexed", "Indexed"],
+        causes,
+    );
+    pod(
+        "spec.template.spec",
+        &spec["template"]["spec"],
+        &["OnFailure", "Never"],
+        causes,
+    );
+    if spec["template"]["spec"]["restartPolicy"].is_null() {
+        let message = "required: OnFailure or Never".to_owned();
+        causes.push(Cause {
+            field: "spec.template.spec.restartPolicy".to_owned(),
+            message,
+        });
+    }
 }
 
 fn metadata(object: &Object, causes: &mut Vec<Cause>) {
