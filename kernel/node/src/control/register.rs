@@ -207,6 +207,7 @@ pub async fn keep_registered(
 ) {
     let since = crate::host::unix_millis();
     let mut retry = Retry::default();
+    let mut interval = Duration::MAX;
     loop {
         let identity = identity.at(*address.borrow_and_update());
         let result = async {
@@ -214,7 +215,7 @@ pub async fn keep_registered(
             retry.reset();
             ready.send_replace(true);
             tokio::select! {
-                result = beat(&plane, &identity.name) => result,
+                result = beat(&plane, &identity.name, &mut interval) => result,
                 result = stay_ready(&plane, &identity, since) => result,
                 Ok(()) = address.changed() => Ok(()),
             }
@@ -225,12 +226,14 @@ pub async fn keep_registered(
                 _ => tracing::warn!(%error, "the control plane does not take this node"),
             }
         }
+        // Who stays away for longer than between some beats is missed, also by servers that have all been away themselves.
+        retry.limit(interval);
         retry.wait().await;
     }
 }
 
 /// One beat for each answer, at the interval the control plane asks for.
-async fn beat(plane: &ControlPlane, node: &str) -> Result<(), ApiError> {
+async fn beat(plane: &ControlPlane, node: &str, interval: &mut Duration) -> Result<(), ApiError> {
     let (beats, outbound) = mpsc::channel(1);
     let request = || rpc::HeartbeatRequest { node: node.to_owned() };
     let _ = beats.send(request()).await;
@@ -243,8 +246,8 @@ async fn beat(plane: &ControlPlane, node: &str) -> Result<(), ApiError> {
         if plane.servers().replace(answer.servers) {
             tracing::info!(servers = ?plane.servers().all(), "the control plane's servers changed");
         }
-        let interval = Duration::from_millis(u64::from(answer.interval_ms).clamp(100, 60_000));
-        tokio::time::sleep(interval).await;
+        *interval = Duration::from_millis(u64::from(answer.interval_ms).clamp(100, 60_000));
+        tokio::time::sleep(*interval).await;
         if beats.send(request()).await.is_err() {
             break;
         }
