@@ -1,4 +1,8 @@
 //! The instances at work in a slot: who decides and who decides beside, and who comes after one that fails.
+//!
+//! To make an instance and to tell it of a large cluster takes a while, in which nobody decides. So an instance stays with the
+//! slot where it can be of use: a shadow's when the shadow becomes the active one, and that of the active one when another
+//! takes its place, for as long as it is the one to go back to.
 use super::fleet::{Fleet, LineUp, Member, Verdict};
 use sampan_sandbox::CallError;
 use std::sync::Arc;
@@ -22,6 +26,8 @@ pub enum Role {
 pub struct Seats<P> {
     pub active: Option<Seat<P>>,
     pub shadow: Option<Seat<P>>,
+    /// Who decided before, and is to again if the active one fails.
+    reserve: Option<Seat<P>>,
     fleet: Arc<Fleet>,
     line_up: watch::Receiver<LineUp>,
     term: Option<u64>,
@@ -35,6 +41,7 @@ impl<P> Seats<P> {
         Seats {
             active: None,
             shadow: None,
+            reserve: None,
             line_up: fleet.line_up(slot),
             fleet,
             term: None,
@@ -55,7 +62,13 @@ impl<P> Seats<P> {
         if news {
             self.benched.clear();
         }
-        let LineUp { active, shadow, .. } = self.line_up.borrow_and_update().clone();
+        let LineUp {
+            active,
+            shadow,
+            last_good,
+            ..
+        } = self.line_up.borrow_and_update().clone();
+        let mut left = None;
         for (role, wanted) in [(Role::Active, active), (Role::Shadow, shadow)] {
             let sits = self.at(role).as_ref().map(|seat| &seat.member);
             let benched = wanted.as_ref().is_some_and(|wanted| self.benched.contains(wanted));
@@ -63,10 +76,22 @@ impl<P> Seats<P> {
                 if let (Role::Shadow, Some(wanted)) = (role, &wanted) {
                     wanted.comparison.lock().begin();
                 }
+                let before = self.at_mut(role).take();
+                if matches!(role, Role::Active) {
+                    left = before;
+                }
                 let seat = wanted.and_then(|member| self.seat(member, &mut make));
                 *self.at_mut(role) = seat;
             }
         }
+        self.reserve = left
+            .or_else(|| self.reserve.take())
+            .filter(|seat| last_good.as_ref() == Some(&seat.member));
+    }
+
+    /// Nobody sits any more.
+    pub fn clear(&mut self) {
+        (self.active, self.shadow, self.reserve) = (None, None, None);
     }
 
     /// Whether who sits is whom the state of this term wants: in a new term the line-up comes first.
@@ -133,9 +158,10 @@ impl<P> Seats<P> {
         *self.at_mut(role) = seat;
     }
 
-    /// Who sits.
+    /// All instances, also of those who are not asked now.
     pub fn all(&mut self) -> impl Iterator<Item = &mut Seat<P>> {
-        self.active.iter_mut().chain(&mut self.shadow)
+        let sit = self.active.iter_mut().chain(&mut self.shadow);
+        sit.chain(&mut self.reserve)
     }
 
     fn at(&self, role: Role) -> &Option<Seat<P>> {
@@ -156,6 +182,11 @@ impl<P> Seats<P> {
     fn seat(&mut self, member: Member, make: &mut impl FnMut(&Member) -> Result<P, CallError>) -> Option<Seat<P>> {
         let mut next = Some(member);
         while let Some(member) = next {
+            let is_it = |seat: &mut Seat<P>| seat.member == member;
+            let known = self.reserve.take_if(is_it).or_else(|| self.shadow.take_if(is_it));
+            if known.is_some() {
+                return known;
+            }
             match make(&member) {
                 Ok(instance) => return Some(Seat { member, instance }),
                 Err(error) => next = self.after(member, &error),

@@ -80,7 +80,7 @@ impl Work for Scheduling {
     fn start_over(&mut self, snapshot: &Snapshot) {
         (self.mirror, self.queue, self.suspects) = Default::default();
         // They know what is no longer so.
-        (self.seats.active, self.seats.shadow) = (None, None);
+        self.seats.clear();
         if let Some(mut recorder) = self.recorder.take() {
             recorder.end("some changes were missed, and all was read anew");
         }
