@@ -12,6 +12,7 @@ pub mod failure;
 pub mod harness;
 pub mod jsonpath;
 pub mod manifest;
+mod new_file;
 pub mod owned;
 pub mod print;
 pub mod progress;

@@ -2,6 +2,7 @@
 use super::about;
 use crate::{
     cli::Global,
+    new_file::NewFile,
     print::{Format, tabs},
     progress::{self, size},
     session::Session,
@@ -13,7 +14,6 @@ use sampan_api::rpc;
 use sampan_server::backup::{self, Check, Contents, Names};
 use serde_json::json;
 use std::{
-    fs::File,
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -173,42 +173,12 @@ async fn to_stdout(session: &Session) -> Result<()> {
 }
 
 async fn save(file: &Path, force: bool, session: &Session) -> Result<()> {
-    if file.is_dir() {
-        bail!("{} is a directory: name a file in it", file.display());
-    }
-    let taken = || {
-        anyhow!(
-            "{} is there already: choose another name, or --force replaces it",
-            file.display()
-        )
-    };
-    if file.exists() && !force {
-        return Err(taken());
-    }
-    let dir = match file.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    let what = || format!("cannot write in {}", dir.display());
-    // Readable by nobody else; it goes when this ends early.
-    let mut aside = tempfile::Builder::new()
-        .prefix(".snapshot-")
-        .tempfile_in(dir)
-        .with_context(what)?;
+    let mut aside = NewFile::begin(file, ".snapshot-", force)?;
     let saved = tokio::select! {
-        saved = receive(session, aside.as_file_mut()) => saved?,
+        saved = receive(session, aside.file()) => saved?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted: nothing is kept"),
     };
-    aside.as_file().sync_all().with_context(what)?;
-    let kept = match force {
-        true => aside.persist(file),
-        false => aside.persist_noclobber(file),
-    };
-    kept.map_err(|error| match error.error.kind() {
-        std::io::ErrorKind::AlreadyExists => taken(),
-        _ => anyhow!(error.error).context(what()),
-    })?;
-    File::open(dir).and_then(|dir| dir.sync_all()).with_context(what)?;
+    aside.keep()?;
     println!(
         "{}: revision {} of {}, {}",
         file.display(),

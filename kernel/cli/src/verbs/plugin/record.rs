@@ -1,16 +1,17 @@
 //! `plugin record`: what a scheduler slot is told and answers, written to a file for `plugin replay`.
 use crate::{
+    new_file::NewFile,
     print::age,
     progress::{self, size},
     session::Session,
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use sampan_api::{plugin::DEFAULT_SCHEDULER, rpc::RecordRequest};
 use sampan_server::policies::replay::Writer;
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -49,42 +50,13 @@ pub struct RecordArgs {
 
 pub async fn run(args: RecordArgs, session: &Session) -> Result<()> {
     let file = &args.file;
-    let taken = || {
-        anyhow!(
-            "{} is there already: choose another name, or --force replaces it",
-            file.display()
-        )
-    };
-    if file.is_dir() {
-        bail!("{} is a directory: name a file in it", file.display());
-    }
-    if file.exists() && !args.force {
-        return Err(taken());
-    }
-    let dir = match file.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    let what = || format!("cannot write in {}", dir.display());
-    // Readable by nobody else; it goes when this ends early.
-    let mut aside = tempfile::Builder::new()
-        .prefix(".recording-")
-        .tempfile_in(dir)
-        .with_context(what)?;
-    let mut writer = Writer::new(io::BufWriter::new(aside.as_file_mut()));
+    let mut aside = NewFile::begin(file, ".recording-", args.force)?;
+    let mut writer = Writer::new(io::BufWriter::new(aside.file()));
     let why = receive(&args, session, &mut writer).await?;
     let (decisions, bytes) = (writer.decisions, writer.bytes);
     let written = writer.finish(&why).and_then(|mut out| out.flush());
-    written.with_context(what)?;
-    aside.as_file().sync_all().with_context(what)?;
-    let kept = match args.force {
-        true => aside.persist(file),
-        false => aside.persist_noclobber(file),
-    };
-    kept.map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => taken(),
-        _ => anyhow!(error.error).context(what()),
-    })?;
+    written.with_context(|| aside.cannot())?;
+    aside.keep()?;
     println!(
         "{}: {decisions} decisions of {}, {}",
         file.display(),
