@@ -3,6 +3,7 @@ use crate::{
     group::{Group, NODES, SERVERS, play},
     network::ip,
     nodes::{Wipe, ended, join_all, pods, until},
+    reaching::apply_with_clients,
     steady::{Steady, lookups, of_pod, pages},
     tools::have,
 };
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// A web server that answers for a while after it was told to end, as one does that ends gracefully, and clients.
+/// A web server that answers for a while after it was told to end, as one does that ends gracefully.
 const MANIFEST: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -30,22 +31,6 @@ spec:
         image: busybox:1
         command: [sh, -c, "trap 'sleep 2; exit 0' TERM; echo $HOSTNAME > /tmp/index.html; httpd -f -p 8080 -h /tmp & wait"]
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-        resources: {requests: {cpu: 10m}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: client}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: client}}
-  template:
-    metadata: {labels: {app: client}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: busybox:1
-        command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
         resources: {requests: {cpu: 10m}}
 ---
 apiVersion: v1
@@ -81,9 +66,7 @@ pub async fn set_up(group: &mut Group) -> (Wipe, Vec<Value>) {
 /// As [`set_up`], of any hosts, with a client on each.
 pub async fn set_up_on(group: &mut Group, hosts: &[usize]) -> (Wipe, Vec<Value>) {
     let wipe = join_all(group, hosts).await;
-    let file = group.dir.path().join("manifest.yaml");
-    std::fs::write(&file, MANIFEST).unwrap();
-    group.ok(0, &format!("apply -f {}", file.display()));
+    apply_with_clients(group, MANIFEST, "busybox:1");
     group.ok(0, "rollout status deployment/web --timeout=60s");
     group.ok(0, "rollout status deployment/client --timeout=60s");
     group.ok(0, &format!("scale deployment/client --replicas={}", hosts.len()));

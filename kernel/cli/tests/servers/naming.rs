@@ -4,7 +4,7 @@ use crate::{
     churning::of_app,
     group::{Group, NODES, play},
     nodes::{ended, join_nodes},
-    reaching::{apply, inside, text},
+    reaching::{apply_with_clients, inside, text},
     tools::{busybox, find, have},
 };
 use serde_json::Value;
@@ -27,22 +27,6 @@ spec:
       containers:
       - name: main
         image: busybox:1
-        command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
-        resources: {requests: {cpu: 10m}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: client}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: client}}
-  template:
-    metadata: {labels: {app: client}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: resolvers:1
         command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
         resources: {requests: {cpu: 10m}}
 ---
@@ -198,7 +182,7 @@ fn names_are_found_by_the_resolvers_of_glibc_and_musl() {
         busybox(&root);
         let resolvers: Vec<&Resolver> = [&GLIBC, &MUSL].into_iter().filter(|one| one.put(&root)).collect();
         group.ok(0, &format!("image build {} -t resolvers:1 --cmd sh", root.display()));
-        apply(group, MANIFEST);
+        apply_with_clients(group, MANIFEST, "resolvers:1");
         group.ok(0, "rollout status deployment/web --timeout=60s");
         group.ok(0, "rollout status deployment/client --timeout=60s");
         let web: Vec<Value> = NODES.iter().flat_map(|host| of_app(group, "web", *host)).collect();

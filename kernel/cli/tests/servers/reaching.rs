@@ -9,7 +9,7 @@ use crate::{
 use serde_json::Value;
 use std::{process::Command, time::Duration};
 
-/// A web server on each node that says which pod it is, with a Service, and a client on each node that does nothing.
+/// A web server on each node that says which pod it is, with a Service.
 const MANIFEST: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -26,22 +26,6 @@ spec:
         image: busybox:1
         command: [sh, -c, "echo $HOSTNAME > /tmp/index.html; dd if=/dev/zero of=/tmp/large bs=1024 count=1024; exec httpd -f -p 8080 -h /tmp"]
         readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-        resources: {requests: {cpu: 10m}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: client}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: client}}
-  template:
-    metadata: {labels: {app: client}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: busybox:1
-        command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
         resources: {requests: {cpu: 10m}}
 ---
 apiVersion: v1
@@ -121,7 +105,7 @@ fn of_app(group: &Group, app: &str) -> Vec<Value> {
 
 async fn set_up(group: &mut Group) -> (Wipe, Pods) {
     let wipe = join_nodes(group).await;
-    apply(group, MANIFEST);
+    apply_with_clients(group, MANIFEST, "busybox:1");
     group.ok(0, "rollout status deployment/web --timeout=60s");
     group.ok(0, "rollout status deployment/client --timeout=60s");
     let pods = Pods {
@@ -129,6 +113,31 @@ async fn set_up(group: &mut Group) -> (Wipe, Pods) {
         clients: of_app(group, "client"),
     };
     (wipe, pods)
+}
+
+/// A pod on each of two nodes that does nothing, for tests to act from within.
+const CLIENT: &str = r#"
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: client}}
+  template:
+    metadata: {labels: {app: client}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: main
+        image: IMAGE
+        command: [sh, -c, "trap 'exit 0' TERM; sleep 600 & wait"]
+        resources: {requests: {cpu: 10m}}
+"#;
+
+/// Applies what a test is about, and clients of an image.
+pub fn apply_with_clients(group: &Group, manifest: &str, image: &str) {
+    apply(group, &[manifest, &CLIENT.replace("IMAGE", image)].concat());
 }
 
 pub fn apply(group: &Group, manifest: &str) {
