@@ -1,6 +1,7 @@
 //! Selectors: labels as on a command line and as in a manifest, fields, and what a list or a watch selects.
 use crate::{ApiError, Key, Object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as LabelSelectorJson;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One demand on a label.
@@ -55,6 +56,23 @@ impl LabelSelector {
             });
         }
         Ok(LabelSelector { requirements })
+    }
+
+    /// That of an object which chooses others by `spec.selector`; none where it takes nobody. A Service's names labels alone, and
+    /// an empty one takes nobody; an empty one of any other kind takes all.
+    pub fn of(object: &Object) -> Option<Self> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Spec<T> {
+            selector: Option<T>,
+        }
+        if object.kind == "Service" {
+            let labels = object.field::<Spec<BTreeMap<String, String>>>("spec").ok()?.selector?;
+            let requirements: Vec<_> = labels.iter().map(|(k, v)| equals(k, v)).collect();
+            return (!requirements.is_empty()).then_some(LabelSelector { requirements });
+        }
+        let json = object.field::<Spec<LabelSelectorJson>>("spec").ok()?.selector?;
+        LabelSelector::from_json(&json).ok()
     }
 
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
@@ -259,6 +277,34 @@ mod tests {
         }
         for wrong in ["a b", "=x", "a in 1,2)", "a like (b)"] {
             assert!(LabelSelector::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn objects_choose_others() {
+        let labelled = labels("app=web,tier=front");
+        let cases = [
+            ("v1", "Service", r#"{"app":"web"}"#, true),
+            ("v1", "Service", r#"{"app":"web","tier":"back"}"#, false),
+            ("v1", "Service", "{}", false),
+            ("v1", "Service", "null", false),
+            ("apps/v1", "ReplicaSet", r#"{"matchLabels":{"app":"web"}}"#, true),
+            (
+                "apps/v1",
+                "ReplicaSet",
+                r#"{"matchExpressions":[{"key":"tier","operator":"NotIn","values":["front"]}]}"#,
+                false,
+            ),
+            ("policy/v1", "PodDisruptionBudget", "{}", true),
+            ("policy/v1", "PodDisruptionBudget", "null", false),
+        ];
+        for (version, kind, selector, expected) in cases {
+            let json = format!(
+                r#"{{"apiVersion":"{version}","kind":"{kind}","metadata":{{"name":"a"}},"spec":{{"selector":{selector}}}}}"#
+            );
+            let object = Object::from_json(json.as_bytes()).unwrap();
+            let takes = LabelSelector::of(&object).is_some_and(|selector| selector.matches(&labelled));
+            assert_eq!(takes, expected, "{kind} {selector}");
         }
     }
 

@@ -4,12 +4,16 @@ mod plan;
 pub use plan::{ControllerPlan, PolicyEvent};
 
 use crate::{
-    CallError, Figures,
-    instance::{Data, Instance, world},
+    CallError, Description, Figures,
+    instance::{Data, Instance, World, world},
 };
+use bindings::beside::{Beside, BesidePre};
 use sampan_api::{Key, Object};
 use std::sync::Arc;
-use wasmtime::component::{HasSelf, Resource};
+use wasmtime::{
+    Store,
+    component::{HasSelf, InstancePre, Linker, Resource},
+};
 
 mod bindings {
     #![allow(missing_docs, clippy::all, rust_2018_idioms)]
@@ -19,6 +23,15 @@ mod bindings {
         additional_derives: [PartialEq, Clone],
         with: { "sampan:controller/reader.snapshot": super::SnapshotResource },
     });
+
+    /// What a controller may export besides.
+    pub mod beside {
+        wasmtime::component::bindgen!({
+            inline: "package sampan:beside; world beside { export sampan:controller/selection@0.1.0; }",
+            path: ["../../wit/lifecycle", "../../wit/controller"],
+            world: "sampan:beside/beside",
+        });
+    }
 }
 use bindings::sampan::controller::{reader, types};
 
@@ -118,14 +131,63 @@ fn guest_object(key: &Key, object: &Object) -> types::Object {
     }
 }
 
-pub(crate) use bindings::Controller as ControllerWorld;
-
 world!(Controller, ControllerPre, Imports, |linker| {
     bindings::Controller::add_to_linker::<_, HasSelf<Imports>>(linker, |data: &mut Data<Imports>| &mut data.imports)
 });
 
+/// The contract with what may be exported beside it.
+pub(crate) struct ControllerWorld {
+    controller: bindings::Controller,
+    beside: Option<Beside>,
+}
+
+/// A component that keeps it.
+pub(crate) struct ControllerPre {
+    controller: bindings::ControllerPre<Data<Imports>>,
+    beside: Option<BesidePre<Data<Imports>>>,
+}
+
+const SELECTION: &str = "sampan:controller/selection@0.1.0";
+
+impl World for ControllerWorld {
+    type Imports = Imports;
+    type Pre = ControllerPre;
+
+    fn grant(linker: &mut Linker<Data<Imports>>) -> wasmtime::Result<()> {
+        bindings::Controller::grant(linker)
+    }
+
+    fn check(pre: InstancePre<Data<Imports>>) -> wasmtime::Result<Self::Pre> {
+        let selects = pre.component().get_export_index(None, SELECTION).is_some();
+        Ok(ControllerPre {
+            beside: selects.then(|| BesidePre::new(pre.clone())).transpose()?,
+            controller: bindings::ControllerPre::new(pre)?,
+        })
+    }
+
+    fn instantiate(pre: &Self::Pre, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Self> {
+        let instance = pre.controller.instance_pre().instantiate(&mut *store)?;
+        Ok(ControllerWorld {
+            controller: bindings::Controller::new(&mut *store, &instance)?,
+            beside: pre
+                .beside
+                .as_ref()
+                .map(|_| Beside::new(&mut *store, &instance))
+                .transpose()?,
+        })
+    }
+
+    fn configure(&self, store: &mut Store<Data<Imports>>, config: &str) -> wasmtime::Result<Result<(), String>> {
+        World::configure(&self.controller, store, config)
+    }
+
+    fn describe(&self, store: &mut Store<Data<Imports>>) -> wasmtime::Result<Description> {
+        World::describe(&self.controller, store)
+    }
+}
+
 /// An instance of a controller.
-pub struct ControllerPlugin(pub(crate) Instance<bindings::Controller>);
+pub struct ControllerPlugin(pub(crate) Instance<ControllerWorld>);
 
 impl ControllerPlugin {
     /// What it wants to be called for.
@@ -133,8 +195,20 @@ impl ControllerPlugin {
     /// # Errors
     /// What it failed with.
     pub fn watches(&mut self) -> Result<Vec<Watch>, CallError> {
-        let policy = self.0.world.sampan_controller_policy();
+        let policy = self.0.world.controller.sampan_controller_policy();
         self.0.guarded.call(|store| policy.call_watches(store))
+    }
+
+    /// The resources that its own objects choose by labels.
+    ///
+    /// # Errors
+    /// What it failed with.
+    pub fn selects(&mut self) -> Result<Vec<String>, CallError> {
+        let Some(beside) = &self.0.world.beside else {
+            return Ok(Vec::new());
+        };
+        let selection = beside.sampan_controller_selection();
+        self.0.guarded.call(|store| selection.call_selects(store))
     }
 
     /// Lets it decide for keys, on a snapshot, at a time in milliseconds of Unix time.
@@ -147,11 +221,10 @@ impl ControllerPlugin {
         reader: Arc<dyn SnapshotReader>,
         now_ms: u64,
     ) -> Result<ControllerPlan, CallError> {
-        let policy = self.0.world.sampan_controller_policy();
+        let policy = self.0.world.controller.sampan_controller_policy();
         let keys: Vec<types::Key> = keys.iter().map(plan::guest_key).collect();
         self.0.guarded.store.data_mut().imports.reader = Some(reader);
         // Borrowed for the call: the guest cannot keep it.
-
         let result = self
             .0
             .guarded

@@ -10,8 +10,12 @@ use sampan_api::{ApiError, Key, Object, Plan, Revision};
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, sync::Arc};
 
-/// So many events are kept at the least; twice as many at the most, unless told to forget earlier.
-const EVENTS: usize = 20_000;
+/// So many events are kept at the least, unless told to forget earlier.
+const EVENTS: usize = 30_000;
+/// And one for so many objects, where that is more: who falls behind lists them all again, which costs more than the events do.
+const OBJECTS_FOR_AN_EVENT: usize = 4;
+/// So many are forgotten together.
+const FORGOTTEN: usize = 1_000;
 
 /// What a plan wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,13 +117,11 @@ impl Store {
         if command.compact_to > 0 {
             self.compact(command.compact_to.min(self.state.revision));
         }
-        if self.state.events.len() > 2 * EVENTS {
-            let keep_after = self
-                .state
-                .events
-                .get(self.state.events.len() - EVENTS)
-                .map(|event| event.revision);
-            self.compact(keep_after.unwrap_or_default());
+        let kept = EVENTS.max(self.state.len() / OBJECTS_FOR_AN_EVENT);
+        let surplus = self.state.events.len().saturating_sub(kept);
+        if surplus >= FORGOTTEN {
+            let last = self.state.events.get(surplus - 1).map(|event| event.revision);
+            self.compact(last.unwrap_or_default());
         }
         if !key.is_empty() {
             self.answers.remember(key, command.now_ms, &applied.results);

@@ -25,33 +25,18 @@ impl Controller for Disruption {
     }
 
     fn watches() -> Vec<Watch> {
-        vec![Watch::Itself(BUDGETS), Watch::Itself("pods")]
+        vec![Watch::Itself(BUDGETS), Watch::Selected("pods")]
     }
 
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, now_ms: u64) -> Result<Plan, String> {
         let mut plan = Plan::default();
-        if key.resource == "pods" {
-            wake_budgets(&mut plan, key, snapshot);
-        } else if let Some(budget) = snapshot.get(key)
+        if let Some(budget) = snapshot.get(key)
             && !budget.is_deleting()
         {
             let pods = pods_of(&budget, snapshot);
             status(&mut plan, &budget, &Count::of(&budget, &pods, snapshot), now_ms);
         }
         Ok(plan)
-    }
-}
-
-/// Calls for the budgets that a pod matters to; of one that is gone nobody knows any more which they were.
-fn wake_budgets(plan: &mut Plan, key: &Key, snapshot: &dyn Snapshot) {
-    let budgets = snapshot.list(&Query::within(BUDGETS, &key.namespace).only(&["spec.selector"]));
-    if budgets.is_empty() {
-        return;
-    }
-    let pod = snapshot.get(key);
-    let matters = |budget: &&Object| pod.as_ref().is_none_or(|pod| means(budget, pod));
-    for budget in budgets.iter().filter(matters) {
-        plan.wake_up(&budget.key, 0);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The controller `endpoints`: the EndpointSlices of Services with selectors, up to a hundred endpoints in each.
 //!
-//! A pod that changes wakes the Services that take it, or took it: however many pods of a Service change at once, it is
+//! A pod that changes calls for the Services that take it, or took it: however many pods of a Service change at once, it is
 //! looked at once.
 mod endpoint;
 mod slices;
@@ -8,7 +8,7 @@ mod slices;
 use endpoint::Endpoint;
 use sampan_sdk::{
     controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
-    serde_json::{Value, json},
+    serde_json::Value,
 };
 use std::collections::BTreeMap;
 
@@ -43,14 +43,12 @@ impl Controller for Endpoints {
     }
 
     fn watches() -> Vec<Watch> {
-        vec![Watch::Itself("services"), Watch::Owner(SLICES), Watch::Itself("pods")]
+        vec![Watch::Itself("services"), Watch::Owner(SLICES), Watch::Selected("pods")]
     }
 
     fn reconcile(&self, key: &Key, snapshot: &dyn Snapshot, _now_ms: u64) -> Result<Plan, String> {
         let mut plan = Plan::default();
-        if key.resource == "pods" {
-            wake_services(&mut plan, key, snapshot);
-        } else if let Some(service) = snapshot.get(key)
+        if let Some(service) = snapshot.get(key)
             && is_ours(&service)
         {
             reconcile(&mut plan, &service, snapshot);
@@ -64,37 +62,6 @@ fn is_ours(service: &Object) -> bool {
     let selector = service.spec()["selector"].as_object();
     let selects = selector.is_some_and(|labels| !labels.is_empty());
     selects && service.spec()["type"] != "ExternalName" && !service.is_deleting()
-}
-
-/// Calls for the Services that a pod matters to, or did.
-fn wake_services(plan: &mut Plan, key: &Key, snapshot: &dyn Snapshot) {
-    let mut names = Vec::new();
-    // The pod is the largest of what is looked at, and most are in namespaces without a Service.
-    let services = snapshot.list(&Query::within("services", &key.namespace).only(&["spec.selector"]));
-    if !services.is_empty()
-        && let Some(pod) = snapshot.get(key)
-    {
-        let takes = |service: &Object| pod.matches(&json!({"matchLabels": service.spec()["selector"]}));
-        names.extend(services.into_iter().filter(takes).map(|service| service.key.name));
-    }
-    let slices = Query::within(SLICES, &key.namespace).labelled(&json!({MANAGED_BY: OWN_NAME}));
-    for slice in snapshot.list(&slices.only(&["metadata.labels", "endpoints"])) {
-        let mut endpoints = slice.json["endpoints"].as_array().into_iter().flatten();
-        if endpoints.any(|endpoint| endpoint["targetRef"]["name"] == key.name.as_str()) {
-            names.extend(
-                slice
-                    .labels()
-                    .get(SERVICE_NAME)
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
-            );
-        }
-    }
-    names.sort();
-    names.dedup();
-    for name in names {
-        plan.wake_up(&Key::new("services", &key.namespace, &name), 0);
-    }
 }
 
 /// The endpoints of one address family that have their ports in the same places: they may share slices.

@@ -25,6 +25,9 @@ pub enum Watch {
     Owner(&'static str),
     /// Changes of a resource, for those that name it as an owner; `*`: ends of any object.
     Dependents(&'static str),
+    /// Changes of a resource, for those of the controller's own resource in its namespace whose `spec.selector` takes the object,
+    /// or took it until now.
+    Selected(&'static str),
 }
 
 /// A controller.
@@ -59,6 +62,7 @@ macro_rules! export_controller {
                 Description, Reconciler,
                 bindings::exports::{
                     sampan::controller::policy::{Guest, Key, Plan, Snapshot, Watch},
+                    sampan::controller::selection,
                     sampan::lifecycle::lifecycle,
                 },
             };
@@ -85,6 +89,11 @@ macro_rules! export_controller {
                 }
                 fn reconcile(keys: Vec<Key>, snapshot: &Snapshot, now_ms: u64) -> Result<Plan, String> {
                     RECONCILER.with_borrow(|reconciler| reconciler.reconcile(keys, snapshot, now_ms))
+                }
+            }
+            impl selection::Guest for Export {
+                fn selects() -> Vec<String> {
+                    RECONCILER.with_borrow(|reconciler| reconciler.selects())
                 }
             }
     $crate::controller::bindings::export_world!(Export with_types_in $crate::controller::bindings);

@@ -8,23 +8,14 @@ use std::{fs, io, time::Duration};
 /// By then a first start has compiled the built-in policies on a machine that is quiet, and on one that is not.
 const AFTER: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(50)];
 
-/// The allocator's `mi_option_purge_delay`: after how many milliseconds the kernel gets back what is free.
-const PURGE_DELAY: libc::c_int = 15;
-
-/// Waits until the start is over, and gives back what it took. What the compiler has used meanwhile goes back at once: of a
-/// thread's free memory nothing is seen from outside.
+/// Waits until the start is over, and gives back what it took.
 pub async fn settle() {
-    // SAFETY: both read and write one number of the allocator's.
-    let usual = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
     for pause in AFTER {
         tokio::time::sleep(pause).await;
         if let Err(error) = give_back() {
             tracing::debug!(%error, "pages of the binary are kept");
         }
     }
-    // SAFETY: as above.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, usual) };
 }
 
 fn give_back() -> io::Result<()> {

@@ -54,8 +54,11 @@ fn reconcile(name: &str) -> Result<ControllerPlan, CallError> {
 
 #[test]
 fn it_says_what_it_watches() {
-    let watches = controller().watches().unwrap();
+    let mut controller = controller();
+    let watches = controller.watches().unwrap();
     assert_eq!(watches.len(), 1);
+    // It keeps the contract without what may be exported besides.
+    assert_eq!(controller.selects().unwrap(), [""; 0]);
     assert_eq!(
         (watches[0].resource.as_str(), watches[0].mapping),
         ("configmaps", Mapping::Itself)

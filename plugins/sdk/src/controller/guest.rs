@@ -30,13 +30,22 @@ impl<C: Controller> Reconciler<C> {
                 Watch::Itself(resource) => (resource, types::Mapping::Itself),
                 Watch::Owner(resource) => (resource, types::Mapping::Owner),
                 Watch::Dependents(resource) => (resource, types::Mapping::Dependents),
+                Watch::Selected(_) => return None,
             };
-            types::Watch {
+            Some(types::Watch {
                 resource: resource.to_owned(),
                 mapping,
-            }
+            })
         };
-        C::watches().into_iter().map(watch).collect()
+        C::watches().into_iter().filter_map(watch).collect()
+    }
+
+    pub fn selects(&self) -> Vec<String> {
+        let selected = |watch: Watch| match watch {
+            Watch::Selected(resource) => Some(resource.to_owned()),
+            _ => None,
+        };
+        C::watches().into_iter().filter_map(selected).collect()
     }
 
     /// Decides for keys; one plan for all of them.

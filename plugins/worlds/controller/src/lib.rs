@@ -2,7 +2,7 @@
 #![allow(clippy::all, missing_docs)]
 wit_bindgen::generate!({
     path: ["../../../wit/lifecycle", "../../../wit/controller"],
-    world: "sampan:controller/controller",
+    world: "sampan:controller/selecting",
     pub_export_macro: true,
     export_macro_name: "export_world",
     default_bindings_module: "world_controller",

@@ -39,6 +39,9 @@ impl Sampan {
                 &format!("s{member}"),
                 "--listen",
                 &self.addresses[member],
+                // Nodes are objects only here: nobody reports for them.
+                "--node-monitor-grace-period",
+                "86400",
             ])
             .arg("--data-dir")
             .arg(home.join("data"));

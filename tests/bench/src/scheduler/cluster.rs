@@ -13,9 +13,13 @@ use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// Writes under way at a time.
 const UNDER_WAY: usize = 2000;
+/// So many pods wait at the most until they are seen bound: whoever makes a million of them reads what became of them, too, and
+/// a watch does not fall behind the events that are kept.
+const AHEAD: usize = 20_000;
 /// While pods are waited for something happens so often.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -80,11 +84,11 @@ impl Cluster {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             cluster.commit(create("namespaces", "", namespace, &object)).await?;
         }
-        let node = |number: usize| {
+        let make = async |number: usize| {
             let zone = case.zones.get(number % case.zones.len().max(1)).copied();
-            node(&name_of_node(number), zone)
+            cluster.commit(node(&name_of_node(number), zone)).await
         };
-        cluster.all(0..nodes, |number| Ok(node(number))).await?;
+        cluster.all(0..nodes, make).await?;
         for before in case.before {
             cluster.before(before, nodes).await?;
         }
@@ -96,13 +100,9 @@ impl Cluster {
         Ok(())
     }
 
-    async fn all(&self, numbers: std::ops::Range<usize>, plan: impl Fn(usize) -> Result<rpc::Plan>) -> Result<()> {
-        let writes = stream::iter(numbers).map(|number| plan(number).map(|plan| self.commit(plan)));
-        writes
-            .try_buffer_unordered(UNDER_WAY)
-            .try_collect::<Vec<()>>()
-            .await
-            .map(drop)
+    async fn all(&self, numbers: std::ops::Range<usize>, write: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
+        let writes = stream::iter(numbers).map(|number| write(number));
+        writes.buffer_unordered(UNDER_WAY).try_collect().await
     }
 
     /// The pods that are there before.
@@ -110,13 +110,16 @@ impl Cluster {
         let count = (nodes as f64 * before.for_a_node).ceil() as usize;
         let template = Template::new((before.pod)(), shapes::BEFORE)?;
         let seen = self.watch(shapes::BEFORE).await?;
-        let make = self.all(0..count, |number| {
-            Ok(template.plan(shapes::BEFORE, &format!("pod-{number:07}")))
+        let ahead = Semaphore::new(if before.waits { count } else { AHEAD });
+        let make = self.all(0..count, async |number| {
+            ahead.acquire().await?.forget();
+            self.commit(template.plan(shapes::BEFORE, &format!("pod-{number:07}")))
+                .await
         });
         if before.waits {
             return make.await;
         }
-        tokio::try_join!(make, wait(seen, count)).map(drop)
+        tokio::try_join!(make, wait(seen, count, &ahead)).map(drop)
     }
 
     /// Watches the pods of a namespace from now on.
@@ -159,8 +162,8 @@ impl Cluster {
 
     /// Makes measured pods, all of them at once.
     pub async fn make(&self, template: &Template, numbers: std::ops::Range<usize>) -> Result<()> {
-        let plan = |number| Ok(template.plan(shapes::MEASURED, &format!("pod-{number:07}")));
-        self.all(numbers, plan).await
+        let make = |number| self.commit(template.plan(shapes::MEASURED, &format!("pod-{number:07}")));
+        self.all(numbers, make).await
     }
 
     /// Makes pods as fast as it goes and watches them bound: when each was made, and when it was seen bound.
@@ -173,12 +176,15 @@ impl Cluster {
         }
         let seen = self.watch(shapes::MEASURED).await?;
         let made = parking(pods);
-        let make = self.all(0..pods, |number| {
+        let ahead = Semaphore::new(AHEAD);
+        let make = self.all(0..pods, async |number| {
+            ahead.acquire().await?.forget();
             made.lock().map_err(|_| anyhow::anyhow!("poisoned"))?[number] = Instant::now();
             let template = &templates[&(number % templates.len())];
-            Ok(template.plan(shapes::MEASURED, &format!("pod-{number:07}")))
+            self.commit(template.plan(shapes::MEASURED, &format!("pod-{number:07}")))
+                .await
         });
-        let work = async { tokio::try_join!(make, wait(seen, pods)) };
+        let work = async { tokio::try_join!(make, wait(seen, pods, &ahead)) };
         let bound = tokio::select! {
             done = work => done?.1,
             failed = self.churn(case.churn) => return Err(failed.err().context("the churn ended")?),
@@ -276,8 +282,8 @@ impl Watch {
     }
 }
 
-/// Waits until so many pods were seen bound, each once; when each was.
-async fn wait(mut seen: Watch, pods: usize) -> Result<Bound> {
+/// Waits until so many pods were seen bound, each once, and lets another come for each; when each was.
+async fn wait(mut seen: Watch, pods: usize, ahead: &Semaphore) -> Result<Bound> {
     let mut bound: Vec<Option<Instant>> = vec![None; pods];
     let mut left = pods;
     while left > 0 {
@@ -286,6 +292,7 @@ async fn wait(mut seen: Watch, pods: usize) -> Result<Bound> {
         if place.is_none() {
             *place = Some(Instant::now());
             left -= 1;
+            ahead.add_permits(1);
         }
     }
     Ok(bound.into_iter().flatten().collect())

@@ -118,5 +118,11 @@ async fn the_count_follows_the_pods() {
     plane.until("one may go", |plane| so(plane, [4, 2, 3, 1])).await;
     assert_eq!(counted(&plane, "web")["conditions"][0]["reason"], "SufficientPods");
     assert_eq!(node_of(&plane, &names[1]), "n1");
+    // One that the budget no longer selects is none of its pods from then on.
+    let other = json!({"metadata": {"labels": {"app": "other"}}});
+    plane
+        .commit(vec![Write::new(pod_key(&names[3]), Operation::Merge(other))])
+        .await;
+    plane.until("none may go", |plane| so(plane, [4, 2, 2, 0])).await;
     plane.server.shutdown().await;
 }

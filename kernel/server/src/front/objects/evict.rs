@@ -11,8 +11,7 @@ use sampan_api::{
 };
 use sampan_state::Snapshot;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::sync::Arc;
+use serde_json::json;
 
 /// The resource of the budgets.
 const BUDGETS: &str = "poddisruptionbudgets.policy";
@@ -24,7 +23,6 @@ const ATTEMPTS: usize = 64;
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
-    selector: Option<Value>,
     unhealthy_pod_eviction_policy: Option<String>,
 }
 
@@ -139,11 +137,8 @@ fn refused(why: String) -> ApiError {
 }
 
 /// Whether a budget counts a pod. One without a selector is about nobody, an empty selector about all.
-fn is_about(budget: &Arc<Object>, pod: &Object) -> bool {
-    let spec: Spec = budget.field("spec").unwrap_or_default();
-    let selector = spec.selector.and_then(|selector| serde_json::from_value(selector).ok());
-    let selector = selector.and_then(|selector| LabelSelector::from_json(&selector).ok());
-    selector.is_some_and(|selector| selector.matches(&pod.metadata.labels))
+fn is_about(budget: &Object, pod: &Object) -> bool {
+    LabelSelector::of(budget).is_some_and(|selector| selector.matches(&pod.metadata.labels))
 }
 
 fn is_ready(pod: &Object) -> bool {
@@ -159,7 +154,7 @@ fn is_ready(pod: &Object) -> bool {
 fn disrupted(key: &Key, pod: &Object, now: Timestamp) -> Write {
     let status = pod.field_value("status");
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let mut conditions: Vec<Value> = conditions
+    let mut conditions: Vec<serde_json::Value> = conditions
         .into_iter()
         .filter(|one| one["type"] != "DisruptionTarget")
         .collect();

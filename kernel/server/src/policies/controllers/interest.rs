@@ -1,7 +1,9 @@
 //! From changes to keys: what a controller watches, and what a change means to it.
+use super::choosers::Choosers;
 use sampan_api::{Key, Object, Selection, kinds};
 use sampan_sandbox::controller::{Mapping, Watch};
 use sampan_state::{Event, EventKind, Snapshot};
+use std::iter;
 
 /// Every resource but events, which nobody reconciles.
 const EVERY: &str = "*";
@@ -10,16 +12,25 @@ const EVERY: &str = "*";
 #[derive(Debug, Default)]
 pub struct Interest {
     watches: Vec<Watch>,
-    /// Theirs, in order.
+    /// The resources that its own objects choose by labels.
+    selects: Vec<String>,
+    /// All of these, in order.
     resources: Vec<String>,
+    choosers: Choosers,
 }
 
 impl Interest {
-    pub fn new(watches: Vec<Watch>) -> Self {
-        let mut resources: Vec<String> = watches.iter().map(|watch| watch.resource.clone()).collect();
+    pub fn new(watches: Vec<Watch>, selects: Vec<String>) -> Self {
+        let watched = watches.iter().map(|watch| &watch.resource);
+        let mut resources: Vec<String> = watched.chain(&selects).cloned().collect();
         resources.sort();
         resources.dedup();
-        Interest { watches, resources }
+        Interest {
+            watches,
+            selects,
+            resources,
+            choosers: Choosers::default(),
+        }
     }
 
     /// The resources that matter, in order.
@@ -27,9 +38,17 @@ impl Interest {
         self.resources.iter().map(String::as_str)
     }
 
-    /// The keys a change is about.
-    pub fn keys(&self, event: &Event, snapshot: &Snapshot) -> Vec<Key> {
+    /// Takes in a change: the keys that it is about.
+    pub fn keys(&mut self, event: &Event, snapshot: &Snapshot) -> Vec<Key> {
         let mut keys = Vec::new();
+        if !self.selects.is_empty() && self.is_own(&event.key) {
+            let object = (event.kind != EventKind::Deleted).then_some(&*event.object);
+            self.choosers.learn(&event.key, object);
+        }
+        if self.selects.iter().any(|resource| **resource == *event.key.resource) {
+            let now_and_before = iter::once(&event.object).chain(&event.previous);
+            keys.extend(now_and_before.flat_map(|object| self.choosers.of(object)));
+        }
         for watch in self.watches.iter().filter(|watch| wants(&watch.resource, &event.key)) {
             match watch.mapping {
                 Mapping::Itself if watch.resource == EVERY && !hangs_on_others(&event.key, &event.object) => {}
@@ -55,8 +74,14 @@ impl Interest {
     }
 
     /// All keys there are, and those of what went as far as is remembered: what a controller starts with.
-    pub fn all(&self, snapshot: &Snapshot) -> Vec<Key> {
+    pub fn all(&mut self, snapshot: &Snapshot) -> Vec<Key> {
         let mut keys = Vec::new();
+        self.choosers = Choosers::default();
+        if let Some(own) = self.own().map(Selection::of).filter(|_| !self.selects.is_empty()) {
+            for (key, object) in snapshot.list(&own) {
+                self.choosers.learn(&key, Some(&object));
+            }
+        }
         for watch in self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself) {
             let selection = Selection::of(&watch.resource);
             let found = snapshot.list(&selection);
@@ -71,12 +96,19 @@ impl Interest {
         keys
     }
 
+    /// The controller's own resource.
+    fn own(&self) -> Option<&str> {
+        let own = self.watches.iter().find(|watch| watch.mapping == Mapping::Itself);
+        own.map(|watch| &*watch.resource)
+    }
+
+    fn is_own(&self, key: &Key) -> bool {
+        self.own().is_some_and(|own| *own == *key.resource)
+    }
+
     /// The owners that are of the controller's own resource.
     fn owners(&self, key: &Key, object: &Object) -> Vec<Key> {
-        let Some(own) = self.watches.iter().find(|watch| watch.mapping == Mapping::Itself) else {
-            return Vec::new();
-        };
-        let Some(kind) = kinds::of_resource(&own.resource) else {
+        let Some(kind) = self.own().and_then(kinds::of_resource) else {
             return Vec::new();
         };
         let owners = object

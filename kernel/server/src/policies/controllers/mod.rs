@@ -2,6 +2,7 @@
 //!
 //! A key is reconciled on a snapshot that shows all this controller has committed, so a plan never repeats what was
 //! done. Plans of different keys go into one Raft entry and succeed or fail each by itself.
+mod choosers;
 mod interest;
 mod keys;
 mod reader;
@@ -47,7 +48,7 @@ struct Instance {
 impl Instance {
     fn make(member: &Member) -> Result<Self, CallError> {
         let mut plugin = member.loaded.controller()?;
-        let interest = Interest::new(plugin.watches()?);
+        let interest = Interest::new(plugin.watches()?, plugin.selects()?);
         Ok(Instance { plugin, interest })
     }
 }
@@ -74,7 +75,7 @@ impl Work for Controlling {
     }
 
     fn take_in(&mut self, changes: &Batch) {
-        let (Some(seat), Some(_)) = (&self.seats.active, &self.complete_for) else {
+        let (Some(seat), Some(_)) = (&mut self.seats.active, &self.complete_for) else {
             return;
         };
         let (now, snapshot) = (Instant::now(), self.replica.snapshot());
@@ -87,8 +88,8 @@ impl Work for Controlling {
 
     fn keep_ready(&mut self, term: Option<u64>) {
         self.seats.take_line_up(term, Instance::make);
-        let active = self.seats.active.as_ref();
-        let now = term.zip(active.map(|seat| seat.member.clone()));
+        let active = self.seats.active.as_mut();
+        let now = term.zip(active.as_ref().map(|seat| seat.member.clone()));
         if self.complete_for != now {
             // Who does not decide keeps no keys: they would only grow old.
             self.keys = Keys::default();

@@ -54,8 +54,12 @@ fn is_on(object: &Object, node: &str) -> bool {
         node_name: Option<String>,
     }
     let spec = object.fields.get("spec").map(|raw| raw.get()).unwrap_or_default();
+    // Most are on other nodes, and are not read for that. A name may be written with escapes.
+    if object.kind != "Pod" || !(spec.contains(node) || spec.contains('\\')) {
+        return false;
+    }
     let spec: Spec = serde_json::from_str(spec).unwrap_or_default();
-    object.kind == "Pod" && spec.node_name.is_some_and(|name| name == node)
+    spec.node_name.is_some_and(|name| name == node)
 }
 
 impl SnapshotReader for Reader {
