@@ -1,6 +1,7 @@
 //! Floor 0: objects, keys, selectors, revisions, plans, and the gRPC protocol everything speaks.
 //!
 //! Nothing here does I/O, reads a clock or draws a random number.
+pub mod dual;
 pub mod error;
 pub mod fields;
 pub mod key;

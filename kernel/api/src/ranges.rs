@@ -1,6 +1,6 @@
 //! The addresses and ports of a cluster where nothing else is said, and what ranges of addresses may be.
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
 };
 
@@ -16,74 +16,49 @@ pub const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 /// The UDP port that nodes exchange their pods' packets on.
 pub const OVERLAY_PORT: u16 = 7444;
 
-/// Prefixes that a node's range of pods may have.
-const POD_PREFIXES: RangeInclusive<u8> = 8..=29;
-
 /// A range of IPv4 addresses: its first address and its prefix.
 pub type RangeV4 = (Ipv4Addr, u8);
 
-/// The addresses of a prefix that are not the range's first.
-fn host_bits(prefix: u8) -> u32 {
+/// The same of IPv6.
+pub type RangeV6 = (Ipv6Addr, u8);
+
+/// A range of either family.
+pub type Range = (IpAddr, u8);
+
+/// The bits of an IPv4 address that are not the range's own.
+pub(crate) fn host_bits(prefix: u8) -> u32 {
     u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
 }
 
+/// The same of an IPv6 address.
+pub(crate) fn host_bits_v6(prefix: u8) -> u128 {
+    u128::MAX.checked_shr(prefix.into()).unwrap_or(0)
+}
+
+/// The first address of the range that an address is in.
+pub fn base((address, prefix): Range) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from(u32::from(address) & !host_bits(prefix)).into(),
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !host_bits_v6(prefix)).into(),
+    }
+}
+
 /// Whether two ranges have an address in common.
-pub fn overlap(one: RangeV4, other: RangeV4) -> bool {
+pub fn overlap(one: Range, other: Range) -> bool {
     let wider = one.1.min(other.1);
-    let first = |range: RangeV4| u32::from(range.0) & !host_bits(wider);
-    first(one) == first(other)
+    one.0.is_ipv4() == other.0.is_ipv4() && base((one.0, wider)) == base((other.0, wider))
 }
 
 /// A range as people write it.
-pub fn text((base, prefix): RangeV4) -> String {
+pub fn text((base, prefix): Range) -> String {
     format!("{base}/{prefix}")
-}
-
-/// Reads the range of a node's pods: `10.42.0.0/24`.
-///
-/// # Errors
-/// What is wrong with it, and what it could be; that it overlaps with the range of Services.
-pub fn pods_of_node(range: &str) -> Result<RangeV4, String> {
-    let wrong = || {
-        let (least, most) = (POD_PREFIXES.start(), POD_PREFIXES.end());
-        format!("the pod CIDR \"{range}\" is none: expected an IPv4 range of /{least} to /{most}, as in 10.42.0.0/24")
-    };
-    let (address, prefix) = range.split_once('/').ok_or_else(wrong)?;
-    let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
-    let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
-    if !POD_PREFIXES.contains(&prefix) {
-        return Err(wrong());
-    }
-    let base = Ipv4Addr::from(u32::from(address) & !host_bits(prefix));
-    if base != address {
-        return Err(format!(
-            "the pod CIDR \"{range}\" has bits after its prefix: did you mean {base}/{prefix}?"
-        ));
-    }
-    if overlap((base, prefix), SERVICES) {
-        let services = text(SERVICES);
-        return Err(format!(
-            "the pod CIDR \"{range}\" overlaps with {services}, which Services have their addresses from: choose another, as in \
-             10.42.0.0/24"
-        ));
-    }
-    Ok((base, prefix))
 }
 
 /// Whether a range has all addresses of another. None if either is no range.
 pub fn covers(outer: &str, inner: &str) -> Option<bool> {
     let (outer, inner) = (any(outer)?, any(inner)?);
-    Some(match (outer.0, inner.0) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            let mask = !host_bits(outer.1);
-            outer.1 <= inner.1 && u32::from(one) & mask == u32::from(other) & mask
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => {
-            let mask = !u128::MAX.checked_shr(outer.1.into()).unwrap_or(0);
-            outer.1 <= inner.1 && u128::from(one) & mask == u128::from(other) & mask
-        }
-        _ => false,
-    })
+    let within = outer.0.is_ipv4() == inner.0.is_ipv4() && outer.1 <= inner.1;
+    Some(within && base(outer) == base((inner.0, outer.1)))
 }
 
 /// An address and a prefix of either family, as policies have them.
@@ -100,9 +75,8 @@ pub fn any(range: &str) -> Option<(IpAddr, u8)> {
 mod tests {
     use super::*;
 
-    fn range(text: &str) -> RangeV4 {
-        let (base, prefix) = text.split_once('/').unwrap();
-        (base.parse().unwrap(), prefix.parse().unwrap())
+    fn range(text: &str) -> Range {
+        any(text).unwrap()
     }
 
     #[test]
@@ -114,26 +88,12 @@ mod tests {
             ("10.42.7.128/25", "10.42.0.0/16", true),
             ("0.0.0.0/0", "192.0.2.0/24", true),
             ("10.43.0.0/16", "10.42.0.0/16", false),
+            ("fd42::/56", "fd42:0:0:ff::/64", true),
+            ("fd42::/56", "fd42:0:0:100::/64", false),
+            ("::/0", "10.42.0.0/16", false),
         ] {
             assert_eq!(overlap(range(one), range(other)), expected, "{one} {other}");
             assert_eq!(overlap(range(other), range(one)), expected, "{other} {one}");
-        }
-    }
-
-    #[test]
-    fn ranges_of_pods_are_sound_and_away_from_services() {
-        assert_eq!(pods_of_node("10.42.3.0/24"), Ok(range("10.42.3.0/24")));
-        for (wrong, said) in [
-            ("10.42.0.0", "expected an IPv4 range"),
-            ("10.42.0.0/30", "/8 to /29"),
-            ("fd00::/64", "expected an IPv4 range"),
-            ("10.42.0.7/24", "did you mean 10.42.0.0/24?"),
-            ("10.96.3.0/24", "overlaps with 10.96.0.0/12, which Services"),
-            ("10.111.255.0/24", "overlaps with 10.96.0.0/12"),
-            ("10.0.0.0/8", "overlaps with 10.96.0.0/12"),
-        ] {
-            let error = pods_of_node(wrong).unwrap_err();
-            assert!(error.contains(said) && error.contains(wrong), "{error}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The rules of NetworkPolicies, and of the ranges of nodes' pods: those of Kubernetes' validation. What a policy says and
 //! nobody can carry out would otherwise be left out in silence, and let in whom it was to keep out.
 use super::one_of;
-use crate::{Cause, LabelSelector, ranges};
+use crate::{Cause, LabelSelector, dual, ranges};
 use serde_json::Value;
 
 fn list(value: &Value) -> impl Iterator<Item = (usize, &Value)> {
@@ -131,15 +131,18 @@ pub(super) fn node(spec: &Value, causes: &mut Vec<Cause>) {
         })
     };
     let range = spec["podCIDR"].as_str().unwrap_or_default();
-    if !range.is_empty()
-        && let Err(message) = ranges::pods_of_node(range)
-    {
-        cause("podCIDR", message);
+    let mut all: Vec<&str> = list(&spec["podCIDRs"]).filter_map(|(_, one)| one.as_str()).collect();
+    match all.first() {
+        Some(first) if *first != range => {
+            return cause("podCIDRs[0]", format!("must be podCIDR, which is \"{range}\""));
+        }
+        None if !range.is_empty() => all.push(range),
+        _ => {}
     }
-    if let Some((_, first)) = list(&spec["podCIDRs"]).next()
-        && *first != *range
+    if !all.is_empty()
+        && let Err(message) = dual::of_node(&all.join(","))
     {
-        cause("podCIDRs[0]", format!("must be podCIDR, which is \"{range}\""));
+        cause(if all.len() > 1 { "podCIDRs" } else { "podCIDR" }, message);
     }
 }
 
@@ -254,11 +257,10 @@ mod tests {
         assert!(node(json!({})).is_empty());
         assert!(node(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24"]})).is_empty());
         let said = |spec: Value| node(spec).remove(0);
-        assert!(
-            said(json!({"podCIDR": "10.96.1.0/24"}))
-                .message
-                .contains("10.96.0.0/12")
-        );
+        assert!(node(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24", "fd42::/64"]})).is_empty());
+        assert!(said(json!({"podCIDR": "10.42.1.0/30"})).message.contains("too small"));
+        let two = said(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24", "10.43.0.0/24"]}));
+        assert!(two.field == "spec.podCIDRs" && two.message.contains("two ranges of IPv4"), "{two:?}");
         assert_eq!(
             said(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.43.0.0/24"]})).field,
             "spec.podCIDRs[0]"
