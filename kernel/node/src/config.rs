@@ -1,5 +1,6 @@
 //! What an agent is told when it is started.
 use crate::{net::PodCidr, network::Places};
+use sampan_api::dual::ClusterRanges;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -27,8 +28,10 @@ pub struct AgentConfig {
     pub shim: PathBuf,
     /// The binary that has the `__wasm` subcommand.
     pub sampan: PathBuf,
-    /// The range of its pods' addresses: `10.42.0.0/24`.
+    /// The range of its pods' addresses: `10.42.0.0/24`, or one of each family: `10.42.0.0/24,fd42::/64`.
     pub pod_cidr: String,
+    /// Those of the cluster, for all pods and for Services.
+    pub ranges: ClusterRanges,
     /// Without root: Wasm alone, on addresses of the loopback.
     pub rootless: bool,
     /// Registries, `host:port`, that are spoken to without TLS.
@@ -70,6 +73,7 @@ impl AgentConfig {
             identity_file: None,
             sampan: PathBuf::from("/proc/self/exe"),
             pod_cidr: "10.42.0.0/24".to_owned(),
+            ranges: ClusterRanges::default(),
             rootless: !rustix::process::geteuid().is_root(),
             insecure_registries: Vec::new(),
             registry_ca: Vec::new(),

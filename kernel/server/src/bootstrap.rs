@@ -1,12 +1,12 @@
 //! What every cluster has from its first moment: namespaces and the built-in plugins.
 use crate::{
     ServerConfig, builtins, features,
-    front::namespace,
+    front::{namespace, spec_of},
     new_object,
     peers::{self, Own, members},
     replica::ReplicaHandle,
 };
-use sampan_api::{ApiError, Key, Operation, Plan, Reason, Write};
+use sampan_api::{ApiError, Key, Operation, Plan, Reason, Write, dual};
 use sampan_state::Snapshot;
 use serde_json::json;
 
@@ -25,10 +25,12 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         }
     }
     if members(&state).is_empty() {
-        let mut spec = json!({"id": own.member, "address": own.address});
-        if !config.pod_cidr.is_empty() {
-            spec["podCIDR"] = config.pod_cidr.clone().into();
-        }
+        let mut spec = match dual::of_node(&config.pod_cidr) {
+            Ok(range) => spec_of(range),
+            Err(_) => json!({}),
+        };
+        spec["id"] = own.member.into();
+        spec["address"] = own.address.clone().into();
         let member = new_object(peers::RESOURCE, &config.name)?
             .with_field("spec", &spec)
             .with_field("status", &config.build.status());
@@ -36,7 +38,7 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         plans.push(Plan::from(Write::new(key, Operation::Create(member))));
     }
     if state.get(&features::key()).is_none() && members(&state).is_empty() {
-        plans.push(Plan::from(features::first(&config.build)?));
+        plans.push(Plan::from(features::first(&config.build, &config.ranges.unwrap_or_default())?));
         plans.extend(system_classes(&state, config.build.level)?);
     } else {
         plans.extend(system_classes(&state, features::in_force(&state))?);

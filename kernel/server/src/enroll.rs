@@ -13,6 +13,7 @@ use rustls::{
 };
 use sampan_api::{
     ApiError, SERVERS_HOST,
+    dual::ClusterRanges,
     rpc::{JoinRequest, JoinResponse, membership_client::MembershipClient},
 };
 use sampan_tls::{
@@ -54,11 +55,26 @@ pub struct Enrolled {
     pub servers: Vec<String>,
     /// The range of the pods' addresses there; empty where none was given.
     pub pod_cidr: String,
+    /// The ranges of the cluster, of all pods and of Services; empty: the usual ones.
+    #[serde(default)]
+    pub cluster_cidr: String,
+    #[serde(default)]
+    pub service_cidr: String,
     /// Where a server listens, and where others reach this machine, as it was told at the join.
     #[serde(default)]
     pub listen: String,
     #[serde(default)]
     pub advertise: String,
+}
+
+impl Enrolled {
+    /// The ranges of its cluster.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn ranges(&self) -> Result<ClusterRanges, String> {
+        ClusterRanges::read(&self.cluster_cidr, &self.service_cidr)
+    }
 }
 
 /// Why a machine could not join.
@@ -191,6 +207,8 @@ pub async fn enroll(ask: &Enroll, dir: &Path, server: &Path) -> Result<Enrolled,
             .collect(),
         servers: welcome.servers.clone(),
         pod_cidr: welcome.pod_cidr.clone(),
+        cluster_cidr: welcome.cluster_cidr.clone(),
+        service_cidr: welcome.service_cidr.clone(),
         listen: ask.listen.clone(),
         advertise: ask.advertise.clone(),
     };

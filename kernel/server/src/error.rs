@@ -24,6 +24,9 @@ pub enum StartError {
     Bootstrap(ApiError),
     #[error("{0}")]
     TooOld(String),
+    /// The cluster has other ranges than it is asked to have.
+    #[error("{0}")]
+    Ranges(String),
     #[error(transparent)]
     Tls(#[from] CredentialsError),
 }

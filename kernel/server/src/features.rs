@@ -10,9 +10,11 @@
 use crate::{
     new_object,
     peers::{self, Peer},
+    ranges,
 };
 use sampan_api::{
-    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, validate::scheduling::SYSTEM_CLASSES,
+    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, dual::ClusterRanges,
+    validate::scheduling::SYSTEM_CLASSES,
 };
 use sampan_state::{Snapshot, priority};
 use serde_json::json;
@@ -24,7 +26,7 @@ pub const RESOURCE: &str = sampan_state::claims::CLUSTER.0;
 const NAME: &str = sampan_state::claims::CLUSTER.1;
 
 /// The level of this build.
-pub const LEVEL: u32 = 4;
+pub const LEVEL: u32 = 5;
 
 /// That of builds that knew of none, and of a state that says none.
 const FIRST: u32 = 1;
@@ -94,6 +96,9 @@ pub enum Feature {
     /// word of their gates, and counts extended resources. A server of level 3 refuses such objects when it applies them, and
     /// binds what others refuse.
     Scheduling,
+    /// Ranges of pods and of Services that are not the usual ones, those of IPv6 among them. A server of level 4 gives Services and
+    /// nodes addresses of the usual ones, and an agent takes those for the cluster's.
+    Ranges,
 }
 
 impl Feature {
@@ -103,6 +108,7 @@ impl Feature {
             Feature::Standbys => 2,
             Feature::Networking => sampan_state::claims::LEVEL,
             Feature::Scheduling => priority::LEVEL,
+            Feature::Ranges => 5,
         }
     }
 }
@@ -157,12 +163,14 @@ pub fn admits(state: &Snapshot, resource: &str) -> Result<(), ApiError> {
     }
 }
 
-/// The Cluster object that a new cluster begins with.
+/// The Cluster object that a new cluster with these ranges begins with.
 ///
 /// # Errors
 /// None that a user could cause.
-pub fn first(build: &Build) -> Result<Write, ApiError> {
-    let object = new_object(RESOURCE, NAME)?.with_field("status", &json!({"level": build.level}));
+pub fn first(build: &Build, of: &ClusterRanges) -> Result<Write, ApiError> {
+    let mut status = json!({"level": build.level});
+    ranges::note(of, &mut status);
+    let object = new_object(RESOURCE, NAME)?.with_field("status", &status);
     Ok(Write::new(key(), Operation::Create(object)))
 }
 

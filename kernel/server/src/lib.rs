@@ -19,6 +19,7 @@ pub mod peers;
 pub mod pki;
 pub mod policies;
 mod presence;
+pub mod ranges;
 pub mod replica;
 pub mod schedule;
 mod server;

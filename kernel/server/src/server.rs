@@ -16,12 +16,12 @@ use crate::{
     peers::{Book, Own, Peers, members},
     pki::{Authority, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
-    presence,
+    presence, ranges,
     replica::{OpenError, ReplicaConfig, ReplicaHandle, holds_state},
     schedule::{Schedule, keep_taking},
     standing,
 };
-use sampan_api::ApiError;
+use sampan_api::{ApiError, dual::ClusterRanges};
 use sampan_sandbox::PluginEngine;
 use sampan_tls::{Credentials, Lifetimes};
 use std::{
@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub alone: bool,
     /// The range of the addresses of pods on this machine; empty: none run here.
     pub pod_cidr: String,
+    /// The ranges that a new cluster is made with, and an old one must have. None: the usual ones for a new one, any for an old.
+    pub ranges: Option<ClusterRanges>,
     /// Further names and addresses that clients call it by.
     pub names: Vec<String>,
     pub cluster_name: String,
@@ -95,6 +97,7 @@ impl ServerConfig {
             enrolled: None,
             alone: false,
             pod_cidr: String::new(),
+            ranges: None,
             names: Vec::new(),
             cluster_name: "sampan".to_owned(),
             builtin_plugins: Vec::new(),
@@ -200,6 +203,9 @@ impl Server {
             bootstrap(&replica, &config, peers.own())
                 .await
                 .map_err(StartError::Bootstrap)?;
+            if let Some(asked) = &config.ranges {
+                ranges::check(asked, &ranges::of(&replica.snapshot())).map_err(StartError::Ranges)?;
+            }
         }
         let engine = PluginEngine::new(Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
@@ -253,6 +259,11 @@ impl Server {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The ranges of the cluster's addresses.
+    pub fn ranges(&self) -> ClusterRanges {
+        ranges::of(&self.front.replica.snapshot())
     }
 
     pub fn authority(&self) -> &Authority {

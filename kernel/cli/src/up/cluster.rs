@@ -1,5 +1,5 @@
 //! A cluster of one: the server and an agent in this process, which speak to each other as if they were not.
-use super::{place, reach};
+use super::{place, ranges, reach};
 use crate::{
     contexts::Access,
     doc::is_true,
@@ -7,7 +7,7 @@ use crate::{
     terminal,
 };
 use anyhow::{Context, Result, bail};
-use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST, rpc};
+use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST, dual::ClusterRanges, rpc};
 use sampan_node::{Agent, AgentConfig, Places};
 use sampan_server::{
     BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
@@ -25,9 +25,6 @@ use std::{
 /// A node that is not ready after this time is said to be late; it may still come.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The range of the pods' addresses on the machine that a cluster begins with.
-const FIRST_PODS: &str = "10.42.0.0/24";
-
 /// How a cluster is to be.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,7 +35,9 @@ pub struct Settings {
     /// The machine's, as node and as server.
     pub name: String,
     pub cluster_name: String,
-    /// `10.42.0.0/24`; empty: as it was given at the join, else that.
+    /// The ranges that a new cluster is made with, or that the old one must have.
+    pub ranges: Option<ClusterRanges>,
+    /// `10.42.0.0/24`, or one of each family; empty: as it was given at the join, else the first of the cluster's.
     pub pod_cidr: String,
     /// The cgroup below which pods have theirs.
     pub cgroup: String,
@@ -73,6 +72,7 @@ impl Settings {
             advertise: String::new(),
             name: "local".to_owned(),
             cluster_name: "sampan".to_owned(),
+            ranges: None,
             pod_cidr: String::new(),
             cgroup: "sampan".to_owned(),
             insecure_registries: Vec::new(),
@@ -121,14 +121,28 @@ impl Cluster {
             }
             return Self::start_node(&settings, enrolled).await;
         }
-        if settings.pod_cidr.is_empty() {
-            let given = enrolled.as_ref().map(|enrolled| enrolled.pod_cidr.as_str());
-            let given = given.filter(|given| !given.is_empty());
-            given.unwrap_or(FIRST_PODS).clone_into(&mut settings.pod_cidr);
+        if let Some(enrolled) = &enrolled {
+            settings.ranges = Some(ranges::of_joined(settings.ranges, enrolled)?);
         }
+        ranges::check(&settings)?;
+        if settings.pod_cidr.is_empty() {
+            settings.pod_cidr = enrolled.as_ref().map_or(String::new(), |own| own.pod_cidr.clone());
+        }
+        let unsaid = settings.pod_cidr.is_empty();
+        if unsaid {
+            settings.pod_cidr = ranges::first_pods(settings.ranges.unwrap_or_default());
+        }
+        let joined = enrolled.is_some();
         let server = Server::start(server_config(&settings, enrolled))
             .await
             .context("the control plane cannot start")?;
+        if !joined {
+            // What was said when the cluster was made need not be said again.
+            settings.ranges = Some(server.ranges());
+        }
+        if unsaid {
+            settings.pod_cidr = ranges::first_pods(settings.ranges.unwrap_or_default());
+        }
         let access = access(&settings, &server)?;
         let mut cluster = Cluster {
             server: Some(server),
@@ -170,6 +184,7 @@ impl Cluster {
             rootless: settings.rootless,
         };
         let settings = Settings {
+            ranges: Some(ranges::of_joined(settings.ranges, enrolled)?),
             pod_cidr: enrolled.pod_cidr.clone(),
             name: enrolled.name.clone(),
             ..settings.clone()
@@ -229,6 +244,7 @@ impl Cluster {
         config.shim = place::install_shim(&settings.data)?;
         config.sampan = std::env::current_exe().context("the path of this binary is not known")?;
         config.pod_cidr.clone_from(&settings.pod_cidr);
+        config.ranges = settings.ranges.unwrap_or_default();
         config.cgroup.clone_from(&settings.cgroup);
         config.rootless = settings.rootless;
         config.metrics = settings.metrics;
@@ -333,6 +349,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     if settings.agent && !settings.rootless {
         config.pod_cidr.clone_from(&settings.pod_cidr);
     }
+    config.ranges = settings.ranges;
     config.lifetimes = settings.lifetimes;
     let builtins = sampan_builtin::PLUGINS.iter();
     config.builtin_plugins = builtins

@@ -4,6 +4,7 @@ mod join;
 mod memory;
 mod notify;
 mod place;
+mod ranges;
 mod reach;
 
 pub use cluster::{Cluster, Settings};
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   sudo sampan up
   sampan up                                   # without root: Wasm workloads only
   sudo sampan up --data-dir /srv/sampan --listen 127.0.0.1:7444 --cluster-name lab
+  sudo sampan up --cluster-cidr 10.42.0.0/16,fd42::/56 --service-cidr 10.96.0.0/12,fd96::/112     # dual-stack
   sudo sampan up --insecure-registry 127.0.0.1:5000
   sudo sampan up --snapshot-every 6h --snapshot-keep 8     # backups of itself
   sudo sampan up --force-new-cluster          # all other servers are lost for good: go on with this one alone";
@@ -67,8 +69,15 @@ pub struct UpArgs {
     /// The cluster's name, and that of its context [default: sampan]
     #[arg(long)]
     cluster_name: Option<String>,
-    /// The range of the pods' addresses [default: as it was given at the join, else 10.42.0.0/24]
-    #[arg(long, value_name = "CIDR", default_value = "", hide_default_value = true, value_parser = pod_cidr)]
+    /// The range of the addresses of all pods of a new cluster, with a comma and one of IPv6 for dual-stack [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "", hide_default_value = true)]
+    cluster_cidr: String,
+    /// The range of the addresses of Services of a new cluster, in the same way [default: 10.96.0.0/12]
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "", hide_default_value = true)]
+    service_cidr: String,
+    /// The range of the addresses of this machine's pods [default: as it was given at the join, else the first /24 (and /64) of
+    /// the cluster's]
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "", hide_default_value = true, value_parser = pod_cidr)]
     pod_cidr: String,
     /// A registry, HOST:PORT, that is spoken to without TLS
     #[arg(long, value_name = "REGISTRY", value_delimiter = ',')]
@@ -143,7 +152,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 /// The range of a node's pods.
 fn pod_cidr(text: &str) -> Result<String, String> {
     if !text.is_empty() {
-        sampan_api::ranges::pods_of_node(text)?;
+        sampan_api::dual::of_node(text)?;
     }
     Ok(text.to_owned())
 }
@@ -262,6 +271,7 @@ impl UpArgs {
             },
             name: place::node_name(&name)?,
             cluster_name: place::node_name(cluster_name.as_deref().unwrap_or("sampan"))?,
+            ranges: ranges::read(&self.cluster_cidr, &self.service_cidr)?,
             pod_cidr: self.pod_cidr,
             insecure_registries: self.insecure_registry,
             registry_ca: self.registry_ca,

@@ -18,12 +18,12 @@ use std::sync::Arc;
 pub fn perform(node: &Arc<Node>, entry: &Entry, action: Action) {
     let (node, desired) = (node.clone(), entry.desired.clone());
     let link = entry.link.clone();
-    let ip = entry.actual.ip.clone();
+    let (ip, ips) = (entry.actual.ip(), entry.actual.ips.clone());
     match action {
         Action::EnsureImage { index } => drop(tokio::spawn(ensure_image(node, desired, index))),
         Action::CreateSandbox => drop(tokio::spawn(sandbox::create(node, desired))),
         Action::RemoveSandbox => drop(tokio::spawn(sandbox::remove(node, desired, link))),
-        Action::Start { index, attempt } => drop(tokio::spawn(start::start(node, desired, link, ip, index, attempt))),
+        Action::Start { index, attempt } => drop(tokio::spawn(start::start(node, desired, link, ips, index, attempt))),
         Action::Stop { index } => drop(tokio::spawn(stop(node, desired, link, index))),
         Action::Kill { index } => drop(tokio::spawn(signal(desired, link, index, libc::SIGKILL))),
         Action::Probe { index, kind, attempt } => drop(tokio::spawn(probe(node, desired, ip, (index, kind, attempt)))),

@@ -56,10 +56,10 @@ async fn adopt_one(node: &Arc<Node>, uid: &str, record: Record) -> Entry {
     if link.is_some() {
         node.images
             .keep(uid, record.manifests.iter().filter_map(|digest| digest.parse().ok()));
-        if let Ok(address) = actual.ip.parse() {
-            node.addresses.lock().keep(uid, address);
+        if let Some(addresses) = net::Addresses::of_texts(&actual.ips) {
+            node.addresses.lock().keep(uid, addresses.v4);
             if let Some(network) = node.network.as_ref().filter(|_| !desired.is_on_host()) {
-                network.found(node.local_pod(&desired, address));
+                network.found(node.local_pod(&desired, addresses));
             }
         }
     }

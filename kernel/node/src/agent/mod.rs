@@ -111,7 +111,7 @@ impl Agent {
             mtu: net::mtu(),
             oom_floor: host::oom_floor(),
             gateway: if config.rootless {
-                Ipv4Addr::LOCALHOST
+                Ipv4Addr::LOCALHOST.into()
             } else {
                 cidr.gateway()
             },
@@ -220,8 +220,12 @@ fn make_dirs(config: &AgentConfig) -> Result<(), StartError> {
 /// The range of its pods' addresses.
 fn pod_range(config: &AgentConfig) -> Result<PodCidr, StartError> {
     let range = config.cidr().map_err(StartError::Config)?;
+    config.ranges.admits(range.ranges()).map_err(StartError::Config)?;
     if !config.rootless {
-        net::apart_from_host(range).map_err(StartError::Config)?;
+        if range.ranges().is_dual() {
+            net::has_ipv6().map_err(StartError::Config)?;
+        }
+        net::apart_from_host(range, config.ranges.services).map_err(StartError::Config)?;
     }
     Ok(range)
 }

@@ -5,7 +5,7 @@ use crate::{
     control::{ControlPlane, Identity, Writer},
     host::Clock,
     images::Images,
-    net::{AddressPool, Bandwidth, ClusterDns, Wire},
+    net::{AddressPool, Addresses, Bandwidth, ClusterDns, Wire},
     network::{LocalPod, Network, host_ports},
     pod::{Facts, Sources, sources::Wanted},
     reconcile::{Desired, NodeFacts, Report},
@@ -14,7 +14,7 @@ use crate::{
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
 use sampan_tls::{Credentials, Renewer};
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Objects kept for when the control plane is away.
@@ -38,8 +38,8 @@ pub struct Node {
     pub mtu: u32,
     /// The lowest `oom_score_adj` that this process may give.
     pub oom_floor: i32,
-    /// The node's address towards its pods.
-    pub gateway: Ipv4Addr,
+    /// The node's addresses towards its pods.
+    pub gateway: Addresses,
     /// What pods are told of the cluster's DNS.
     pub dns: ClusterDns,
     /// None: without root there is none but the machine's own.
@@ -91,11 +91,11 @@ impl Node {
         self.config.data.to_string_lossy().into_owned()
     }
 
-    pub fn wire(&self, uid: &str, address: Ipv4Addr) -> Wire {
+    pub fn wire(&self, uid: &str, addresses: Addresses) -> Wire {
         Wire {
             owner: self.wire_owner(),
             uid: uid.to_owned(),
-            address,
+            addresses,
             node: self.gateway,
             mtu: self.mtu,
             bandwidth: Bandwidth::default(),
@@ -103,20 +103,20 @@ impl Node {
     }
 
     /// A pod with a wire, as the network knows it.
-    pub fn local_pod(&self, desired: &Desired, address: Ipv4Addr) -> LocalPod {
+    pub fn local_pod(&self, desired: &Desired, addresses: Addresses) -> LocalPod {
         LocalPod {
             uid: desired.uid.clone(),
             namespace: desired.namespace.clone(),
             name: desired.name.clone(),
-            interface: self.wire(&desired.uid, address).name(),
-            address,
+            interface: self.wire(&desired.uid, addresses).name(),
+            addresses,
             host_ports: host_ports(&desired.pod),
         }
     }
 
-    pub fn facts(&self, pod_ip: &str) -> Facts {
+    pub fn facts(&self, pod_ips: Vec<String>) -> Facts {
         Facts {
-            pod_ip: pod_ip.to_owned(),
+            pod_ips,
             host_ip: self.whereabouts.now().to_string(),
             node_milli_cpu: self.identity.milli_cpu,
             node_memory: self.identity.memory,

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Makes it, and reports.
 pub async fn create(node: Arc<Node>, desired: Desired) {
     let report = match try_create(&node, &desired).await {
-        Ok(ip) => Report::SandboxReady { ip },
+        Ok(ips) => Report::SandboxReady { ips },
         Err(message) => {
             // What was made of it is not left lying about until the next try.
             take_down(&node, &desired, None).await;
@@ -33,7 +33,7 @@ pub async fn create(node: Arc<Node>, desired: Desired) {
     node.report(&desired.uid, report);
 }
 
-async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, String> {
+async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<Vec<String>, String> {
     let uid = &desired.uid;
     let dir = node.pod_dir(uid);
     if dir.exists() {
@@ -46,12 +46,12 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
     }
     let annotations = desired.pod.metadata.annotations.clone().unwrap_or_default();
     let bandwidth = net::Bandwidth::of(&annotations)?;
-    let address = if host_network {
-        node_v4(node)
+    let addresses = if host_network {
+        node_v4(node).into()
     } else {
         node.addresses.lock().claim(uid).map_err(|e| e.to_string())?
     };
-    prepare_dir(node, desired, address).map_err(|error| format!("{}: {error}", dir.display()))?;
+    prepare_dir(node, desired, addresses).map_err(|error| format!("{}: {error}", dir.display()))?;
     if !node.config.rootless {
         volumes::set_up_memory(&desired.pod, &node.volumes_dir(uid)).map_err(|error| error.message)?;
     }
@@ -74,11 +74,11 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
             fs::File::open(format!("/proc/{}/ns/net", info.pid)).map_err(|e| format!("the shim is gone: {e}"))?;
         let wire = net::Wire {
             bandwidth,
-            ..node.wire(uid, address)
+            ..node.wire(uid, addresses)
         };
         wire.connect(namespace).await.map_err(|error| error.to_string())?;
         if let Some(network) = &node.network {
-            network.pod_up(node.local_pod(desired, address)).await;
+            network.pod_up(node.local_pod(desired, addresses)).await;
         }
         Ok(())
     };
@@ -92,7 +92,7 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<String, Strin
         uid: uid.clone(),
         link: link.0,
     });
-    Ok(address.to_string())
+    Ok(addresses.texts())
 }
 
 /// Connects to the pod's shim; what it says goes to the table.
@@ -116,7 +116,7 @@ fn node_v4(node: &Node) -> Ipv4Addr {
 }
 
 /// The directory with the record comes first: whatever is made after it is found again by it.
-fn prepare_dir(node: &Node, desired: &Desired, address: Ipv4Addr) -> io::Result<()> {
+fn prepare_dir(node: &Node, desired: &Desired, addresses: net::Addresses) -> io::Result<()> {
     let dir = node.pod_dir(&desired.uid);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let record = Record {
@@ -124,7 +124,7 @@ fn prepare_dir(node: &Node, desired: &Desired, address: Ipv4Addr) -> io::Result<
         ..Record::default()
     };
     record.write_first(&dir)?;
-    net::write_files(&desired.pod, address, &node.dns, &node.etc_dir(&desired.uid))
+    net::write_files(&desired.pod, addresses, &node.dns, &node.etc_dir(&desired.uid))
 }
 
 fn sysctls(desired: &Desired) -> std::collections::BTreeMap<String, String> {
@@ -177,7 +177,7 @@ pub async fn clear_remains(node: &Arc<Node>, uid: &str) -> io::Result<()> {
             return remove_dirs(&node, uid);
         }
         sampan_shim::sweep_cgroups(&node.cgroup(uid))?;
-        node.wire(uid, Ipv4Addr::UNSPECIFIED)
+        node.wire(uid, Ipv4Addr::UNSPECIFIED.into())
             .disconnect()
             .map_err(io::Error::other)?;
         remove_dirs(&node, uid)

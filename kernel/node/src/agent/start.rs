@@ -14,9 +14,9 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 /// Starts it. That it runs, the shim tells by itself; why it does not is reported from here.
-pub async fn start(node: Arc<Node>, desired: Desired, link: Option<Link>, ip: String, index: Index, attempt: u32) {
+pub async fn start(node: Arc<Node>, desired: Desired, link: Option<Link>, ips: Vec<String>, index: Index, attempt: u32) {
     let uid = desired.uid.clone();
-    if let Err(failure) = try_start(&node, desired, link, ip, index, attempt).await {
+    if let Err(failure) = try_start(&node, desired, link, ips, index, attempt).await {
         let report = match failure {
             Failure::NotStarted(message) => Report::NotStarted {
                 index,
@@ -50,7 +50,7 @@ async fn try_start(
     node: &Arc<Node>,
     desired: Desired,
     link: Option<Link>,
-    ip: String,
+    ips: Vec<String>,
     index: Index,
     attempt: u32,
 ) -> Result<(), Failure> {
@@ -70,7 +70,7 @@ async fn try_start(
     let name = container.name.clone();
     let making = Making {
         node: node.clone(),
-        facts: node.facts(&ip),
+        facts: node.facts(ips),
         desired,
         container,
         attempt,

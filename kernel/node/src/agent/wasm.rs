@@ -14,7 +14,7 @@ use sampan_shim::{ContainerSpec, Rootfs};
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -53,7 +53,7 @@ pub fn spec(
         env: env::environment(&[], variables, &net::hostname(&making.desired.pod, &node.dns)),
         mounts: mounts.collect(),
         memory_limit: limits.memory,
-        listen: listen(&making.container, &making.facts.pod_ip, node.config.rootless),
+        listen: listen(&making.container, &making.facts.pod_ips, node.config.rootless),
         ..WorkloadSpec::default()
     };
     let dir = node.pod_dir(&making.desired.uid).join("wasm");
@@ -95,7 +95,7 @@ pub fn digest_of(module: &Path) -> Option<String> {
 }
 
 /// Where it serves: on all addresses of the pod's network, or on the pod's own where it shares the node's.
-fn listen(container: &Container, pod_ip: &str, rootless: bool) -> Vec<SocketAddr> {
+fn listen(container: &Container, pod_ips: &[String], rootless: bool) -> Vec<SocketAddr> {
     let tcp = |protocol: Option<&str>| matches!(protocol, None | Some("" | "TCP"));
     let named = container
         .ports
@@ -108,11 +108,12 @@ fn listen(container: &Container, pod_ip: &str, rootless: bool) -> Vec<SocketAddr
     if ports.is_empty() {
         ports.push(PORT);
     }
-    let own = pod_ip.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let address = if rootless {
-        own
-    } else {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    let own: Vec<IpAddr> = pod_ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+    let address = match own.first() {
+        _ if rootless => own.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        // What listens on all of IPv6's addresses takes those of IPv4, too.
+        _ if own.iter().any(IpAddr::is_ipv6) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
     };
     ports.into_iter().map(|port| SocketAddr::new(address, port)).collect()
 }
@@ -124,17 +125,19 @@ mod tests {
 
     #[test]
     fn served_on_the_containers_ports() {
-        let of = |ports: serde_json::Value, rootless| {
+        let of = |ips: &[&str], ports: serde_json::Value, rootless| {
             let container = serde_json::from_value(json!({"name": "c", "ports": ports})).unwrap();
-            listen(&container, "127.5.6.7", rootless)
+            let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+            listen(&container, &ips, rootless)
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join(" ")
         };
         let ports = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 8000}, {"containerPort": 8001}]);
-        assert_eq!(of(ports, false), "0.0.0.0:8000 0.0.0.0:8001");
-        assert_eq!(of(json!([]), true), "127.5.6.7:8080");
+        assert_eq!(of(&["10.42.0.7"], ports, false), "0.0.0.0:8000 0.0.0.0:8001");
+        assert_eq!(of(&["127.5.6.7"], json!([]), true), "127.5.6.7:8080");
+        assert_eq!(of(&["10.42.0.7", "fd42::7"], json!([]), false), "[::]:8080");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 pub struct Identity {
     pub name: String,
     pub labels: Value,
+    /// One of each family, with a comma between them.
     pub pod_cidr: String,
     /// Status without conditions.
     pub status: Value,
@@ -138,7 +139,8 @@ impl Identity {
         if self.pod_cidr.is_empty() {
             return json!({});
         }
-        json!({"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]})
+        let all: Vec<&str> = self.pod_cidr.split(',').map(str::trim).collect();
+        json!({"podCIDR": all[0], "podCIDRs": all})
     }
 }
 

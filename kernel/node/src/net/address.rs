@@ -1,32 +1,72 @@
 //! Which pod has which address. What a pod has is kept with the pod; the pool is filled again from there at each start.
-use sampan_api::ranges;
+use sampan_api::dual::{self, Dual};
 use std::{
     collections::HashMap,
     hash::{Hash, Hasher},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-/// The addresses of a node's pods: `10.42.0.0/24`.
+/// The addresses of a pod, or of the node towards its pods: one of IPv4, and one of IPv6 where the cluster has both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    pub v4: Ipv4Addr,
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// The primary one first.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(IpAddr::V4(self.v4)).chain(self.v6.map(IpAddr::V6))
+    }
+
+    pub fn texts(self) -> Vec<String> {
+        self.iter().map(|address| address.to_string()).collect()
+    }
+
+    /// Of what a status says; none if there is none of IPv4.
+    pub fn of_texts(texts: &[String]) -> Option<Self> {
+        Some(Addresses {
+            v4: texts.iter().find_map(|text| text.parse().ok())?,
+            v6: texts.iter().find_map(|text| text.parse().ok()),
+        })
+    }
+}
+
+impl From<Ipv4Addr> for Addresses {
+    fn from(v4: Ipv4Addr) -> Self {
+        Addresses { v4, v6: None }
+    }
+}
+
+/// The addresses of a node's pods: `10.42.0.0/24`, or that and `fd42::/64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodCidr {
     base: u32,
     prefix: u8,
+    ranges: Dual,
 }
 
 impl PodCidr {
-    /// The node's own address towards its pods: the first of the range.
-    pub fn gateway(self) -> Ipv4Addr {
-        Ipv4Addr::from(self.base + 1)
+    /// The node's own addresses towards its pods: the first of each range.
+    pub fn gateway(self) -> Addresses {
+        self.both(Ipv4Addr::from(self.base + 1))
     }
 
-    /// Its first address and its prefix.
-    pub fn range(self) -> (Ipv4Addr, u8) {
-        (self.base.into(), self.prefix)
+    /// Its ranges, one of each family.
+    pub fn ranges(self) -> Dual {
+        self.ranges
     }
 
     fn size(self) -> u32 {
         1 << (32 - u32::from(self.prefix))
+    }
+
+    /// An address with that of IPv6 which goes with it: as far into its range as the other into its own.
+    fn both(self, v4: Ipv4Addr) -> Addresses {
+        let offset = u128::from(u32::from(v4).wrapping_sub(self.base));
+        let v6 = self.ranges.v6.map(|(base, _)| Ipv6Addr::from(u128::from(base) + offset));
+        Addresses { v4, v6 }
     }
 }
 
@@ -34,15 +74,16 @@ impl FromStr for PodCidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (base, prefix) = ranges::pods_of_node(text)?;
+        let ranges = dual::of_node(text)?;
+        let (base, prefix) = ranges.v4;
         let base = base.into();
-        Ok(PodCidr { base, prefix })
+        Ok(PodCidr { base, prefix, ranges })
     }
 }
 
 impl std::fmt::Display for PodCidr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", Ipv4Addr::from(self.base), self.prefix)
+        self.ranges.fmt(f)
     }
 }
 
@@ -73,13 +114,13 @@ impl AddressPool {
         }
     }
 
-    /// The pod's address: the one it has, else a free one.
+    /// The pod's addresses: those it has, else free ones.
     ///
     /// # Errors
-    /// If there is none.
-    pub fn claim(&mut self, uid: &str) -> Result<Ipv4Addr, NoAddress> {
-        if let Some(address) = self.by_pod.get(uid) {
-            return Ok(*address);
+    /// If there are none.
+    pub fn claim(&mut self, uid: &str) -> Result<Addresses, NoAddress> {
+        if let Some(addresses) = self.of(uid) {
+            return Ok(addresses);
         }
         let address = match self.cidr {
             Some(cidr) => self.free(cidr),
@@ -90,15 +131,20 @@ impl AddressPool {
             .map_or_else(|| "127.0.0.0/8".to_owned(), |cidr| cidr.to_string());
         let address = address.ok_or(NoAddress(range))?;
         self.keep(uid, address);
-        Ok(address)
+        Ok(self.both(address))
     }
 
-    /// The address that a pod has.
-    pub fn of(&self, uid: &str) -> Option<Ipv4Addr> {
-        self.by_pod.get(uid).copied()
+    /// The addresses that a pod has.
+    pub fn of(&self, uid: &str) -> Option<Addresses> {
+        self.by_pod.get(uid).map(|address| self.both(*address))
     }
 
-    /// Notes the address a pod has from before.
+    fn both(&self, address: Ipv4Addr) -> Addresses {
+        self.cidr
+            .map_or_else(|| address.into(), |cidr| cidr.both(address))
+    }
+
+    /// Notes the address of IPv4 that a pod has from before; that of IPv6 goes with it.
     pub fn keep(&mut self, uid: &str, address: Ipv4Addr) {
         self.release(uid);
         self.by_pod.insert(uid.to_owned(), address);
@@ -156,13 +202,13 @@ mod tests {
     fn each_pod_has_its_own_until_released_and_none_comes_back_at_once() {
         let mut pool = pool("10.42.0.0/29");
         let first: Vec<String> = (0..5)
-            .map(|n| pool.claim(&n.to_string()).unwrap().to_string())
+            .map(|n| pool.claim(&n.to_string()).unwrap().v4.to_string())
             .collect();
         assert_eq!(first, ["10.42.0.2", "10.42.0.3", "10.42.0.4", "10.42.0.5", "10.42.0.6"]);
-        assert_eq!(pool.claim("3").unwrap().to_string(), "10.42.0.5");
+        assert_eq!(pool.claim("3").unwrap().texts(), ["10.42.0.5"]);
         assert!(pool.claim("x").unwrap_err().to_string().contains("10.42.0.0/29"));
         pool.release("1");
-        assert_eq!(pool.claim("x").unwrap().to_string(), "10.42.0.3");
+        assert_eq!(pool.claim("x").unwrap().texts(), ["10.42.0.3"]);
     }
 
     #[test]
@@ -174,20 +220,31 @@ mod tests {
     }
 
     #[test]
+    fn both_families_go_together() {
+        let mut pool = pool("10.42.3.0/24,fd42:0:0:3::/64");
+        assert_eq!(pool.claim("a").unwrap().texts(), ["10.42.3.2", "fd42:0:0:3::2"]);
+        pool.keep("old", Ipv4Addr::new(10, 42, 3, 200));
+        assert_eq!(pool.of("old").unwrap().texts(), ["10.42.3.200", "fd42:0:0:3::c8"]);
+        let texts = pool.claim("b").unwrap().texts();
+        assert_eq!(Addresses::of_texts(&texts), pool.of("b"));
+        assert_eq!(Addresses::of_texts(&["fd42::1".to_owned()]), None);
+    }
+
+    #[test]
     fn what_is_kept_is_not_given() {
         let mut pool = pool("10.42.0.0/24");
         pool.keep("old", Ipv4Addr::new(10, 42, 0, 2));
-        assert_ne!(pool.claim("new").unwrap(), Ipv4Addr::new(10, 42, 0, 2));
-        assert_eq!(pool.claim("old").unwrap(), Ipv4Addr::new(10, 42, 0, 2));
+        assert_ne!(pool.claim("new").unwrap().v4, Ipv4Addr::new(10, 42, 0, 2));
+        assert_eq!(pool.claim("old").unwrap().v4, Ipv4Addr::new(10, 42, 0, 2));
     }
 
     #[test]
     fn loopback_addresses_are_stable_and_apart() {
         let mut pool = AddressPool::new(None);
         let a = pool.claim("a").unwrap();
-        assert!(a.is_loopback() && a.octets()[1] != 0);
+        assert!(a.v4.is_loopback() && a.v4.octets()[1] != 0 && a.v6.is_none());
         assert_eq!(AddressPool::new(None).claim("a").unwrap(), a);
-        let many: std::collections::HashSet<_> = (0..500).map(|n| pool.claim(&n.to_string()).unwrap()).collect();
+        let many: std::collections::HashSet<_> = (0..500).map(|n| pool.claim(&n.to_string()).unwrap().v4).collect();
         assert_eq!(many.len(), 500);
     }
 
@@ -207,8 +264,10 @@ mod tests {
         }
         let cidr: PodCidr = "10.42.0.0/16".parse().unwrap();
         assert_eq!(
-            (cidr.gateway().to_string(), cidr.to_string()),
-            ("10.42.0.1".into(), "10.42.0.0/16".into())
+            (cidr.gateway().texts(), cidr.to_string()),
+            (vec!["10.42.0.1".into()], "10.42.0.0/16".into())
         );
+        let both: PodCidr = "10.42.0.0/24,fd42::/64".parse().unwrap();
+        assert_eq!(both.gateway().texts(), ["10.42.0.1", "fd42::1"]);
     }
 }

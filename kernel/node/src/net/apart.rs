@@ -8,17 +8,17 @@ use rtnetlink::{
         address::{AddressAttribute, AddressMessage},
     },
 };
-use sampan_api::ranges::{self, RangeV4};
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
+use sampan_api::{
+    dual::Dual,
+    ranges::{self, Range},
 };
+use std::{io, net::IpAddr};
 
-/// Looks whether the range of this node's pods is one of the machine's own networks. Blocks, for microseconds.
+/// Looks whether a range of this node's pods is one of the machine's own networks. Blocks, for microseconds.
 ///
 /// # Errors
 /// Which one it is, and what to do. That the kernel does not tell is none.
-pub fn from_host(range: PodCidr) -> Result<(), String> {
+pub fn from_host(range: PodCidr, services: Dual) -> Result<(), String> {
     let networks = match networks() {
         Ok(networks) => networks,
         Err(error) => {
@@ -26,57 +26,73 @@ pub fn from_host(range: PodCidr) -> Result<(), String> {
             return Ok(());
         }
     };
-    if let Some((own, _)) = clash(&networks, ranges::SERVICES) {
-        let (own, services) = (ranges::text(*own), ranges::text(ranges::SERVICES));
+    if let Some(((own, _), services)) = clash(&networks, services) {
+        let (own, services) = (ranges::text(*own), ranges::text(services));
         tracing::warn!(
             network = own,
             "this machine is in a network that Services have their addresses from ({services}): what has an address of both is \
              not reached from here"
         );
     }
-    match clash(&networks, range.range()) {
+    match clash(&networks, range.ranges()) {
         None => Ok(()),
-        Some((own, address)) => Err(format!(
-            "the pod CIDR {range} overlaps with {}, a network that this machine is in itself (by its address {address}): choose \
+        Some(((own, address), range)) => Err(format!(
+            "the pod CIDR {} overlaps with {}, a network that this machine is in itself (by its address {address}): choose \
              another with --pod-cidr",
+            ranges::text(range),
             ranges::text(*own)
         )),
     }
 }
 
 /// A network that the machine is in, and its address there.
-type Own = (RangeV4, Ipv4Addr);
+type Own = (Range, IpAddr);
 
-fn clash(networks: &[Own], range: RangeV4) -> Option<&Own> {
-    networks.iter().find(|(own, _)| ranges::overlap(*own, range))
+/// A network and a range that have an address in common.
+fn clash(networks: &[Own], ranges: Dual) -> Option<(&Own, Range)> {
+    let mut pairs = networks
+        .iter()
+        .flat_map(|own| ranges.iter().map(move |range| (own, range)));
+    pairs.find(|((own, _), range)| ranges::overlap(*own, *range))
 }
 
 /// The networks that the machine's interfaces are in. One of a single address is none: such are our own, too.
 fn networks() -> io::Result<Vec<Own>> {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    let answers = Netlink::open()?.exchange(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP)?;
-    let own = |answer| match answer {
-        RouteNetlinkMessage::NewAddress(address) => network(&address),
-        _ => None,
-    };
-    Ok(answers.into_iter().filter_map(own).collect())
+    let mut netlink = Netlink::open()?;
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = AddressMessage::default();
+        message.header.family = family;
+        let answers = netlink.exchange(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP)?;
+        found.extend(answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(address) => network(&address),
+            _ => None,
+        }));
+    }
+    Ok(found)
 }
 
 fn network(message: &AddressMessage) -> Option<Own> {
     let prefix = message.header.prefix_len;
+    // Of IPv6 the kernel says one that is its own as the address alone.
     let address = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        AddressAttribute::Local(address @ IpAddr::V4(_)) | AddressAttribute::Address(address @ IpAddr::V6(_)) => {
+            Some(*address)
+        }
         _ => None,
     })?;
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    let base = Ipv4Addr::from(u32::from(address) & mask);
-    (prefix < 32 && !address.is_loopback()).then_some(((base, prefix), address))
+    let (whole, of_link) = match address {
+        IpAddr::V4(_) => (32, false),
+        IpAddr::V6(address) => (128, address.is_unicast_link_local()),
+    };
+    let base = ranges::base((address, prefix));
+    (prefix < whole && !of_link && !address.is_loopback()).then_some(((base, prefix), address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_range_that_is_the_machines_own_is_refused_by_name() {
@@ -101,14 +117,15 @@ mod tests {
             let add = RouteNetlinkMessage::NewAddress(message);
             netlink.request(add, super::super::netlink::CREATE).unwrap();
             // One of our own, from a life before.
-            netlink.add_address(lo, Ipv4Addr::new(10, 42, 1, 1)).unwrap();
-            let refused = from_host("10.42.30.0/24".parse().unwrap()).unwrap_err();
+            netlink.add_address(lo, Ipv4Addr::new(10, 42, 1, 1).into()).unwrap();
+            let from_host = |range: &str| from_host(range.parse().unwrap(), Dual::of_v4(ranges::SERVICES));
+            let refused = from_host("10.42.30.0/24").unwrap_err();
             assert!(
                 refused.contains("10.42.30.0/24 overlaps with 10.42.16.0/20") && refused.contains("10.42.17.3"),
                 "{refused}"
             );
             for apart in ["10.42.1.0/24", "10.42.32.0/24"] {
-                from_host(apart.parse().unwrap()).unwrap();
+                from_host(apart).unwrap();
             }
         };
         std::thread::spawn(in_namespace).join().unwrap();

@@ -1,11 +1,7 @@
 //! The files of a pod that tell its programs about the network: `hosts`, `hostname`, `resolv.conf`.
-use super::ResolvConf;
+use super::{Addresses, ResolvConf};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use std::{
-    fs, io,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-};
+use std::{fs, io, net::IpAddr, path::Path};
 
 /// The cluster's domain where nothing else is said.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -78,7 +74,7 @@ fn full_name(pod: &Pod, dns: &ClusterDns) -> Option<String> {
 ///
 /// # Errors
 /// If the disk refuses, or the pod wants a host name that the kernel does not take.
-pub fn write_files(pod: &Pod, address: Ipv4Addr, dns: &ClusterDns, dir: &Path) -> io::Result<()> {
+pub fn write_files(pod: &Pod, addresses: Addresses, dns: &ClusterDns, dir: &Path) -> io::Result<()> {
     let name = hostname(pod, dns);
     if name.len() > MAX_HOSTNAME {
         let message = format!(
@@ -94,7 +90,7 @@ pub fn write_files(pod: &Pod, address: Ipv4Addr, dns: &ClusterDns, dir: &Path) -
     };
     fs::create_dir_all(dir)?;
     fs::write(dir.join("hostname"), format!("{name}\n"))?;
-    fs::write(dir.join("hosts"), hosts(pod, address, dns, &of_node))?;
+    fs::write(dir.join("hosts"), hosts(pod, addresses, dns, &of_node))?;
     fs::write(dir.join("resolv.conf"), resolv_conf(pod, dns, &of_node).text())
 }
 
@@ -102,16 +98,18 @@ fn on_host(spec: &PodSpec) -> bool {
     spec.host_network == Some(true)
 }
 
-fn hosts(pod: &Pod, address: Ipv4Addr, dns: &ClusterDns, of_node: &OfNode) -> String {
+fn hosts(pod: &Pod, addresses: Addresses, dns: &ClusterDns, of_node: &OfNode) -> String {
     let spec = pod.spec.clone().unwrap_or_default();
     let mut text = if on_host(&spec) {
         format!("# Written by Sampan, after the node's.\n{}\n", of_node.hosts.trim_end())
     } else {
         let names: Vec<String> = full_name(pod, dns).into_iter().chain([short_name(pod)]).collect();
+        let names = names.join("\t");
+        let own = addresses.iter().map(|address| format!("{address}\t{names}\n"));
         format!(
             "# Written by Sampan.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\t\
-             ip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{address}\t{}\n",
-            names.join("\t")
+             ip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{}",
+            own.collect::<String>()
         )
     };
     for alias in spec.host_aliases.iter().flatten() {
@@ -177,6 +175,7 @@ fn inherited(spec: &PodSpec, dns: &ClusterDns, of_node: &OfNode) -> ResolvConf {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::net::Ipv4Addr;
 
     fn pod(spec: serde_json::Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "web-5d9c", "namespace": "prod"}, "spec": spec})).unwrap()
@@ -195,29 +194,32 @@ mod tests {
         let aliases = json!([{"ip": "10.0.0.9", "hostnames": ["db", "db.local"]}]);
         let mut spec = json!({"containers": [], "hostAliases": aliases});
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-        let write =
-            |spec: &serde_json::Value| write_files(&pod(spec.clone()), Ipv4Addr::new(10, 42, 0, 7), &dns(), dir.path());
-        write(&spec).unwrap();
+        let mut addresses = Addresses::from(Ipv4Addr::new(10, 42, 0, 7));
+        let write = |addresses: Addresses, spec: &serde_json::Value| write_files(&pod(spec.clone()), addresses, &dns(), dir.path());
+        write(addresses, &spec).unwrap();
         assert_eq!(read("hostname"), "web-5d9c\n");
         assert!(read("hosts").contains("10.42.0.7\tweb-5d9c\n10.0.0.9\tdb\tdb.local\n"));
         assert!(
             read("resolv.conf").starts_with("nameserver 10.42.0.1\nsearch prod.svc.cluster.local svc.cluster.local")
         );
 
+        addresses.v6 = "fd42::7".parse().ok();
+        write(addresses, &spec).unwrap();
+        assert!(read("hosts").contains("10.42.0.7\tweb-5d9c\nfd42::7\tweb-5d9c\n10.0.0.9\tdb"));
         spec["subdomain"] = json!("db");
         spec["hostname"] = json!("db-0");
-        write(&spec).unwrap();
+        write(addresses, &spec).unwrap();
         assert!(read("hosts").contains("10.42.0.7\tdb-0.db.prod.svc.cluster.local\tdb-0\n"));
         assert_eq!(read("hostname"), "db-0\n");
         spec["setHostnameAsFQDN"] = json!(true);
-        write(&spec).unwrap();
+        write(addresses, &spec).unwrap();
         assert_eq!(read("hostname"), "db-0.db.prod.svc.cluster.local\n");
         spec["hostname"] = json!("d".repeat(50));
-        let error = write(&spec).unwrap_err().to_string();
+        let error = write(addresses, &spec).unwrap_err().to_string();
         assert!(error.contains("setHostnameAsFQDN"), "{error}");
         spec["hostNetwork"] = json!(true);
         spec["hostnameOverride"] = json!("mine");
-        write(&spec).unwrap();
+        write(addresses, &spec).unwrap();
         assert_eq!(read("hostname"), "mine\n");
         assert!(!read("hosts").contains("10.42.0.7") && read("hosts").contains("localhost"));
     }

@@ -7,6 +7,7 @@
 mod address;
 mod apart;
 mod bandwidth;
+mod family;
 mod files;
 mod gateway;
 mod isolate;
@@ -15,9 +16,10 @@ mod resolv;
 mod step;
 mod wire;
 
-pub use address::{AddressPool, NoAddress, PodCidr};
+pub use address::{AddressPool, Addresses, NoAddress, PodCidr};
 pub use apart::from_host as apart_from_host;
 pub use bandwidth::Bandwidth;
+pub use family::available as has_ipv6;
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
 pub use gateway::Gateway;
 pub use isolate::own_namespace;

@@ -3,17 +3,14 @@ use rtnetlink::{
     packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        address::{AddressAttribute, AddressMessage, AddressScope},
+        address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
         link::{LinkAttribute, LinkFlags, LinkMessage},
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
         route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
     },
     sys::{Socket, protocols::NETLINK_ROUTE},
 };
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{io, net::IpAddr};
 
 /// Make it, and fail if it is there.
 pub(crate) const CREATE: u16 = rtnetlink::packet_core::NLM_F_CREATE | rtnetlink::packet_core::NLM_F_EXCL;
@@ -146,28 +143,34 @@ impl Netlink {
         self.request(RouteNetlinkMessage::DelLink(link), 0)
     }
 
-    /// Gives an interface this one address.
-    pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> io::Result<()> {
+    /// Gives an interface this one address. Whose it is is known, so nobody is asked whether it is another's.
+    pub(crate) fn add_address(&mut self, index: u32, address: IpAddr) -> io::Result<()> {
         let mut message = AddressMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.prefix_len = 32;
+        message.header.family = family(address);
+        message.header.prefix_len = whole(address);
         message.header.index = index;
         message.header.scope = AddressScope::Universe;
-        message.attributes.push(AddressAttribute::Address(IpAddr::V4(address)));
-        message.attributes.push(AddressAttribute::Local(IpAddr::V4(address)));
+        message.attributes.push(AddressAttribute::Address(address));
+        message.attributes.push(AddressAttribute::Local(address));
+        if address.is_ipv6() {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
         self.request(RouteNetlinkMessage::NewAddress(message), REPLACE)
     }
 
     /// Says once and for all where a neighbour is.
-    pub(crate) fn add_neighbour(&mut self, index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> io::Result<()> {
+    pub(crate) fn add_neighbour(&mut self, index: u32, address: IpAddr, hardware: [u8; 6]) -> io::Result<()> {
         let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
+        message.header.family = family(address);
         message.header.ifindex = index;
         message.header.state = NeighbourState::Permanent;
         message.header.kind = RouteType::Unicast;
         message
             .attributes
-            .push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+            .push(NeighbourAttribute::Destination(match address {
+                IpAddr::V4(address) => NeighbourAddress::Inet(address),
+                IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+            }));
         message
             .attributes
             .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
@@ -175,42 +178,52 @@ impl Netlink {
     }
 
     /// A route to a range straight through an interface; packets of the node's own come from `source`.
-    pub(crate) fn add_route(&mut self, index: u32, to: (Ipv4Addr, u8), source: Ipv4Addr) -> io::Result<()> {
-        let mut message = route(RouteScope::Link, RouteType::Unicast);
+    pub(crate) fn add_route(&mut self, index: u32, to: (IpAddr, u8), source: IpAddr) -> io::Result<()> {
+        let mut message = route(to.0, RouteScope::Link, RouteType::Unicast);
         message.attributes.push(RouteAttribute::Oif(index));
-        message
-            .attributes
-            .push(RouteAttribute::PrefSource(IpAddr::V4(source).into()));
+        message.attributes.push(RouteAttribute::PrefSource(source.into()));
         self.request(RouteNetlinkMessage::NewRoute(toward(message, to)), REPLACE)
     }
 
     /// Who sends to a range, but for what there are better routes to, is told that nobody is there.
-    pub(crate) fn refuse_range(&mut self, range: (Ipv4Addr, u8)) -> io::Result<()> {
-        let message = route(RouteScope::Universe, RouteType::Unreachable);
+    pub(crate) fn refuse_range(&mut self, range: (IpAddr, u8)) -> io::Result<()> {
+        let message = route(range.0, RouteScope::Universe, RouteType::Unreachable);
         self.request(RouteNetlinkMessage::NewRoute(toward(message, range)), REPLACE)
     }
 
     /// Takes that back.
-    pub(crate) fn forget_range(&mut self, range: (Ipv4Addr, u8)) -> io::Result<()> {
-        let message = route(RouteScope::Universe, RouteType::Unreachable);
+    pub(crate) fn forget_range(&mut self, range: (IpAddr, u8)) -> io::Result<()> {
+        let message = route(range.0, RouteScope::Universe, RouteType::Unreachable);
         self.request(RouteNetlinkMessage::DelRoute(toward(message, range)), 0)
     }
 
     /// All that has no better route goes to `gateway`, which need not be in any network of the interface.
-    pub(crate) fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) -> io::Result<()> {
-        let mut message = route(RouteScope::Universe, RouteType::Unicast);
+    pub(crate) fn add_default_route(&mut self, index: u32, gateway: IpAddr) -> io::Result<()> {
+        let mut message = route(gateway, RouteScope::Universe, RouteType::Unicast);
         message.attributes.push(RouteAttribute::Oif(index));
         message.header.flags = RouteFlags::Onlink;
-        message
-            .attributes
-            .push(RouteAttribute::Gateway(IpAddr::V4(gateway).into()));
+        message.attributes.push(RouteAttribute::Gateway(gateway.into()));
         self.request(RouteNetlinkMessage::NewRoute(message), REPLACE)
     }
 }
 
-fn route(scope: RouteScope, kind: RouteType) -> RouteMessage {
+fn family(of: IpAddr) -> AddressFamily {
+    match of {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// The prefix of a single address.
+fn whole(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// A route of an address's family. IPv6 knows no scopes of routes.
+fn route(of: IpAddr, scope: RouteScope, kind: RouteType) -> RouteMessage {
+    let scope = if of.is_ipv4() { scope } else { RouteScope::Universe };
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
+    message.header.address_family = family(of);
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = scope;
@@ -218,10 +231,8 @@ fn route(scope: RouteScope, kind: RouteType) -> RouteMessage {
     message
 }
 
-fn toward(mut message: RouteMessage, (base, prefix): (Ipv4Addr, u8)) -> RouteMessage {
+fn toward(mut message: RouteMessage, (base, prefix): (IpAddr, u8)) -> RouteMessage {
     message.header.destination_prefix_length = prefix;
-    message
-        .attributes
-        .push(RouteAttribute::Destination(IpAddr::V4(base).into()));
+    message.attributes.push(RouteAttribute::Destination(base.into()));
     message
 }

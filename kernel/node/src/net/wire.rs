@@ -1,6 +1,8 @@
 //! The wire between the node and a pod: a veth pair, put up in about a millisecond.
 use super::{
+    address::Addresses,
     bandwidth::{self, Bandwidth},
+    family,
     netlink::{CREATE, Netlink},
     step::{Step, WireError},
 };
@@ -12,12 +14,15 @@ use std::{
     fs::{self, File},
     hash::{Hash, Hasher},
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, AsRawFd},
 };
 
 /// The gateway that pods see. It is in no network: they know it as a fixed neighbour.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+const GATEWAY: Addresses = Addresses {
+    v4: Ipv4Addr::new(169, 254, 1, 1),
+    v6: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+};
 
 /// A pod's wire.
 #[derive(Clone, Debug)]
@@ -25,10 +30,10 @@ pub struct Wire {
     /// Whose it is: the node's directory, so that several nodes on one machine leave each other's alone.
     pub owner: String,
     pub uid: String,
-    /// The pod's address.
-    pub address: Ipv4Addr,
-    /// The node's address towards it.
-    pub node: Ipv4Addr,
+    /// The pod's addresses.
+    pub addresses: Addresses,
+    /// The node's addresses towards it.
+    pub node: Addresses,
     pub mtu: u32,
     /// How fast it may be.
     pub bandwidth: Bandwidth,
@@ -109,11 +114,16 @@ impl Wire {
     fn node_end(&self, node: &mut Netlink, name: &str) -> Result<(), WireError> {
         let index = node.index_of(name).step("find its interface")?;
         node.set_alias(index, &self.alias()).step("mark its interface")?;
-        node.add_address(index, self.node).step("set the node's address")?;
-        node.add_neighbour(index, self.address, self.hardware("pod"))
-            .step("set its neighbour")?;
-        node.add_route(index, (self.address, 32), self.node)
-            .step("set its route")?;
+        if self.addresses.v6.is_some() {
+            family::enable(name).step("let its interface have IPv6")?;
+        }
+        for (own, pod) in self.node.iter().zip(self.addresses.iter()) {
+            let alone = if pod.is_ipv4() { 32 } else { 128 };
+            node.add_address(index, own).step("set the node's address")?;
+            node.add_neighbour(index, pod, self.hardware("pod"))
+                .step("set its neighbour")?;
+            node.add_route(index, (pod, alone), own).step("set its route")?;
+        }
         if let Some(rate) = self.bandwidth.to_pod {
             bandwidth::limit(node, index, rate)?;
         }
@@ -123,6 +133,10 @@ impl Wire {
 
     fn pod_end(&self) -> Result<(), WireError> {
         let mut pod = Netlink::open().step("open a netlink socket inside")?;
+        if self.addresses.v6.is_some() {
+            family::enable("lo").step("let the loopback have IPv6")?;
+            family::enable_in_pod("eth0").step("let eth0 have IPv6")?;
+        }
         let loopback = pod.index_of("lo").step("find the loopback")?;
         pod.set_up(loopback).step("set the loopback up")?;
         let index = pod.index_of("eth0").step("find eth0")?;
@@ -130,10 +144,14 @@ impl Wire {
         if let Some(rate) = self.bandwidth.from_pod {
             bandwidth::limit(&mut pod, index, rate)?;
         }
-        pod.add_address(index, self.address).step("set its address")?;
-        pod.add_neighbour(index, GATEWAY, self.hardware("node"))
-            .step("set its gateway's neighbour")?;
-        pod.add_default_route(index, GATEWAY).step("set its default route")
+        let ways: Vec<(IpAddr, IpAddr)> = self.addresses.iter().zip(GATEWAY.iter()).collect();
+        for (address, gateway) in ways {
+            pod.add_address(index, address).step("set its address")?;
+            pod.add_neighbour(index, gateway, self.hardware("node"))
+                .step("set its gateway's neighbour")?;
+            pod.add_default_route(index, gateway).step("set its default route")?;
+        }
+        Ok(())
     }
 
     /// The request that makes both ends, each in its place.
@@ -281,11 +299,17 @@ mod tests {
 
     fn wire(uid: &str, last: u8) -> Wire {
         let owner = format!("/test/{}", std::process::id());
-        let node = Ipv4Addr::new(10, 201, 7, 1);
+        let node = Addresses {
+            v4: Ipv4Addr::new(10, 201, 7, 1),
+            v6: Some(Ipv6Addr::new(0xfd42, 0xc9, 7, 0, 0, 0, 0, 1)),
+        };
         Wire {
             owner,
             uid: uid.into(),
-            address: Ipv4Addr::new(10, 201, 7, last),
+            addresses: Addresses {
+                v4: Ipv4Addr::new(10, 201, 7, last),
+                v6: Some(Ipv6Addr::new(0xfd42, 0xc9, 7, 0, 0, 0, 0, last.into())),
+            },
             node,
             mtu: 1400,
             bandwidth: Bandwidth::default(),
@@ -409,12 +433,12 @@ mod tests {
                 }
                 // The first 128 KiB go at once; the rest takes 1.4 s, where it takes milliseconds without a limit.
                 const BYTES: usize = 1_500_000;
-                let to = takes(&free, &slow, limited.address, BYTES);
-                let from = takes(&slow, &free, open.address, BYTES);
+                let to = takes(&free, &slow, limited.addresses.v4, BYTES);
+                let from = takes(&slow, &free, open.addresses.v4, BYTES);
                 let third = Namespace::new().unwrap();
                 let other = wire("third", 6);
                 other.clone().connect(third.handle()).await.unwrap();
-                let unlimited = takes(&free, &third, other.address, BYTES);
+                let unlimited = takes(&free, &third, other.addresses.v4, BYTES);
                 println!("to the limited pod {to:?}, from it {from:?}, without a limit {unlimited:?}");
                 for limited in [to, from] {
                     assert!(

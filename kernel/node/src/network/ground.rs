@@ -3,15 +3,15 @@ use super::{host_ports::HostPort, peers::cidr};
 use crate::{
     config::AgentConfig,
     datapath::{DatapathError, KernelDatapath, PodLink, Settings},
-    net::{self, Gateway, PodCidr, WireError},
+    net::{self, Addresses, Gateway, PodCidr, WireError},
 };
-use sampan_api::ranges;
+use sampan_api::dual::{ClusterRanges, Dual};
 use sampan_overlay::{Drops, Overlay, OverlayError, Peer, PeerStatus};
 use sampan_sandbox::network::{Address, Datapath, FrontendKey, Op, PodKey, Range};
 use sampan_tls::Credentials;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Instant,
 };
@@ -24,7 +24,7 @@ pub struct LocalPod {
     pub name: String,
     /// The node's end of its wire.
     pub interface: String,
-    pub address: Ipv4Addr,
+    pub addresses: Addresses,
     pub host_ports: Vec<HostPort>,
 }
 
@@ -60,6 +60,7 @@ pub struct Ground {
 struct Mesh {
     config: sampan_overlay::Config,
     range: PodCidr,
+    services: Dual,
     overlay: Option<Overlay>,
     peers: Vec<Peer>,
 }
@@ -71,7 +72,7 @@ impl Mesh {
             interface: self.config.tun.clone(),
             mtu: overlay.mtu().into(),
             range: self.range,
-            services: ranges::SERVICES,
+            services: self.services,
         };
         gateway.raise()?;
         // A port that was drawn stays.
@@ -87,17 +88,17 @@ impl Ground {
     pub fn start(config: &AgentConfig, range: PodCidr, credentials: Arc<Credentials>) -> Self {
         let owner = config.data.to_string_lossy();
         let tun = net::owned_name("so", &owner, "overlay");
-        let pods = pod_range(range);
         let mut mesh = Mesh {
             config: sampan_overlay::Config {
                 name: config.name.clone(),
                 bind: config.overlay,
                 credentials,
                 tun: tun.clone(),
-                ranges: cidr(pods).into_iter().collect(),
+                ranges: ranges_of(range.ranges()).into_iter().filter_map(cidr).collect(),
                 mtu: u16::try_from(net::mtu()).unwrap_or(u16::MAX),
             },
             range,
+            services: config.ranges.services,
             overlay: None,
             peers: Vec::new(),
         };
@@ -105,7 +106,8 @@ impl Ground {
         if let Err(error) = mesh.start() {
             problems.push(error.to_string());
         }
-        let settings = settings(&owner, range, mesh.overlay.is_some().then_some(tun));
+        let tun = mesh.overlay.is_some().then_some(tun);
+        let settings = settings(&owner, range, config.ranges, tun);
         let kernel = KernelDatapath::open(settings);
         let kernel = kernel.map_err(|error| problems.push(error.to_string())).ok();
         for problem in &problems {
@@ -262,15 +264,15 @@ impl Ground {
 }
 
 /// The datapath of the node of a directory.
-fn settings(owner: &str, range: PodCidr, overlay_interface: Option<String>) -> Settings {
+fn settings(owner: &str, range: PodCidr, cluster: ClusterRanges, overlay_interface: Option<String>) -> Settings {
     Settings {
         table: net::owned_name("sampan-", owner, "table"),
         overlay_interface,
         pod_interface_prefix: net::pod_prefix(owner),
-        pod_ranges: vec![pod_range(range)],
-        cluster_ranges: vec![range_of(ranges::PODS)],
-        service_ranges: vec![range_of(ranges::SERVICES)],
-        node_addresses: vec![range.gateway().into()],
+        pod_ranges: ranges_of(range.ranges()),
+        cluster_ranges: ranges_of(cluster.pods),
+        service_ranges: ranges_of(cluster.services),
+        node_addresses: range.gateway().iter().collect(),
         ..Settings::default()
     }
 }
@@ -281,7 +283,7 @@ pub fn sweep(config: &AgentConfig) {
         && !config.rootless
     {
         let owner = config.data.to_string_lossy();
-        if let Ok(kernel) = KernelDatapath::open(settings(&owner, range, None)) {
+        if let Ok(kernel) = KernelDatapath::open(settings(&owner, range, config.ranges, None)) {
             let _ = kernel.clear();
         }
         Gateway::clear(range);
@@ -296,22 +298,18 @@ fn links<'a>(pods: impl Iterator<Item = &'a LocalPod>) -> BTreeMap<PodKey, PodLi
         };
         let link = PodLink {
             interface: pod.interface.clone(),
-            addresses: vec![pod.address.into()],
+            addresses: pod.addresses.iter().collect(),
         };
         (key, link)
     };
     pods.map(link).collect()
 }
 
-/// A range as plugins are told it.
-pub fn range_of((base, prefix): (Ipv4Addr, u8)) -> Range {
-    Range {
-        address: Address::from(IpAddr::from(base)),
+/// Ranges as plugins are told them.
+pub fn ranges_of(ranges: Dual) -> Vec<Range> {
+    let one = |(base, prefix)| Range {
+        address: Address::from(base),
         prefix,
-    }
-}
-
-/// The range of a node's pods, as plugins are told it.
-pub fn pod_range(range: PodCidr) -> Range {
-    range_of(range.range())
+    };
+    ranges.iter().map(one).collect()
 }

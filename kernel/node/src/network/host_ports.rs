@@ -2,7 +2,7 @@
 use super::ground::LocalPod;
 use k8s_openapi::api::core::v1::Pod;
 use sampan_sandbox::network::{
-    Backend, Datapath, Destination, Entry, Fallback, Family, Frontend, FrontendKey, Pool, Protocol, Scope,
+    Address, Backend, Datapath, Destination, Entry, Fallback, Frontend, FrontendKey, Pool, Protocol, Scope,
 };
 use std::net::IpAddr;
 
@@ -44,20 +44,27 @@ pub fn of(pod: &Pod) -> Vec<HostPort> {
 /// The frontends of all of them; of two pods that ask for one port the first by uid has it.
 pub fn datapath<'a>(pods: impl Iterator<Item = &'a LocalPod>) -> Datapath {
     let mut entries: Vec<Entry> = pods
-        .flat_map(|pod| pod.host_ports.iter().map(move |port| frontend(pod, port)))
+        .flat_map(|pod| pod.host_ports.iter().flat_map(move |port| frontends(pod, port)))
         .collect();
     entries.reverse();
     Datapath::with(entries)
 }
 
-fn frontend(pod: &LocalPod, port: &HostPort) -> Entry {
+/// One in each family in which the pod and the port's address are.
+fn frontends(pod: &LocalPod, port: &HostPort) -> Vec<Entry> {
+    let of_pod = pod.addresses.iter();
+    let same = of_pod.filter(|own| port.address.is_none_or(|at| at.is_ipv4() == own.is_ipv4()));
+    same.map(|own| frontend(pod, port, own)).collect()
+}
+
+fn frontend(pod: &LocalPod, port: &HostPort, own: IpAddr) -> Entry {
     let destination = match port.address {
         Some(address) => Destination::Address(address.into()),
-        None => Destination::Node(Family::V4),
+        None => Destination::Node(Address::from(own).family()),
     };
     let pool = Pool {
         backends: vec![Backend {
-            address: IpAddr::from(pod.address).into(),
+            address: own.into(),
             port: port.target,
             weight: 1,
             local: true,
@@ -85,6 +92,7 @@ fn frontend(pod: &LocalPod, port: &HostPort) -> Entry {
 mod tests {
     use super::*;
     use serde_json::json;
+    use crate::net::Addresses;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -100,7 +108,10 @@ mod tests {
             namespace: "default".into(),
             name: uid.into(),
             interface: format!("sp{uid}"),
-            address: Ipv4Addr::new(10, 42, 0, last),
+            addresses: Addresses {
+                v4: Ipv4Addr::new(10, 42, 0, last),
+                v6: (last == 2).then(|| "fd42::2".parse().unwrap()),
+            },
             host_ports: ports.clone(),
         };
         let datapath = datapath([local("a", 2), local("b", 3)].iter());
@@ -116,7 +127,11 @@ mod tests {
             .collect();
         assert_eq!(
             said,
-            ["192.0.2.1:53/udp to 10.42.0.2:53", "node:8080/tcp to 10.42.0.2:80"]
+            [
+                "192.0.2.1:53/udp to 10.42.0.2:53",
+                "node:8080/tcp to 10.42.0.2:80",
+                "node:8080/tcp to fd42::2:80"
+            ]
         );
     }
 }

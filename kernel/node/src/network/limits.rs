@@ -1,6 +1,6 @@
 //! What the node itself knows of the cluster's addresses: the bounds that plans of plugins are held against.
-use super::{ground::range_of, objects::News};
-use sampan_api::{Key, Object, ranges};
+use super::{ground::ranges_of, objects::News};
+use sampan_api::{Key, Object, dual::Dual, ranges};
 use sampan_sandbox::{
     ingress::{self, Secret},
     network::{Address, Bounds, Family, NodeBounds, PodKey, Range},
@@ -23,11 +23,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of a node of that name; nobody else is known yet.
-    pub fn new(node: &str) -> Self {
+    /// Of a node of that name, with the ranges of Services; nobody else is known yet.
+    pub fn new(node: &str, services: Dual) -> Self {
         let bounds = Bounds {
             node: node.to_owned(),
-            service_ranges: vec![range_of(ranges::SERVICES)],
+            service_ranges: ranges_of(services),
             node_ports: ranges::NODE_PORTS,
             ..Bounds::default()
         };
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn bounds_follow_the_objects() {
-        let mut limits = Limits::new("here");
+        let mut limits = Limits::new("here", Dual::of_v4(ranges::SERVICES));
         let status = json!({"addresses": [{"type": "InternalIP", "address": "192.0.2.2"}, {"type": "Hostname", "address": "x"}]});
         let spec = json!({"podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24", "fd00:1::/64", "rubbish"]});
         limits.take(&news("nodes", "there", Some(json!({"spec": spec, "status": status}))));

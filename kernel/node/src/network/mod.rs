@@ -48,7 +48,7 @@ use kept::Keeper;
 use limits::Limits;
 use objects::Objects;
 use parking_lot::Mutex;
-use sampan_api::ranges;
+use sampan_api::dual::Dual;
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     PluginEngine,
@@ -57,7 +57,7 @@ use sampan_sandbox::{
 use sampan_tls::Credentials;
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         mpsc::{Sender, channel},
@@ -105,8 +105,10 @@ impl Prepared {
     /// tokio runtime.
     pub fn make(config: &AgentConfig, range: PodCidr, credentials: Arc<Credentials>) -> Self {
         let ground = Ground::start(config, range, credentials);
-        let mut wanted = DnsConfig::new(vec![SocketAddr::from((range.gateway(), DNS_PORT))]);
-        wanted.ranges = [range.range(), ranges::PODS, ranges::SERVICES].map(net_of).into();
+        let listens = range.gateway().iter().map(|address| SocketAddr::new(address, DNS_PORT));
+        let mut wanted = DnsConfig::new(listens.collect());
+        let all = [range.ranges(), config.ranges.pods, config.ranges.services];
+        wanted.ranges = all.into_iter().flat_map(Dual::iter).map(net_of).collect();
         wanted.keep = Some(config.data.join("dns.json"));
         let dns = Dns::start(wanted);
         let dns = dns.map_err(|error| tracing::error!(%error, "this node has no DNS for pods"));
@@ -128,7 +130,7 @@ impl Prepared {
 
     /// Where pods ask for names.
     pub fn dns(&self) -> Option<IpAddr> {
-        self.dns.as_ref().map(|_| self.range.gateway().into())
+        self.dns.as_ref().map(|_| self.range.gateway().v4.into())
     }
 
     /// Follows the control plane from now on. Nothing changes in the kernel before [`Network::adopted`].
@@ -159,13 +161,14 @@ impl Prepared {
         let file = config.data.join("network.json");
         let (slots, ingresses, peers) = kept::restore(&file);
         let (establishes, established) = watch::channel(slots.sums().next().is_some());
-        let limits = Limits::new(&config.name);
+        let limits = Limits::new(&config.name, config.ranges.services);
         let worker = Worker {
             me: Identity {
                 node: config.name.clone(),
-                pod_ranges: vec![ground::pod_range(self.range)],
+                pod_ranges: ground::ranges_of(self.range.ranges()),
                 service_ranges: limits.bounds().service_ranges.clone(),
             },
+            cluster: ground::ranges_of(config.ranges.pods),
             inputs: receiver,
             objects: Objects::default(),
             limits,
@@ -282,8 +285,8 @@ impl Network {
     }
 }
 
-fn net_of((base, prefix): (Ipv4Addr, u8)) -> IpNet {
-    IpNet::new_assert(base.into(), prefix)
+fn net_of((base, prefix): (IpAddr, u8)) -> IpNet {
+    IpNet::new_assert(base, prefix)
 }
 
 /// Failures of plugins become events of their objects.

@@ -56,9 +56,9 @@ pub struct Here<'a> {
     pub datapath: &'a Datapath,
     pub pods: Vec<&'a LocalPod>,
     pub peers: Vec<PeerStatus>,
-    /// The range of this node's pods, those of all pods, and those of Services.
+    /// The ranges of this node's pods, those of all pods, and those of Services.
     pub own: Vec<Range>,
-    pub cluster: Range,
+    pub cluster: Vec<Range>,
     pub services: Vec<Range>,
 }
 
@@ -151,7 +151,7 @@ impl Here<'_> {
             _ => None,
         });
         let Some(route) = routes.max_by_key(|route| route.range.prefix) else {
-            let (text, verdict) = match self.cluster.contains(address) {
+            let (text, verdict) = match self.cluster.iter().any(|range| range.contains(address)) {
                 true => (format!("no node has {}", packet.destination), Verdict::Stops),
                 false => (
                     format!("{} is outside: it leaves with the node's address", packet.destination),
@@ -220,7 +220,7 @@ impl Here<'_> {
     fn pod_at(&self, address: IpAddr) -> Option<&LocalPod> {
         self.pods
             .iter()
-            .find(|pod| IpAddr::from(pod.address) == address)
+            .find(|pod| pod.addresses.iter().any(|own| own == address))
             .copied()
     }
 

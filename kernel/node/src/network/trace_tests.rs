@@ -1,7 +1,11 @@
 //! The ways of packets on a node with two pods, a Service, a policy and a peer.
 use super::*;
 use sampan_sandbox::network::{PeerSet, Ports, Route, Scope};
-use std::{net::Ipv4Addr, time::Duration};
+use crate::net::Addresses;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 fn address(text: &str) -> Address {
     text.parse::<IpAddr>().unwrap().into()
@@ -17,7 +21,10 @@ fn pod(name: &str, last: u8) -> LocalPod {
         namespace: "default".into(),
         name: name.into(),
         interface: format!("sp-{name}"),
-        address: Ipv4Addr::new(10, 42, 0, last),
+        addresses: Addresses {
+            v4: Ipv4Addr::new(10, 42, 0, last),
+            v6: Some(Ipv6Addr::new(0xfd42, 0, 0, 0, 0, 0, 0, last.into())),
+        },
         host_ports: Vec::new(),
     }
 }
@@ -106,7 +113,7 @@ fn trace(connected: bool, from: &str, to: &str, port: u16, at: At) -> Vec<String
         pods: vec![&a, &b],
         peers: vec![peer],
         own: vec![range("10.42.0.0/24")],
-        cluster: range("10.42.0.0/16"),
+        cluster: vec![range("10.42.0.0/16"), range("fd42::/56")],
         services: vec![range("10.96.0.0/12")],
     };
     let packet = Packet {

@@ -5,7 +5,7 @@ use super::{
     feed::Feeds,
     figures::{self, Figures},
     fleet::{Fleet, Make},
-    ground::{Ground, LocalPod, range_of},
+    ground::{Ground, LocalPod},
     host_ports,
     kept::Keeper,
     limits::Limits,
@@ -16,12 +16,12 @@ use super::{
     trace::{At, Here, Packet, Step},
 };
 use crate::control::Change;
-use sampan_api::{Key, plugin, ranges};
+use sampan_api::{Key, plugin};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     Loaded,
     ingress::{IngressPlugin, Routing},
-    network::{Datapath, Identity, NetworkPlugin, Op},
+    network::{Datapath, Identity, NetworkPlugin, Op, Range},
 };
 use std::{
     collections::BTreeMap,
@@ -83,6 +83,8 @@ pub type Tell = Box<dyn Fn(&Failure, &str) + Send>;
 
 pub struct Worker {
     pub me: Identity,
+    /// The ranges of all pods of the cluster.
+    pub cluster: Vec<Range>,
     pub inputs: Receiver<Input>,
     pub objects: Objects,
     pub limits: Limits,
@@ -201,7 +203,7 @@ impl Worker {
             pods: self.ground.pods().collect(),
             peers: self.ground.peers(),
             own: self.me.pod_ranges.clone(),
-            cluster: range_of(ranges::PODS),
+            cluster: self.cluster.clone(),
             services: self.me.service_ranges.clone(),
         };
         here.trace(packet, at)

@@ -115,7 +115,7 @@ mod tests {
         let container: core::Container = serde_json::from_value(container).unwrap();
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default"}})).unwrap();
         let facts = Facts {
-            pod_ip: "10.42.0.2".into(),
+            pod_ips: vec!["10.42.0.2".into()],
             ..Facts::default()
         };
         variables(&pod, &container, &facts, &sources()).map_err(|error| error.message)

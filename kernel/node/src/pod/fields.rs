@@ -32,7 +32,8 @@ pub fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, ConfigError
         "spec.serviceAccountName" => spec
             .and_then(|s| s.service_account_name.clone())
             .unwrap_or_else(|| "default".into()),
-        "status.podIP" | "status.podIPs" => facts.pod_ip.clone(),
+        "status.podIP" => facts.pod_ips.first().cloned().unwrap_or_default(),
+        "status.podIPs" => facts.pod_ips.join(","),
         "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
         _ => return Err(unknown(path)),
     })
@@ -137,7 +138,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            pod_ip: "10.42.0.2".into(),
+            pod_ips: vec!["10.42.0.2".into(), "fd42::2".into()],
             host_ip: "192.0.2.1".into(),
             node_milli_cpu: 2000,
             node_memory: 1 << 30,
@@ -155,6 +156,7 @@ mod tests {
             (get("status.podIP"), get("status.hostIP"), get("spec.nodeName")),
             ("10.42.0.2".into(), "192.0.2.1".into(), "n1".into())
         );
+        assert_eq!(get("status.podIPs"), "10.42.0.2,fd42::2");
         assert!(
             field(&pod(), &facts(), "spec.replicas")
                 .unwrap_err()

@@ -44,7 +44,8 @@ impl ConfigError {
 /// What the node adds to a pod's own facts.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    pub pod_ip: String,
+    /// The primary one first.
+    pub pod_ips: Vec<String>,
     pub host_ip: String,
     /// What the node can give: the limits of a container that has none. Thousandths of a core, and bytes.
     pub node_milli_cpu: u64,

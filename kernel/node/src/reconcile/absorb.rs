@@ -17,7 +17,7 @@ pub fn absorb(desired: &Desired, actual: &mut Actual, report: Report, now: Milli
         Report::ImageFailed { index, reason, message } => {
             image_failed(desired, actual, (index, reason, message), now, &mut step);
         }
-        Report::SandboxReady { ip } => sandbox_ready(actual, ip),
+        Report::SandboxReady { ips } => sandbox_ready(actual, ips),
         Report::SandboxFailed { message } => sandbox_failed(actual, &message, now, &mut step),
         Report::SandboxLost => sandbox_lost(desired, actual, now, &mut step),
         Report::SandboxRemoved => {
@@ -149,9 +149,9 @@ fn image_failed(
     );
 }
 
-fn sandbox_ready(actual: &mut Actual, ip: String) {
+fn sandbox_ready(actual: &mut Actual, ips: Vec<String>) {
     actual.sandbox = Sandbox::Ready;
-    actual.ip = ip;
+    actual.ips = ips;
     actual.trouble = None;
     actual.sandbox_tries = 0;
 }

@@ -10,8 +10,8 @@ pub struct Actual {
     pub containers: Vec<Container>,
     /// When this node took the pod on.
     pub start_time: Option<Millis>,
-    /// The address it has or last had; empty before the first.
-    pub ip: String,
+    /// The addresses it has or last had, the primary one first; empty before the first.
+    pub ips: Vec<String>,
     /// Why sandboxes could not be made lately, for the user.
     pub trouble: Option<String>,
     /// How often in a row a sandbox could not be made.
@@ -196,6 +196,11 @@ impl State {
 }
 
 impl Actual {
+    /// The primary address; empty before there is one.
+    pub fn ip(&self) -> String {
+        self.ips.first().cloned().unwrap_or_default()
+    }
+
     /// Nothing is there yet of a pod seen first at `now`.
     pub fn new(desired: &Desired, now: Millis) -> Self {
         Actual {

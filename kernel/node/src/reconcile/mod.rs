@@ -80,8 +80,9 @@ pub enum Report {
         reason: &'static str,
         message: String,
     },
+    /// With the pod's addresses, the primary one first.
     SandboxReady {
-        ip: String,
+        ips: Vec<String>,
     },
     SandboxFailed {
         message: String,

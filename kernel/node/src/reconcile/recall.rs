@@ -27,7 +27,10 @@ pub fn recall(
 ) -> Actual {
     let mut actual = Actual::new(desired, now);
     actual.start_time = status.start_time.as_ref().map(millis).or(actual.start_time);
-    actual.ip = status.pod_ip.clone().unwrap_or_default();
+    actual.ips = status.pod_ips.iter().flatten().map(|one| one.ip.clone()).collect();
+    if let Some(ip) = status.pod_ip.clone().filter(|ip| !ip.is_empty() && actual.ips.is_empty()) {
+        actual.ips.push(ip);
+    }
     for condition in status.conditions.iter().flatten() {
         let since = condition.last_transition_time.as_ref().map_or(now, millis);
         actual

@@ -39,8 +39,8 @@ pub fn status(desired: &Desired, actual: &mut Actual, facts: &NodeFacts, now: Mi
         host_ips: Some(vec![core::HostIP {
             ip: facts.address.clone(),
         }]),
-        pod_ip: (!actual.ip.is_empty()).then(|| actual.ip.clone()),
-        pod_ips: (!actual.ip.is_empty()).then(|| vec![core::PodIP { ip: actual.ip.clone() }]),
+        pod_ip: actual.ips.first().cloned(),
+        pod_ips: (!actual.ips.is_empty()).then(|| actual.ips.iter().map(|ip| core::PodIP { ip: ip.clone() }).collect()),
         start_time: actual.start_time.map(time),
         qos_class: Some(qos_class(&desired.pod).to_owned()),
         observed_generation: desired.pod.metadata.generation,

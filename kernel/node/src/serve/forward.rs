@@ -87,7 +87,7 @@ async fn connect(node: &Arc<Node>, to: &rpc::PortForwardRequest) -> Result<tokio
         None => {
             let address = node.addresses.lock().of(&view.uid);
             (
-                address.ok_or_else(|| not_there("it has no address yet".to_owned()))?,
+                address.ok_or_else(|| not_there("it has no address yet".to_owned()))?.v4,
                 None,
             )
         }

@@ -15,6 +15,7 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
     let network = node.network.as_ref();
     let network =
         network.ok_or_else(|| ApiError::bad_request("without root pods have no network of their own here"))?;
+    let destination = address(&request.address)?;
     let (source, at) = match request.pod.is_empty() {
         true => (address(&request.source)?, At::Peer),
         false => {
@@ -22,12 +23,15 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
             let view = node.views.get(namespace, pod);
             let own = view.and_then(|view| node.addresses.lock().of(&view.uid));
             let own = own.ok_or_else(|| ApiError::not_found(&Key::new("pods", namespace, pod)))?;
-            (own.into(), At::Pod)
+            // It sends from its address of the other's family.
+            let same = own.iter().find(|own| own.is_ipv4() == destination.is_ipv4());
+            let none = || ApiError::bad_request(format!("pod {namespace}/{pod} has no address of the family of {destination}"));
+            (same.ok_or_else(none)?, At::Pod)
         }
     };
     let packet = Packet {
         source,
-        destination: address(&request.address)?,
+        destination,
         port: u16::try_from(request.port).map_err(|_| ApiError::bad_request(format!("{} is no port", request.port)))?,
         protocol: match request.protocol.as_str() {
             "" | "tcp" => Protocol::Tcp,

@@ -3,20 +3,20 @@
 use super::{
     Front,
     membership::{addresses, check_csr},
-    objects::nodes::overlap,
+    objects::nodes::clash,
 };
 use crate::{
     clock::now_millis,
     features::{self, Build, Feature},
     new_object,
     peers::{self, Peer, members},
+    ranges,
     token::{Role, Token},
 };
-use sampan_api::{ApiError, Key, Operation, Plan, Reason, Selection, Write, ranges, rpc, validate};
+use sampan_api::{ApiError, Key, Operation, Plan, Reason, Selection, Write, dual::{ClusterRanges, Dual}, rpc, validate};
 use sampan_state::Snapshot;
 use serde_json::json;
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -132,13 +132,17 @@ impl Joining {
             .authority
             .sign_node(&request.name, &addresses, &request.csr_pem)
             .map_err(|error| ApiError::bad_request(error.to_string()))?;
-        let pod_cidr = free_pod_cidr(state)?;
-        let node = new_object("nodes", &request.name)?
-            .with_field("spec", &json!({"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]}));
+        let cluster = ranges::of(state);
+        if cluster != ClusterRanges::default() && asking.build.level < Feature::Ranges.level() {
+            // It would take the usual ranges for those of this cluster.
+            return Err(ApiError::new(Reason::Invalid, asking.build.too_old(Feature::Ranges.level())));
+        }
+        let range = free_range(state, &cluster)?;
+        let node = new_object("nodes", &request.name)?.with_field("spec", &spec_of(range));
         let create = Write::new(Key::new("nodes", "", &request.name), Operation::Create(node));
         let welcome = rpc::JoinResponse {
             cert_pem,
-            pod_cidr,
+            pod_cidr: range.to_string(),
             ..rpc::JoinResponse::default()
         };
         Ok((create, welcome))
@@ -169,8 +173,10 @@ impl Joining {
                 break id;
             }
         };
-        let pod_cidr = free_pod_cidr(state)?;
-        let mut spec = json!({"id": id, "address": request.address, "podCIDR": pod_cidr});
+        let range = free_range(state, &ranges::of(state))?;
+        let mut spec = spec_of(range);
+        spec["id"] = id.into();
+        spec["address"] = request.address.clone().into();
         if request.standby {
             spec["standby"] = true.into();
         }
@@ -181,7 +187,7 @@ impl Joining {
         let welcome = rpc::JoinResponse {
             ca_key_pem: self.front.authority.key_pem(),
             member: id,
-            pod_cidr,
+            pod_cidr: range.to_string(),
             ..rpc::JoinResponse::default()
         };
         Ok((create, welcome))
@@ -189,8 +195,11 @@ impl Joining {
 
     /// What everybody is told who comes in.
     fn complete(&self, role: Role, welcome: rpc::JoinResponse) -> rpc::JoinResponse {
-        let known = members(&self.front.replica.snapshot());
+        let state = self.front.replica.snapshot();
+        let (known, ranges) = (members(&state), ranges::of(&state));
         rpc::JoinResponse {
+            cluster_cidr: ranges.pods.to_string(),
+            service_cidr: ranges.services.to_string(),
             cluster: self.front.peers.own().cluster.clone(),
             cluster_name: self.front.cluster_name.clone(),
             ca_pem: self.front.authority.ca_pem().to_owned(),
@@ -236,25 +245,24 @@ fn address_of(peer: Peer) -> rpc::MemberAddress {
     }
 }
 
-/// The lowest range of pods' addresses that no machine has: no node, and no server that may become one.
-fn free_pod_cidr(state: &Snapshot) -> Result<String, ApiError> {
+/// The ranges of a machine's pods, in the words of its object.
+pub(crate) fn spec_of(range: Dual) -> serde_json::Value {
+    let all = range.texts();
+    json!({"podCIDR": all[0], "podCIDRs": all})
+}
+
+/// The lowest ranges of pods' addresses that no machine has: no node, and no server that may become one.
+fn free_range(state: &Snapshot, cluster: &ClusterRanges) -> Result<Dual, ApiError> {
     let (nodes, servers) = (Selection::of("nodes"), Selection::of(peers::RESOURCE));
-    let taken: BTreeSet<String> = state
-        .list(&nodes)
-        .chain(state.list(&servers))
-        .filter_map(|(_, machine)| Some(machine.field_value("spec")["podCIDR"].as_str()?.to_owned()))
-        .collect();
-    let [a, b, ..] = ranges::PODS.0.octets();
-    (0..=255)
-        .map(|n| format!("{a}.{b}.{n}.0/24"))
-        .find(|cidr| !taken.iter().any(|taken| overlap(cidr, taken)))
-        .ok_or_else(|| {
-            ApiError::new(
-                Reason::Conflict,
-                format!(
-                    "all ranges of pods' addresses in {} are taken: delete nodes that are gone",
-                    ranges::text(ranges::PODS)
-                ),
-            )
-        })
+    let machines: Vec<_> = state.list(&nodes).chain(state.list(&servers)).collect();
+    let free = |range: &Dual| machines.iter().all(|(_, machine)| clash(*range, machine).is_none());
+    cluster.nodes().find(free).ok_or_else(|| {
+        ApiError::new(
+            Reason::Conflict,
+            format!(
+                "all ranges of pods' addresses in {} are taken: delete nodes that are gone",
+                cluster.pods
+            ),
+        )
+    })
 }

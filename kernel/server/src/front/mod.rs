@@ -33,6 +33,7 @@ use crate::{
     replica::ReplicaHandle,
 };
 pub(crate) use gate::caller;
+pub(crate) use joining::spec_of;
 use pages::Pages;
 use sampan_api::ApiError;
 use sampan_sandbox::PluginEngine;

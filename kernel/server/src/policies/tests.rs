@@ -239,7 +239,7 @@ fn endpoints_follow_pods_once_all_understand_them() {
         Vec::<String>::new(),
         "written before all servers understand it"
     );
-    let level = crate::features::first(&crate::features::Build::this()).unwrap();
+    let level = crate::features::first(&crate::features::Build::this(), &Default::default()).unwrap();
     commit_write(&replica, level);
     until("the first pod is an endpoint", || found() == ["10.42.0.1"]);
     running_pod(&replica, "two", "a", "10.42.0.2");

@@ -3,7 +3,10 @@ use super::{
     fixed, nodes, scheduling,
     services::{self, ServiceRanges},
 };
-use crate::features::{self, Feature};
+use crate::{
+    features::{self, Feature},
+    ranges,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Selection, Write, kinds,
@@ -171,7 +174,7 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
         fixed::changed(stored, next)?;
     }
     if &*key.resource == claims::RESOURCE {
-        services::complete(next, stored, state, &ServiceRanges::default())?;
+        services::complete(next, stored, state, &ServiceRanges::of(ranges::of(state).services))?;
     }
     if &*key.resource == "nodes" {
         nodes::check(next, stored, state)?;

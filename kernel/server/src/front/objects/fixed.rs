@@ -33,6 +33,13 @@ pub fn changed(stored: &Object, next: &Object) -> Result<(), ApiError> {
             if has_address(&stored) && has_address(&next) && stored["clusterIP"] != next["clusterIP"] {
                 fixed("spec.clusterIP", ": delete the Service and create it again");
             }
+            // That of a second family may come and go.
+            let second = |spec: &Value| spec["clusterIPs"][1].as_str().map(str::to_owned);
+            if let (Some(stored), Some(next)) = (second(&stored), second(&next))
+                && stored != next
+            {
+                fixed("spec.clusterIPs[1]", ": delete the Service and create it again");
+            }
         }
         "IngressClass" if spec(stored)["controller"] != spec(next)["controller"] => {
             fixed("spec.controller", ": delete the object and create it again");

@@ -1,98 +1,17 @@
 //! What a Service is given before it is written: an address of the cluster, node ports, and what Kubernetes' API server fills
 //! in. A pick is made on a state that may move on; the committer refuses what was taken meanwhile, and it is picked again.
-use sampan_api::{ApiError, Cause, Object, ranges};
+use super::families::{self, Wanted};
+pub use super::ranges::ServiceRanges;
+use sampan_api::{ApiError, Cause, Object};
 use sampan_state::{
     Snapshot,
     claims::{self, Claim},
 };
 use serde_json::{Map, Value, json};
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-    ops::RangeInclusive,
-};
-
-/// So often a free one is looked for at random before all are looked at.
-const DRAWS: usize = 32;
+use std::collections::BTreeSet;
 
 /// How long a client stays with its endpoint where affinity is asked for, in seconds; Kubernetes' default.
 const AFFINITY_SECONDS: u32 = 10_800;
-
-/// What Services are given addresses and ports from.
-#[derive(Clone, Debug)]
-pub struct ServiceRanges {
-    /// The first address of the range, and how many bits all share.
-    pub base: Ipv4Addr,
-    pub prefix: u8,
-    pub node_ports: RangeInclusive<u16>,
-}
-
-impl Default for ServiceRanges {
-    fn default() -> Self {
-        let (base, prefix) = ranges::SERVICES;
-        ServiceRanges {
-            base,
-            prefix,
-            node_ports: ranges::NODE_PORTS,
-        }
-    }
-}
-
-impl ServiceRanges {
-    fn size(&self) -> u32 {
-        1 << (32 - u32::from(self.prefix))
-    }
-
-    fn contains(&self, address: Ipv4Addr) -> bool {
-        // Neither the range's own nor its last.
-        let offset = u32::from(address).wrapping_sub(u32::from(self.base));
-        (1..self.size() - 1).contains(&offset)
-    }
-
-    /// Where those begin that are given to who names none. Kubernetes leaves the lower ones to those who do.
-    fn first_given(&self) -> u32 {
-        (self.size() / 16).clamp(16, 256).min(self.size() / 2).max(1)
-    }
-
-    fn address(&self, offset: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.base) + offset)
-    }
-
-    fn free_address(&self, state: &Snapshot) -> Result<Ipv4Addr, ApiError> {
-        let (first, end) = (self.first_given(), self.size() - 1);
-        let free = |offset: &u32| {
-            let claim = Claim::Address(IpAddr::V4(self.address(*offset)));
-            state.holder(&claim).is_none()
-        };
-        let drawn = (0..DRAWS).map(|_| rand::random_range(first..end)).find(free);
-        let found = drawn.or_else(|| (first..end).chain(1..first).find(free));
-        let none = || {
-            let (base, prefix) = (self.base, self.prefix);
-            ApiError::new(
-                sampan_api::Reason::Forbidden,
-                format!("no address is free in {base}/{prefix}: delete Services that are not needed"),
-            )
-        };
-        found.map(|offset| self.address(offset)).ok_or_else(none)
-    }
-
-    fn free_port(&self, protocol: &str, state: &Snapshot, own: &BTreeSet<Claim>) -> Result<u16, ApiError> {
-        let free = |port: &u16| {
-            let claim = Claim::NodePort(*port, protocol.to_owned());
-            state.holder(&claim).is_none() && !own.contains(&claim)
-        };
-        let all = self.node_ports.clone();
-        let drawn = (0..DRAWS).map(|_| rand::random_range(all.clone())).find(free);
-        let none = || {
-            let (first, last) = (all.start(), all.end());
-            ApiError::new(
-                sampan_api::Reason::Forbidden,
-                format!("no node port is free between {first} and {last}: delete Services that are not needed"),
-            )
-        };
-        drawn.or_else(|| all.clone().find(free)).ok_or_else(none)
-    }
-}
 
 /// Whether a write was refused because what was picked for a Service was taken meanwhile.
 pub fn was_taken(error: &ApiError) -> bool {
@@ -135,16 +54,15 @@ pub fn complete(
     if kind == "ClusterIP" {
         drop_kept_node_ports(&mut spec, &before);
     }
-    check(service, &spec, &kind, ranges)?;
-    if kind == "ExternalName" {
-        spec.remove("clusterIP");
-        spec.remove("clusterIPs");
+    let wanted = check(service, &spec, &before, &kind, ranges)?;
+    let Some(wanted) = wanted else {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            spec.remove(field);
+        }
         service.set_field("spec", &spec);
         return Ok(());
-    }
-    address(&mut spec, &before, state, ranges)?;
-    default(&mut spec, "ipFamilies", json!(["IPv4"]));
-    default(&mut spec, "ipFamilyPolicy", json!("SingleStack"));
+    };
+    wanted.give(&mut spec, ranges, state)?;
     default(&mut spec, "internalTrafficPolicy", json!("Cluster"));
     if kind != "ClusterIP" {
         default(&mut spec, "externalTrafficPolicy", json!("Cluster"));
@@ -169,24 +87,6 @@ fn drop_kept_node_ports(spec: &mut Map<String, Value>, before: &Value) {
             port.remove("nodePort");
         }
     }
-}
-
-/// The address: what was asked for, what it had, or a free one.
-fn address(
-    spec: &mut Map<String, Value>,
-    before: &Value,
-    state: &Snapshot,
-    ranges: &ServiceRanges,
-) -> Result<(), ApiError> {
-    let asked = text(spec, "clusterIP").filter(|text| !text.is_empty());
-    let had = before["clusterIP"].as_str().filter(|text| !text.is_empty());
-    let address = match asked.or(had) {
-        Some(address) => address.to_owned(),
-        None => ranges.free_address(state)?.to_string(),
-    };
-    spec.insert("clusterIPs".to_owned(), json!([address]));
-    spec.insert("clusterIP".to_owned(), address.into());
-    Ok(())
 }
 
 /// Node ports for the ports that have none: those they had, or free ones.
@@ -228,20 +128,28 @@ fn ports(
     Ok(())
 }
 
-/// What cannot be.
-fn check(service: &Object, spec: &Map<String, Value>, kind: &str, ranges: &ServiceRanges) -> Result<(), ApiError> {
-    let mut causes = Vec::new();
-    let mut cause = |field: String, message: String| causes.push(Cause { field, message });
+/// What cannot be; which families and addresses it is to have, if it may have any.
+fn check(
+    service: &Object,
+    spec: &Map<String, Value>,
+    before: &Value,
+    kind: &str,
+    ranges: &ServiceRanges,
+) -> Result<Option<Wanted>, ApiError> {
     let asked = text(spec, "clusterIP").unwrap_or_default();
-    match asked.parse() {
-        _ if asked.is_empty() || kind == "ExternalName" => {}
-        Ok(address) if ranges.contains(address) => {}
-        _ if asked == "None" && kind == "ClusterIP" => {}
-        _ => {
-            let (base, prefix) = (ranges.base, ranges.prefix);
-            let message = format!("\"{asked}\" is no address of {base}/{prefix}: leave it out to be given one");
-            cause("spec.clusterIP".to_owned(), message);
+    let mut causes = Vec::new();
+    let mut wanted = None;
+    if kind != "ExternalName" {
+        match families::wanted(&Value::Object(spec.clone()), before, ranges) {
+            Ok(found) => wanted = Some(found),
+            Err(found) => causes.extend(found),
         }
+    }
+    check_ports(spec, kind, ranges, &mut causes);
+    let mut cause = |field: String, message: String| causes.push(Cause { field, message });
+    if asked == "None" && kind != "ClusterIP" && kind != "ExternalName" {
+        let message = format!("a Service of the type {kind} has an address: leave out \"None\"");
+        cause("spec.clusterIP".to_owned(), message);
     }
     if kind == "ExternalName" && text(spec, "externalName").is_none_or(str::is_empty) {
         cause(
@@ -249,6 +157,16 @@ fn check(service: &Object, spec: &Map<String, Value>, kind: &str, ranges: &Servi
             "required for the type ExternalName".to_owned(),
         );
     }
+    if causes.is_empty() {
+        return Ok(wanted);
+    }
+    let message = format!("Service \"{}\" is invalid", service.metadata.name);
+    Err(ApiError::invalid(message, causes))
+}
+
+fn check_ports(spec: &Map<String, Value>, kind: &str, ranges: &ServiceRanges, causes: &mut Vec<Cause>) {
+    let asked = text(spec, "clusterIP").unwrap_or_default();
+    let mut cause = |field: String, message: String| causes.push(Cause { field, message });
     let ports = spec.get("ports").and_then(Value::as_array).cloned().unwrap_or_default();
     if ports.is_empty() && kind != "ExternalName" && asked != "None" {
         cause("spec.ports".to_owned(), "required: at least one".to_owned());
@@ -284,11 +202,6 @@ fn check(service: &Object, spec: &Map<String, Value>, kind: &str, ranges: &Servi
             cause(field("nodePort"), format!("{node} is no node port: {first} to {last}"));
         }
     }
-    if causes.is_empty() {
-        return Ok(());
-    }
-    let message = format!("Service \"{}\" is invalid", service.metadata.name);
-    Err(ApiError::invalid(message, causes))
 }
 
 fn text<'a>(spec: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -1,0 +1,41 @@
+//! The ranges of addresses of a cluster and of this machine's pods: what is said of them at the start, and what follows from it.
+use super::Settings;
+use anyhow::{Error, Result};
+use sampan_api::dual::{self, ClusterRanges};
+use sampan_server::enroll::Enrolled;
+
+/// The ranges of a cluster, if something is said of them.
+pub fn read(pods: &str, services: &str) -> Result<Option<ClusterRanges>> {
+    if pods.is_empty() && services.is_empty() {
+        return Ok(None);
+    }
+    ClusterRanges::read(pods, services).map(Some).map_err(Error::msg)
+}
+
+/// Says what is better said before a cluster is made that cannot be as it is asked for.
+pub fn check(settings: &Settings) -> Result<()> {
+    let Some(ranges) = settings.ranges.filter(|_| settings.agent && !settings.rootless) else {
+        return Ok(());
+    };
+    if ranges.is_dual() {
+        sampan_node::net::has_ipv6().map_err(Error::msg)?;
+    }
+    match settings.pod_cidr.as_str() {
+        "" => Ok(()),
+        pods => dual::of_node(pods)
+            .and_then(|pods| ranges.admits(pods))
+            .map_err(Error::msg),
+    }
+}
+
+/// The ranges of the cluster that this machine has joined.
+pub fn of_joined(asked: Option<ClusterRanges>, enrolled: &Enrolled) -> Result<ClusterRanges> {
+    let has = enrolled.ranges().map_err(Error::msg)?;
+    sampan_server::ranges::check(&asked.unwrap_or(has), &has).map_err(Error::msg)?;
+    Ok(has)
+}
+
+/// The ranges of the pods' addresses on the machine that a cluster begins with.
+pub fn first_pods(cluster: ClusterRanges) -> String {
+    cluster.nodes().next().unwrap_or(cluster.pods).to_string()
+}
