@@ -117,13 +117,19 @@ impl Kind {
                 v4: (v4, prefix),
                 v6: Some((v6, prefix_v6)),
             }),
-            [(IpAddr::V6(_), _)] => Err(wrong("is of IPv6 alone: a range of IPv4 is needed, with that of IPv6 after it")),
+            [(IpAddr::V6(_), _)] => Err(wrong(
+                "is of IPv6 alone: a range of IPv4 is needed, with that of IPv6 after it",
+            )),
             [(IpAddr::V6(_), _), (IpAddr::V4(_), _)] => Err(wrong("begins with IPv6: name the range of IPv4 first")),
             [(one, _), _] => {
                 let family = if one.is_ipv4() { "IPv4" } else { "IPv6" };
-                Err(wrong(&format!("has two ranges of {family}: expected one of each family at the most")))
+                Err(wrong(&format!(
+                    "has two ranges of {family}: expected one of each family at the most"
+                )))
             }
-            _ => Err(wrong("has more than two ranges: expected one of each family at the most")),
+            _ => Err(wrong(
+                "has more than two ranges: expected one of each family at the most",
+            )),
         }
     }
 
@@ -263,7 +269,10 @@ mod tests {
     #[test]
     fn ranges_of_a_nodes_pods_are_sound() {
         assert_eq!(range("10.42.3.0/24").to_string(), "10.42.3.0/24");
-        assert_eq!(range("10.42.3.0/24, fd42:0:0:3::/64").to_string(), "10.42.3.0/24,fd42:0:0:3::/64");
+        assert_eq!(
+            range("10.42.3.0/24, fd42:0:0:3::/64").to_string(),
+            "10.42.3.0/24,fd42:0:0:3::/64"
+        );
         for (wrong, said) in [
             ("10.42.0.0", "expected a range of addresses, as in 10.42.0.0/24"),
             ("", "expected a range of addresses"),
@@ -272,7 +281,10 @@ mod tests {
             ("10.42.0.7/24", "did you mean 10.42.0.0/24?"),
             ("fd42::/64", "of IPv6 alone"),
             ("10.42.0.0/24,fd42::1/64", "did you mean fd42::/64?"),
-            ("10.42.0.0/24,fd42::/120", "too small: expected a range of IPv6 of /48 to /112"),
+            (
+                "10.42.0.0/24,fd42::/120",
+                "too small: expected a range of IPv6 of /48 to /112",
+            ),
             ("fd42::/64,10.42.0.0/24", "name the range of IPv4 first"),
             ("10.42.0.0/24,10.43.0.0/24", "two ranges of IPv4"),
             ("fd42::/64,fd43::/64", "two ranges of IPv6"),
@@ -291,12 +303,32 @@ mod tests {
         assert_eq!(ClusterRanges::read("", ""), Ok(ClusterRanges::default()));
         for (pods, services, said) in [
             ("10.42.0.0/16,fd42::/56", "", "give both or neither one (--service-cidr"),
-            ("", "10.96.0.0/12,fd96::/112", "give both or neither one (--cluster-cidr"),
-            ("10.96.0.0/16", "", "10.96.0.0/16 overlaps with the service CIDR 10.96.0.0/12"),
-            ("10.42.0.0/16,fd42::/56", "10.96.0.0/12,fd42::/112", "fd42::/56 overlaps with the service CIDR fd42::/112"),
+            (
+                "",
+                "10.96.0.0/12,fd96::/112",
+                "give both or neither one (--cluster-cidr",
+            ),
+            (
+                "10.96.0.0/16",
+                "",
+                "10.96.0.0/16 overlaps with the service CIDR 10.96.0.0/12",
+            ),
+            (
+                "10.42.0.0/16,fd42::/56",
+                "10.96.0.0/12,fd42::/112",
+                "fd42::/56 overlaps with the service CIDR fd42::/112",
+            ),
             ("10.42.0.0/25", "", "the cluster CIDR \"10.42.0.0/25\" is too small"),
-            ("10.42.0.0/16,fd42::/72", "10.96.0.0/12,fd96::/112", "too small: expected a range of IPv6 of /48 to /64"),
-            ("10.42.0.0/16", "10.96.0.0/29", "the service CIDR \"10.96.0.0/29\" is too small"),
+            (
+                "10.42.0.0/16,fd42::/72",
+                "10.96.0.0/12,fd96::/112",
+                "too small: expected a range of IPv6 of /48 to /64",
+            ),
+            (
+                "10.42.0.0/16",
+                "10.96.0.0/29",
+                "the service CIDR \"10.96.0.0/29\" is too small",
+            ),
         ] {
             let error = ClusterRanges::read(pods, services).unwrap_err();
             assert!(error.contains(said), "{pods} {services}: {error}");

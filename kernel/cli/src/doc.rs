@@ -97,6 +97,12 @@ pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     at(value, pointer).as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The texts of a list at a JSON pointer, with commas between them.
+pub fn texts(value: &Value, pointer: &str) -> String {
+    let all: Vec<&str> = list(value, pointer).iter().filter_map(Value::as_str).collect();
+    all.join(",")
+}
+
 /// The map at a JSON pointer, in the order of its keys; empty where there is none.
 pub fn entries<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     at(value, pointer).as_object().into_iter().flatten()

@@ -38,7 +38,10 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         plans.push(Plan::from(Write::new(key, Operation::Create(member))));
     }
     if state.get(&features::key()).is_none() && members(&state).is_empty() {
-        plans.push(Plan::from(features::first(&config.build, &config.ranges.unwrap_or_default())?));
+        plans.push(Plan::from(features::first(
+            &config.build,
+            &config.ranges.unwrap_or_default(),
+        )?));
         plans.extend(system_classes(&state, config.build.level)?);
     } else {
         plans.extend(system_classes(&state, features::in_force(&state))?);

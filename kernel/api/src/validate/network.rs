@@ -260,7 +260,10 @@ mod tests {
         assert!(node(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24", "fd42::/64"]})).is_empty());
         assert!(said(json!({"podCIDR": "10.42.1.0/30"})).message.contains("too small"));
         let two = said(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.42.0.0/24", "10.43.0.0/24"]}));
-        assert!(two.field == "spec.podCIDRs" && two.message.contains("two ranges of IPv4"), "{two:?}");
+        assert!(
+            two.field == "spec.podCIDRs" && two.message.contains("two ranges of IPv4"),
+            "{two:?}"
+        );
         assert_eq!(
             said(json!({"podCIDR": "10.42.0.0/24", "podCIDRs": ["10.43.0.0/24"]})).field,
             "spec.podCIDRs[0]"

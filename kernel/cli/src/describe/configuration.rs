@@ -1,7 +1,7 @@
 //! Services, config maps, secrets, namespaces, and what has no page of its own.
 use super::page::Page;
 use crate::{
-    doc::{Doc, at, entries, list, number, plain, text},
+    doc::{Doc, at, entries, list, number, plain, text, texts},
     print::{
         age,
         columns::{joined, or_else, or_none},
@@ -24,7 +24,10 @@ pub fn service(doc: &Doc, page: &mut Page) {
     heading(doc, page);
     page.field(0, "Selector", joined(doc.at("/spec/selector")));
     page.field(0, "Type", or_else(doc.text("/spec/type"), "ClusterIP"));
+    page.field_if(0, "IP Family Policy", doc.text("/spec/ipFamilyPolicy"));
+    page.field_if(0, "IP Families", &texts(&doc.value, "/spec/ipFamilies"));
     page.field(0, "IP", or_none(doc.text("/spec/clusterIP")));
+    page.field_if(0, "IPs", &texts(&doc.value, "/spec/clusterIPs"));
     page.field_if(0, "External Name", doc.text("/spec/externalName"));
     for port in list(&doc.value, "/spec/ports") {
         let protocol = or_else(text(port, "/protocol"), "TCP");

@@ -1,7 +1,7 @@
 //! A node, and what its pods take of it.
 use super::{Related, page::Page};
 use crate::{
-    doc::{Doc, entries, list, plain, text},
+    doc::{Doc, entries, list, plain, text, texts},
     print::{Moment, age, columns::roles},
 };
 use sampan_api::quantity::{self, Resources};
@@ -61,6 +61,7 @@ pub fn describe(doc: &Doc, related: &Related, now: Moment, page: &mut Page) {
     }
     system(node, page);
     page.field_if(0, "PodCIDR", doc.text("/spec/podCIDR"));
+    page.field_if(0, "PodCIDRs", &texts(node, "/spec/podCIDRs"));
     let running: Vec<&Doc> = related.pods.iter().filter(|pod| !finished(pod)).collect();
     pods(&running, node, now, page);
 }

@@ -69,6 +69,11 @@ pub fn address(host: usize) -> String {
 
 /// Makes a group and plays a test on it; each server has a disk of so many bytes, where a size is given.
 pub fn play(disk: Option<&str>, test: impl AsyncFnOnce(&mut Group) + Send) {
+    play_with(disk, "", test);
+}
+
+/// As [`play`], of a cluster that was made with further arguments.
+pub fn play_with(disk: Option<&str>, made_with: &str, test: impl AsyncFnOnce(&mut Group) + Send) {
     if !possible() {
         return;
     }
@@ -79,7 +84,7 @@ pub fn play(disk: Option<&str>, test: impl AsyncFnOnce(&mut Group) + Send) {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let mut group = Group::form(network, disk).await;
+                let mut group = Group::form(network, disk, made_with).await;
                 test(&mut group).await;
             });
         };
@@ -91,7 +96,7 @@ pub fn play(disk: Option<&str>, test: impl AsyncFnOnce(&mut Group) + Send) {
 }
 
 impl Group {
-    async fn form(network: Network, disk: Option<&str>) -> Self {
+    async fn form(network: Network, disk: Option<&str>, made_with: &str) -> Self {
         let began = Instant::now();
         let mut group = Group {
             network,
@@ -106,7 +111,8 @@ impl Group {
         for host in 0..HOSTS {
             group.prepare(host, disk.filter(|_| host < SERVERS));
         }
-        group.start(0).await;
+        let first = format!("up {} {made_with}", group.server_args(0));
+        group.until_ready(0, &first).await;
         let contexts = Contexts::load(&group.home(0).join("config")).unwrap();
         group.access = contexts.access(None).unwrap();
         for host in 1..SERVERS {

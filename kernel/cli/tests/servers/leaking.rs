@@ -1,5 +1,5 @@
 //! What a node without pods has of the network, and what of it is too much.
-use crate::{group::Group, tools::find, traces};
+use crate::{families, group::Group, tools::find, traces};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -64,10 +64,13 @@ fn interfaces(links: &str) -> impl Iterator<Item = String> {
 fn ranges(group: &Group) -> Vec<(String, String)> {
     let nodes: Value = serde_json::from_str(&group.ok(0, "get nodes -o json")).unwrap();
     let of = |node: &Value| {
-        let name = node["metadata"]["name"].as_str()?;
-        Some((name.to_owned(), node["spec"]["podCIDR"].as_str()?.to_owned()))
+        let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let ranges = node["spec"]["podCIDRs"].as_array().cloned().unwrap_or_default();
+        ranges
+            .into_iter()
+            .map(move |range| (name.clone(), range.as_str().unwrap_or_default().to_owned()))
     };
-    nodes["items"].as_array().unwrap().iter().filter_map(of).collect()
+    nodes["items"].as_array().unwrap().iter().flat_map(of).collect()
 }
 
 /// Whether a route is the kernel's own, or of those that a node has for as long as it is one.
@@ -87,7 +90,7 @@ fn is_known(route: &str, ranges: &[(String, String)], host: usize) -> bool {
     match (words[0], after("proto")) {
         (_, "kernel") => stays,
         ("unreachable", "static") => range(words[1], true),
-        ("10.96.0.0/12", "static") => stays,
+        ("10.96.0.0/12" | families::SERVICES, "static") => stays,
         (to, "201") => stays && range(to, false),
         _ => false,
     }

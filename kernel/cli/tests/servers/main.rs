@@ -8,6 +8,7 @@ mod churning;
 mod clocks;
 mod cutting;
 mod disks;
+mod families;
 mod group;
 mod killing;
 mod leaking;

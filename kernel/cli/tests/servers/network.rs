@@ -24,6 +24,11 @@ pub fn ip(host: usize) -> String {
     format!("10.231.0.{}", host + 1)
 }
 
+/// The address of IPv6 that it may be given.
+pub fn ip_v6(host: usize) -> String {
+    format!("fd00:231::{:x}", host + 1)
+}
+
 /// Whether there can be one here; said loudly where not.
 pub fn possible() -> bool {
     if !rustix::process::geteuid().is_root() {
@@ -114,6 +119,21 @@ impl Network {
         let name = self.name(&host.to_string());
         run(&format!("-n {name} addr flush dev eth0"));
         run(&format!("-n {name} addr add {ip}/24 dev eth0"));
+    }
+
+    /// Gives a host an address of IPv6 beside the one it has; without a number the test's own.
+    pub fn add_v6(&self, host: Option<usize>) {
+        let host = host.unwrap_or(OURS);
+        let name = self.name(&host.to_string());
+        run(&format!("-n {name} addr add {}/64 dev eth0 nodad", ip_v6(host)));
+    }
+
+    /// Takes IPv6 away from a host.
+    pub fn without_v6(&self, host: usize) {
+        let name = self.name(&host.to_string());
+        run(&format!(
+            "netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1"
+        ));
     }
 
     /// Pulls the plug of a host: nothing goes in or out, for clients neither.

@@ -86,14 +86,14 @@ spec:
 
 /// Seconds that one request to the Service may take, and how often one is sent to see everybody behind it.
 const PATIENCE: &str = "3";
-const OFTEN: usize = 30;
+pub const OFTEN: usize = 30;
 
 struct Pods {
     web: Vec<Value>,
     clients: Vec<Value>,
 }
 
-fn of_app(group: &Group, app: &str) -> Vec<Value> {
+pub fn of_app(group: &Group, app: &str) -> Vec<Value> {
     // One of each node, in their order.
     let of_node = |host: &usize| {
         let pods = pods(group, 0, Some(*host));
@@ -170,12 +170,12 @@ fn printed(command: &mut Command) -> Option<String> {
     output.status.success().then_some(text)
 }
 
-fn fetch(group: &Group, pod: &Value, url: &str) -> Option<String> {
+pub fn fetch(group: &Group, pod: &Value, url: &str) -> Option<String> {
     inside(group, pod, &["/bin/wget", "-q", "-O", "-", url])
 }
 
 /// The pods that answer at an address, by name, when it is asked often.
-fn answering(often: usize, ask: impl Fn() -> Option<String>) -> Vec<String> {
+pub fn answering(often: usize, ask: impl Fn() -> Option<String>) -> Vec<String> {
     let mut names: Vec<String> = (0..often)
         .map(|_| ask().unwrap_or_else(|| "nobody".to_owned()))
         .collect();
@@ -185,14 +185,14 @@ fn answering(often: usize, ask: impl Fn() -> Option<String>) -> Vec<String> {
     names
 }
 
-fn names(pods: &[Value]) -> Vec<String> {
+pub fn names(pods: &[Value]) -> Vec<String> {
     let mut names: Vec<String> = pods.iter().map(|pod| text(pod, "/metadata/name").to_owned()).collect();
     names.sort();
     names
 }
 
 /// A request from a machine that belongs to no cluster.
-fn from_outside(url: &str) -> Option<String> {
+pub fn from_outside(url: &str) -> Option<String> {
     printed(Command::new("timeout").args([PATIENCE, "busybox", "wget", "-q", "-O", "-", url]))
 }
 

@@ -14,7 +14,14 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 /// Starts it. That it runs, the shim tells by itself; why it does not is reported from here.
-pub async fn start(node: Arc<Node>, desired: Desired, link: Option<Link>, ips: Vec<String>, index: Index, attempt: u32) {
+pub async fn start(
+    node: Arc<Node>,
+    desired: Desired,
+    link: Option<Link>,
+    ips: Vec<String>,
+    index: Index,
+    attempt: u32,
+) {
     let uid = desired.uid.clone();
     if let Err(failure) = try_start(&node, desired, link, ips, index, attempt).await {
         let report = match failure {

@@ -65,7 +65,10 @@ impl PodCidr {
     /// An address with that of IPv6 which goes with it: as far into its range as the other into its own.
     fn both(self, v4: Ipv4Addr) -> Addresses {
         let offset = u128::from(u32::from(v4).wrapping_sub(self.base));
-        let v6 = self.ranges.v6.map(|(base, _)| Ipv6Addr::from(u128::from(base) + offset));
+        let v6 = self
+            .ranges
+            .v6
+            .map(|(base, _)| Ipv6Addr::from(u128::from(base) + offset));
         Addresses { v4, v6 }
     }
 }
@@ -140,8 +143,7 @@ impl AddressPool {
     }
 
     fn both(&self, address: Ipv4Addr) -> Addresses {
-        self.cidr
-            .map_or_else(|| address.into(), |cidr| cidr.both(address))
+        self.cidr.map_or_else(|| address.into(), |cidr| cidr.both(address))
     }
 
     /// Notes the address of IPv4 that a pod has from before; that of IPv6 goes with it.

@@ -195,7 +195,9 @@ mod tests {
         let mut spec = json!({"containers": [], "hostAliases": aliases});
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         let mut addresses = Addresses::from(Ipv4Addr::new(10, 42, 0, 7));
-        let write = |addresses: Addresses, spec: &serde_json::Value| write_files(&pod(spec.clone()), addresses, &dns(), dir.path());
+        let write = |addresses: Addresses, spec: &serde_json::Value| {
+            write_files(&pod(spec.clone()), addresses, &dns(), dir.path())
+        };
         write(addresses, &spec).unwrap();
         assert_eq!(read("hostname"), "web-5d9c\n");
         assert!(read("hosts").contains("10.42.0.7\tweb-5d9c\n10.0.0.9\tdb\tdb.local\n"));

@@ -165,12 +165,10 @@ impl Netlink {
         message.header.ifindex = index;
         message.header.state = NeighbourState::Permanent;
         message.header.kind = RouteType::Unicast;
-        message
-            .attributes
-            .push(NeighbourAttribute::Destination(match address {
-                IpAddr::V4(address) => NeighbourAddress::Inet(address),
-                IpAddr::V6(address) => NeighbourAddress::Inet6(address),
-            }));
+        message.attributes.push(NeighbourAttribute::Destination(match address {
+            IpAddr::V4(address) => NeighbourAddress::Inet(address),
+            IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+        }));
         message
             .attributes
             .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));

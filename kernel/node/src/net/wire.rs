@@ -299,17 +299,11 @@ mod tests {
 
     fn wire(uid: &str, last: u8) -> Wire {
         let owner = format!("/test/{}", std::process::id());
-        let node = Addresses {
-            v4: Ipv4Addr::new(10, 201, 7, 1),
-            v6: Some(Ipv6Addr::new(0xfd42, 0xc9, 7, 0, 0, 0, 0, 1)),
-        };
+        let node = Ipv4Addr::new(10, 201, 7, 1).into();
         Wire {
             owner,
             uid: uid.into(),
-            addresses: Addresses {
-                v4: Ipv4Addr::new(10, 201, 7, last),
-                v6: Some(Ipv6Addr::new(0xfd42, 0xc9, 7, 0, 0, 0, 0, last.into())),
-            },
+            addresses: Ipv4Addr::new(10, 201, 7, last).into(),
             node,
             mtu: 1400,
             bandwidth: Bandwidth::default(),
@@ -369,6 +363,42 @@ mod tests {
         wire_a.disconnect().unwrap();
         wire_a.disconnect().unwrap();
         assert!(!links().contains(&wire_a.name()));
+    }
+
+    #[tokio::test]
+    async fn both_families_are_there_at_once() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("SKIPPED: needs root");
+        }
+        let played = std::thread::spawn(|| {
+            crate::net::own_namespace().unwrap();
+            if let Err(why) = family::available() {
+                return eprintln!("SKIPPED: {why}");
+            }
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (a, b) = (Namespace::new().unwrap(), Namespace::new().unwrap());
+                let address = |last: u8| Ipv6Addr::new(0xfd42, 0xc9, 7, 0, 0, 0, 0, last.into());
+                let with_v6 = |wire: Wire, last: u8| {
+                    let mut wire = wire;
+                    (wire.addresses.v6, wire.node.v6) = (Some(address(last)), Some(address(1)));
+                    wire
+                };
+                with_v6(wire("a", 2), 2).connect(a.handle()).await.unwrap();
+                with_v6(wire("b", 3), 3).connect(b.handle()).await.unwrap();
+                // An address that was asked about first could not be bound for a second.
+                let listener = b.inside(move || TcpListener::bind((address(3), 7000)).unwrap());
+                a.inside(move || {
+                    let to = (address(3), 7000).into();
+                    TcpStream::connect_timeout(&to, Duration::from_millis(500)).unwrap()
+                });
+                assert_eq!(listener.accept().unwrap().1.ip(), address(2));
+                TcpStream::connect_timeout(&(address(3), 7000).into(), Duration::from_millis(500)).unwrap();
+                assert_eq!(listener.accept().unwrap().1.ip(), address(1));
+            });
+        });
+        played.join().unwrap();
     }
 
     #[test]

@@ -91,8 +91,8 @@ fn frontend(pod: &LocalPod, port: &HostPort, own: IpAddr) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use crate::net::Addresses;
+    use serde_json::json;
     use std::net::Ipv4Addr;
 
     #[test]

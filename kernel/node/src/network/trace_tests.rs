@@ -1,7 +1,7 @@
 //! The ways of packets on a node with two pods, a Service, a policy and a peer.
 use super::*;
-use sampan_sandbox::network::{PeerSet, Ports, Route, Scope};
 use crate::net::Addresses;
+use sampan_sandbox::network::{PeerSet, Ports, Route, Scope};
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     time::Duration,

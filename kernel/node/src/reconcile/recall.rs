@@ -28,7 +28,11 @@ pub fn recall(
     let mut actual = Actual::new(desired, now);
     actual.start_time = status.start_time.as_ref().map(millis).or(actual.start_time);
     actual.ips = status.pod_ips.iter().flatten().map(|one| one.ip.clone()).collect();
-    if let Some(ip) = status.pod_ip.clone().filter(|ip| !ip.is_empty() && actual.ips.is_empty()) {
+    if let Some(ip) = status
+        .pod_ip
+        .clone()
+        .filter(|ip| !ip.is_empty() && actual.ips.is_empty())
+    {
         actual.ips.push(ip);
     }
     for condition in status.conditions.iter().flatten() {

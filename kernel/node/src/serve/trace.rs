@@ -25,7 +25,11 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
             let own = own.ok_or_else(|| ApiError::not_found(&Key::new("pods", namespace, pod)))?;
             // It sends from its address of the other's family.
             let same = own.iter().find(|own| own.is_ipv4() == destination.is_ipv4());
-            let none = || ApiError::bad_request(format!("pod {namespace}/{pod} has no address of the family of {destination}"));
+            let none = || {
+                ApiError::bad_request(format!(
+                    "pod {namespace}/{pod} has no address of the family of {destination}"
+                ))
+            };
             (same.ok_or_else(none)?, At::Pod)
         }
     };

@@ -192,8 +192,8 @@ impl Lab {
         let wire = Wire {
             owner: format!("/test/{lab}"),
             uid: format!("pod-{number}"),
-            address: Ipv4Addr::new(10, 42, 1, number),
-            node: GATEWAY,
+            addresses: Ipv4Addr::new(10, 42, 1, number).into(),
+            node: GATEWAY.into(),
             mtu: 1500,
             bandwidth: Bandwidth::default(),
         };
@@ -210,7 +210,7 @@ impl Lab {
             },
             link: PodLink {
                 interface: wire.name(),
-                addresses: vec![wire.address.into()],
+                addresses: wire.addresses.iter().collect(),
             },
             namespace,
         });

@@ -100,8 +100,8 @@ async fn a_pod_that_comes_later_is_answered() {
         let wire = Wire {
             owner: format!("/test/dns/{}", std::process::id()),
             uid: format!("pod-{round}"),
-            address: Ipv4Addr::new(10, 201, 9, 2),
-            node,
+            addresses: Ipv4Addr::new(10, 201, 9, 2).into(),
+            node: node.into(),
             mtu: 1400,
             bandwidth: Bandwidth::default(),
         };

@@ -13,7 +13,11 @@ use crate::{
     ranges,
     token::{Role, Token},
 };
-use sampan_api::{ApiError, Key, Operation, Plan, Reason, Selection, Write, dual::{ClusterRanges, Dual}, rpc, validate};
+use sampan_api::{
+    ApiError, Key, Operation, Plan, Reason, Selection, Write,
+    dual::{ClusterRanges, Dual},
+    rpc, validate,
+};
 use sampan_state::Snapshot;
 use serde_json::json;
 use std::{
@@ -135,7 +139,10 @@ impl Joining {
         let cluster = ranges::of(state);
         if cluster != ClusterRanges::default() && asking.build.level < Feature::Ranges.level() {
             // It would take the usual ranges for those of this cluster.
-            return Err(ApiError::new(Reason::Invalid, asking.build.too_old(Feature::Ranges.level())));
+            return Err(ApiError::new(
+                Reason::Invalid,
+                asking.build.too_old(Feature::Ranges.level()),
+            ));
         }
         let range = free_range(state, &cluster)?;
         let node = new_object("nodes", &request.name)?.with_field("spec", &spec_of(range));

@@ -1,6 +1,7 @@
 //! A server for a test, and clients of it.
 use sampan_api::{
     ApiError,
+    dual::ClusterRanges,
     rpc::{self, objects_client::ObjectsClient},
 };
 use sampan_server::{KeyPair, Server, ServerConfig, StartError};
@@ -21,8 +22,17 @@ pub fn config(dir: &Path) -> ServerConfig {
 
 impl Bench {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Of a cluster with these ranges of addresses.
+    pub async fn start_with(ranges: Option<ClusterRanges>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let server = Server::start(config(dir.path())).await.unwrap();
+        let config = ServerConfig {
+            ranges,
+            ..config(dir.path())
+        };
+        let server = Server::start(config).await.unwrap();
         Bench {
             server: Some(server),
             dir,

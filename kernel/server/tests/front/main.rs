@@ -8,6 +8,7 @@ mod certificates;
 mod committing;
 mod evicting;
 mod extremes;
+mod families;
 mod nodes;
 mod objects;
 mod plugins;

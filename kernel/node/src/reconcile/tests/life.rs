@@ -8,7 +8,12 @@ fn image_and_sandbox_come_at_once_then_the_container() {
     assert_eq!(play.waits(0), "ContainerCreating");
     assert_eq!(play.turn(), [Action::CreateSandbox, Action::EnsureImage { index: 0 }]);
     assert!(play.turn().is_empty(), "what is under way is not begun again");
-    assert!(play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] }).is_empty());
+    assert!(
+        play.report(Report::SandboxReady {
+            ips: vec!["10.42.0.2".into()]
+        })
+        .is_empty()
+    );
     let ready = play.image(0);
     assert_eq!(play.report(ready), [Action::Start { index: 0, attempt: 0 }]);
     let started = play.start_report(0, 0);
@@ -159,7 +164,9 @@ fn a_sidecar_runs_beside_and_ends_last() {
 fn image_trouble_is_shown_and_backs_off() {
     let mut play = Play::new(simple("Always"));
     play.turn();
-    play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] });
+    play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.2".into()],
+    });
     play.report(Report::Pulling { index: 0 });
     let failed = || Report::ImageFailed {
         index: 0,
@@ -214,7 +221,9 @@ fn a_lost_shim_starts_the_pod_anew() {
     let started = play.start_report(2, 0);
     play.report(started);
     assert_eq!(play.report(Report::SandboxLost), [Action::CreateSandbox]);
-    let again = play.report(Report::SandboxReady { ips: vec!["10.42.0.3".into()] });
+    let again = play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.3".into()],
+    });
     assert_eq!(
         again,
         [Action::Start { index: 0, attempt: 1 }],

@@ -76,7 +76,9 @@ impl Play {
         while let Some(action) = (!todo.is_empty()).then(|| todo.remove(0)) {
             let report = match action {
                 Action::EnsureImage { index } => self.image(index),
-                Action::CreateSandbox => Report::SandboxReady { ips: vec!["10.42.0.2".into()] },
+                Action::CreateSandbox => Report::SandboxReady {
+                    ips: vec!["10.42.0.2".into()],
+                },
                 Action::Start { index, attempt } => self.start_report(index, attempt),
                 Action::RemoveSandbox => Report::SandboxRemoved,
                 Action::Probe { index, kind, attempt } => Report::Probed {

@@ -6,7 +6,9 @@ fn probed(field: &str, probe: Value) -> Play {
     container[field] = probe;
     let mut play = Play::new(json!({"containers": [container]}));
     play.turn();
-    play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] });
+    play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.2".into()],
+    });
     let ready = play.image(0);
     play.report(ready);
     play

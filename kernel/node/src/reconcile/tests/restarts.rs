@@ -152,7 +152,9 @@ fn what_cannot_be_created_is_tried_again_as_the_same_run() {
     let mut play = Play::new(simple("Always"));
     let reason = "CreateContainerConfigError";
     play.turn();
-    play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] });
+    play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.2".into()],
+    });
     let ready = play.image(0);
     play.report(ready);
     let message = || "configmap \"c\" not found".to_owned();
@@ -176,7 +178,9 @@ fn what_cannot_be_created_is_tried_again_as_the_same_run() {
 fn what_cannot_be_started_counts_as_a_crash() {
     let mut play = Play::new(simple("Always"));
     play.turn();
-    play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] });
+    play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.2".into()],
+    });
     let ready = play.image(0);
     play.report(ready);
     let message = "exec /nope: no such file or directory".to_owned();

@@ -63,7 +63,9 @@ fn deleted_while_the_sandbox_is_made() {
     play.turn();
     assert!(play.delete(30).is_empty(), "what is under way is waited for");
     assert_eq!(
-        play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] }),
+        play.report(Report::SandboxReady {
+            ips: vec!["10.42.0.2".into()]
+        }),
         [Action::RemoveSandbox]
     );
     assert_eq!(play.report(Report::SandboxRemoved), [Action::Forget]);
@@ -73,7 +75,9 @@ fn deleted_while_the_sandbox_is_made() {
 fn deleted_while_the_container_is_started() {
     let mut play = Play::new(simple("Always"));
     play.turn();
-    play.report(Report::SandboxReady { ips: vec!["10.42.0.2".into()] });
+    play.report(Report::SandboxReady {
+        ips: vec!["10.42.0.2".into()],
+    });
     let ready = play.image(0);
     play.report(ready);
     assert!(play.delete(30).is_empty());

@@ -89,7 +89,11 @@ impl Reading<'_> {
             named.clone_from(&had);
         }
         let is_headless = named.first() == Some(&NONE);
-        let mut addresses = if is_headless { Vec::new() } else { self.addresses(&named) };
+        let mut addresses = if is_headless {
+            Vec::new()
+        } else {
+            self.addresses(&named)
+        };
         let (mut families, said) = self.families(&addresses);
         let asked = self.policy(families.len().max(addresses.len()));
         if families.is_empty() {
@@ -210,7 +214,9 @@ impl Reading<'_> {
                 self.cause(&format!("clusterIPs[{at}]"), message);
             }
         }
-        let primary = texts(&self.before["ipFamilies"]).first().map(|text| *text == name(true));
+        let primary = texts(&self.before["ipFamilies"])
+            .first()
+            .map(|text| *text == name(true));
         let had_address = named(self.before).first().is_some();
         if had_address && primary.is_some_and(|primary| Some(&primary) != families.first()) {
             let message = "field is immutable: delete the Service and create it again".to_owned();
