@@ -122,12 +122,11 @@ fn host_of(address: &str) -> String {
 
 /// What the cluster's DNS says of a name, or of an address.
 fn lookup(group: &Group, pod: &Value, kind: &str, name: &str) -> Vec<String> {
-    let said = inside(
-        group,
-        pod,
-        &["/bin/busybox", "nslookup", &format!("-type={kind}"), name],
-    )
-    .unwrap_or_default();
+    // Of an address it asks for the name by itself.
+    let kind_of = format!("-type={kind}");
+    let mut words = vec!["/bin/busybox", "nslookup"];
+    words.extend((kind != "ptr").then_some(kind_of.as_str()));
+    let said = inside(group, pod, &[&words[..], &[name]].concat()).unwrap_or_default();
     let answer = |line: &str| {
         let word = match kind {
             "ptr" => line.split_once("name = ")?.1,
