@@ -49,6 +49,7 @@ fn what_users_say_is_understood() {
         "sampan snapshot inspect x.snap -o json",
         "sampan snapshot restore x.snap --data-dir /x --name a --cluster-name b",
         "sampan up --force-new-cluster",
+        "sampan up --cluster-cidr 10.42.0.0/16,fd42::/56 --service-cidr 10.96.0.0/12,fd96::/112",
         "sampan up --pod-cidr 10.50.0.0/16 --metrics 127.0.0.1:9444",
         "sampan __wasm --spec x",
     ] {
@@ -64,8 +65,8 @@ fn slips_get_a_hint() {
     assert!(error.contains("apply"), "{error}");
     let error = parse("sampan get pods -o yml").unwrap_err().to_string();
     assert!(error.contains("did you mean \"yaml\""), "{error}");
-    let error = parse("sampan up --pod-cidr 10.96.4.0/24").unwrap_err().to_string();
-    assert!(error.contains("overlaps with 10.96.0.0/12"), "{error}");
+    let error = parse("sampan up --pod-cidr 10.42.4.7/24").unwrap_err().to_string();
+    assert!(error.contains("did you mean 10.42.4.0/24?"), "{error}");
     let error = parse("sampan up --metrics 0.0.0.0:9444").unwrap_err().to_string();
     assert!(error.contains("for this machine alone"), "{error}");
     let error = parse("sampan wait pod/x --for=ready").unwrap_err().to_string();

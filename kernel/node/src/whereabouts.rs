@@ -1,8 +1,10 @@
 //! Where this node is on the network between machines, and that it is elsewhere when its address was changed: the overlay, the
 //! node's object and whoever listens follow it there.
-use crate::{config::AgentConfig, control::ControlPlane};
+use crate::{config::AgentConfig, control::ControlPlane, net};
+use parking_lot::Mutex;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::watch;
@@ -16,6 +18,10 @@ pub struct Whereabouts {
     address: watch::Sender<IpAddr>,
     /// An address that others know this machine by, and that it does not have itself, is left as it was given.
     follows: bool,
+    /// With root and in a cluster of both families: the node has an address of each, if the machine does.
+    is_dual: bool,
+    /// The address of IPv6 that goes with one of IPv4.
+    beside: Arc<Mutex<Option<(IpAddr, IpAddr)>>>,
 }
 
 impl Whereabouts {
@@ -24,12 +30,32 @@ impl Whereabouts {
         let address = config.node_address();
         Whereabouts {
             address: watch::Sender::new(address),
+            is_dual: config.ranges.is_dual() && !config.rootless,
+            beside: Arc::default(),
             follows: listens == address && !address.is_loopback() && is_own(address),
         }
     }
 
     pub fn now(&self) -> IpAddr {
         *self.address.borrow()
+    }
+
+    /// All addresses by which others know the node, the primary one first.
+    pub fn all(&self) -> Vec<IpAddr> {
+        let now = self.now();
+        if !self.is_dual {
+            return vec![now];
+        }
+        let mut known = self.beside.lock();
+        if known.is_none_or(|(of, _)| of != now) {
+            *known = net::beside(now).map(|beside| (now, beside));
+        }
+        [now].into_iter().chain(known.map(|(_, beside)| beside)).collect()
+    }
+
+    /// The same as texts.
+    pub fn texts(&self) -> Vec<String> {
+        self.all().iter().map(IpAddr::to_string).collect()
     }
 
     /// Told of each change.

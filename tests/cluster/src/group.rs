@@ -1,7 +1,9 @@
 //! Several real servers as one group, in this process, that come and go.
 use crate::PATIENCE;
 use sampan_api::{
-    Key, Object, kinds,
+    Key, Object,
+    dual::ClusterRanges,
+    kinds,
     rpc::{CreateTokenRequest, RemoveMemberRequest, membership_client::MembershipClient},
 };
 use sampan_server::{
@@ -36,6 +38,8 @@ pub struct Group {
     machines: Vec<Machine>,
     /// That of machines to come.
     build: Build,
+    /// What the cluster is made with.
+    ranges: Option<ClusterRanges>,
     home: tempfile::TempDir,
     admin: (String, String, String),
 }
@@ -54,11 +58,21 @@ impl Group {
 
     /// A group of so many voters, all with this build.
     pub async fn of_build(count: usize, build: Build) -> Self {
+        Self::made_with(count, build, None).await
+    }
+
+    /// A group of so many voters of a cluster with these ranges of addresses.
+    pub async fn of_ranges(count: usize, ranges: ClusterRanges) -> Self {
+        Self::made_with(count, Build::this(), Some(ranges)).await
+    }
+
+    async fn made_with(count: usize, build: Build, ranges: Option<ClusterRanges>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut group = Group {
             machines: Vec::new(),
             build,
+            ranges,
             home,
             admin: Default::default(),
         };
@@ -102,6 +116,7 @@ impl Group {
         let cache = self.home.path().join("cache");
         let mut config = ServerConfig::new(machine.dir.join("server"), cache, machine.listen);
         config.name = format!("s{number}");
+        config.ranges = self.ranges.filter(|_| enrolled.is_none());
         config.enrolled = enrolled;
         config.alone = alone;
         config.build = machine.build.clone();
@@ -144,6 +159,12 @@ impl Group {
     /// Why a machine is not let in.
     pub async fn refusal(&self, token: &str, role: &str, name: &str) -> String {
         self.refusal_of(self.ask(token, role, name, free_port())).await
+    }
+
+    /// As [`Group::refusal`], of a node that has another build.
+    pub async fn refusal_of_node(&self, token: &str, build: Build) -> String {
+        let ask = self.ask(token, "node", "x", free_port());
+        self.refusal_of(Enroll { build, ..ask }).await
     }
 
     /// As [`Group::refusal`], of who would be a standby, or has another build.

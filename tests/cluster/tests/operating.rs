@@ -3,11 +3,13 @@
 use cluster::{PATIENCE, group::Group};
 use sampan_api::{
     Key,
+    dual::ClusterRanges,
     plugin::{self, Mode, World},
     rpc::{PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient},
 };
 use sampan_server::{
     BuiltinPlugin,
+    enroll::enrolled,
     features::{self, Build, Feature},
 };
 use std::{
@@ -251,5 +253,29 @@ async fn nodes_that_come_at_once_through_several_servers_have_ranges_of_their_ow
     let ranges = futures::future::join_all(joins).await;
     let different: BTreeSet<&String> = ranges.iter().collect();
     assert_eq!(different.len(), NODES, "{ranges:?}");
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_a_dual_stack_cluster_have_a_range_of_each_family() {
+    let ranges = ClusterRanges::read("10.50.0.0/16,fd42::/62", "10.97.0.0/16,fd96::/112").expect("ranges");
+    let group = Group::of_ranges(2, ranges).await;
+    let token = group.token("node", false).await;
+    // The first server has none, as no pods run there, and the second has the first.
+    let second = enrolled(group.dir(1)).expect("readable").expect("it has joined");
+    assert_eq!(second.pod_cidr, "10.50.0.0/24,fd42::/64");
+    assert_eq!(second.ranges(), Ok(ranges));
+    for (by, name, expected) in [
+        (0, "a", "10.50.1.0/24,fd42:0:0:1::/64"),
+        (1, "b", "10.50.2.0/24,fd42:0:0:2::/64"),
+        (1, "c", "10.50.3.0/24,fd42:0:0:3::/64"),
+    ] {
+        assert_eq!(group.join_node(by, &token, name).await, expected);
+    }
+    let full = group.refusal(&token, "node", "d").await;
+    assert!(full.contains("10.50.0.0/16,fd42::/62 are taken"), "{full}");
+    // A build that takes the usual ranges for those of every cluster is kept out.
+    let old = group.refusal_of_node(&token, build(4)).await;
+    assert!(old.contains("features up to level 4"), "{old}");
     group.end().await;
 }

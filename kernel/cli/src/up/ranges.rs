@@ -14,7 +14,10 @@ pub fn read(pods: &str, services: &str) -> Result<Option<ClusterRanges>> {
 
 /// Says what is better said before a cluster is made that cannot be as it is asked for.
 pub fn check(settings: &Settings) -> Result<()> {
-    let Some(ranges) = settings.ranges.filter(|_| settings.agent && !settings.rootless) else {
+    // One that is there already has its own, and knows them.
+    let is_new = !settings.data.join("server/cluster").exists();
+    let ranges = settings.ranges.or(is_new.then(ClusterRanges::default));
+    let Some(ranges) = ranges.filter(|_| settings.agent && !settings.rootless) else {
         return Ok(());
     };
     if ranges.is_dual() {

@@ -2,7 +2,7 @@
 //! by name, where policies let them.
 use crate::{
     group::{Group, HUB, NODES, PATIENCE, SERVERS, play_with},
-    network::ip_v6,
+    network::{ip, ip_v6},
     nodes::{Wipe, ended, is_ready, join_nodes, until},
     reaching::{OFTEN, answering, apply, apply_with_clients, fetch, from_outside, inside, names, of_app, text},
     tools::have,
@@ -61,6 +61,16 @@ metadata: {name: usual}
 spec:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080}]
+"#;
+
+/// A component on the first node.
+const WASM: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: hello}
+spec:
+  nodeName: n3
+  containers: [{name: main, image: "hello:1"}]
 "#;
 
 /// By IPv4 everybody is let in, by IPv6 everybody but one.
@@ -149,11 +159,17 @@ fn have_both(group: &Group, pods: &Pods) {
             "{node}"
         );
         assert_eq!(text(&node, "/spec/podCIDR"), ranges[0]);
+        let addresses = node["status"]["addresses"].as_array().unwrap();
+        let of: Vec<&str> = addresses.iter().map(|address| text(address, "/address")).collect();
+        assert_eq!(of[..2], [ip(host), ip_v6(host)], "{node}");
     }
     for pod in pods.web.iter().chain(&pods.clients) {
         let (first, second) = (text(pod, "/status/podIP"), v6(pod));
         assert_eq!(text(pod, "/status/podIPs/0/ip"), first);
         assert!(first.starts_with("10.42.") && second.starts_with("fd42:"), "{pod}");
+        let host: usize = text(pod, "/spec/nodeName")[1..].parse().unwrap();
+        assert_eq!(text(pod, "/status/hostIPs/0/ip"), ip(host));
+        assert_eq!(text(pod, "/status/hostIPs/1/ip"), ip_v6(host));
         let hosts = inside(group, pod, &["/bin/cat", "/etc/hosts"]).unwrap();
         let name = text(pod, "/metadata/name");
         for address in [first, &second] {
@@ -289,11 +305,28 @@ fn pods_of_two_families_are_reached_by_both() {
         group.settled().await;
         have_both(group, &pods);
 
+        by_wasm(group, far).await;
+
         group.ok(0, "delete service web each usual");
         group.ok(0, "delete deployment web client");
         ended(group).await;
         nothing_stays(group).await;
     });
+}
+
+/// A component is reached by both, and knows nothing of it.
+async fn by_wasm(group: &Group, client: &Value) {
+    let file = group.dir.path().join("hello.wasm");
+    std::fs::write(&file, sampan_builtin::HELLO).unwrap();
+    group.ok(0, &format!("image build {} -t hello:1", file.display()));
+    apply(group, WASM);
+    group.ok(0, "wait pod/hello --for condition=Ready --timeout 60s");
+    let pod = object(group, "pod hello");
+    for address in [text(&pod, "/status/podIP").to_owned(), v6(&pod)] {
+        let url = format!("http://{}:8080/", host_of(&address));
+        until(group, "the component answers", || fetch(group, client, &url).is_some()).await;
+    }
+    group.ok(0, "delete pod hello");
 }
 
 /// What is said of the way to a pod of the other node, by IPv6.

@@ -239,7 +239,7 @@ fn converse(node: &Arc<Node>, asks: Asks, ready: watch::Sender<bool>) -> Vec<Joi
         tokio::spawn(keep_registered(
             plane.clone(),
             node.identity.clone(),
-            whereabouts.changes(),
+            whereabouts.clone(),
             ready,
         )),
         tokio::spawn(whereabouts.clone().follow(plane.clone())),

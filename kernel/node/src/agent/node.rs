@@ -117,7 +117,7 @@ impl Node {
     pub fn facts(&self, pod_ips: Vec<String>) -> Facts {
         Facts {
             pod_ips,
-            host_ip: self.whereabouts.now().to_string(),
+            host_ips: self.whereabouts.texts(),
             node_milli_cpu: self.identity.milli_cpu,
             node_memory: self.identity.memory,
         }
@@ -125,7 +125,7 @@ impl Node {
 
     pub fn status_facts(&self) -> NodeFacts {
         NodeFacts {
-            address: self.whereabouts.now().to_string(),
+            addresses: self.whereabouts.texts(),
         }
     }
 

@@ -7,14 +7,7 @@ use crate::{
     runtime::{self, Link},
 };
 use sampan_shim::{PodSpec, Request};
-use std::{
-    fs, io,
-    net::{IpAddr, Ipv4Addr},
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, net::Ipv4Addr, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 use tokio::{task::spawn_blocking, time::timeout};
 
 /// How long a shim may take to end its containers by force.
@@ -47,7 +40,7 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<Vec<String>, 
     let annotations = desired.pod.metadata.annotations.clone().unwrap_or_default();
     let bandwidth = net::Bandwidth::of(&annotations)?;
     let addresses = if host_network {
-        node_v4(node).into()
+        node_addresses(node)
     } else {
         node.addresses.lock().claim(uid).map_err(|e| e.to_string())?
     };
@@ -107,12 +100,10 @@ pub async fn connect(node: &Arc<Node>, uid: &str, dir: &Path) -> io::Result<(Lin
     .await
 }
 
-/// With `hostNetwork` a pod has the node's address.
-fn node_v4(node: &Node) -> Ipv4Addr {
-    match node.whereabouts.now() {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(_) => Ipv4Addr::LOCALHOST,
-    }
+/// With `hostNetwork` a pod has the node's addresses.
+fn node_addresses(node: &Node) -> net::Addresses {
+    let all = node.whereabouts.texts();
+    net::Addresses::of_texts(&all).unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
 }
 
 /// The directory with the record comes first: whatever is made after it is found again by it.

@@ -1,6 +1,6 @@
 //! The Node object: what this node is, and that it lives.
 use super::{Change, ControlPlane, Retry, follow};
-use crate::{config::AgentConfig, network::Prepared};
+use crate::{config::AgentConfig, network::Prepared, whereabouts::Whereabouts};
 use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Write, kinds, rpc, time::Timestamp};
 use serde_json::{Value, json};
 use std::{
@@ -88,9 +88,12 @@ impl Identity {
     }
 
     /// The same node, elsewhere.
-    fn at(&self, address: IpAddr) -> Self {
+    fn at(&self, whereabouts: &Whereabouts) -> Self {
         let mut moved = self.clone();
-        moved.status["addresses"][0]["address"] = address.to_string().into();
+        let internal = |address: &IpAddr| json!({"type": "InternalIP", "address": address.to_string()});
+        let mut addresses: Vec<Value> = whereabouts.all().iter().map(internal).collect();
+        addresses.push(json!({"type": "Hostname", "address": self.name}));
+        moved.status["addresses"] = addresses.into();
         moved
     }
 
@@ -204,14 +207,16 @@ async fn register(plane: &ControlPlane, identity: &Identity, since: u64) -> Resu
 pub async fn keep_registered(
     plane: ControlPlane,
     identity: Identity,
-    mut address: watch::Receiver<IpAddr>,
+    whereabouts: Whereabouts,
     ready: watch::Sender<bool>,
 ) {
     let since = crate::host::unix_millis();
+    let mut address = whereabouts.changes();
     let mut retry = Retry::default();
     let mut interval = Duration::MAX;
     loop {
-        let identity = identity.at(*address.borrow_and_update());
+        address.mark_unchanged();
+        let identity = identity.at(&whereabouts);
         let result = async {
             register(&plane, &identity, since).await?;
             retry.reset();

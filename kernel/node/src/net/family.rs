@@ -1,5 +1,13 @@
 //! IPv6 on this machine and its interfaces: whether it is there at all, and what an interface of pods is told of it.
-use std::{fs, io, path::Path};
+use super::netlink::Netlink;
+use rtnetlink::{
+    packet_core::NLM_F_DUMP,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
+    },
+};
+use std::{fs, io, net::IpAddr, path::Path};
 
 const OF_ALL: &str = "/proc/sys/net/ipv6/conf/all";
 
@@ -48,4 +56,42 @@ pub fn enable_in_pod(interface: &str) -> io::Result<()> {
         set(interface, name, "0")?;
     }
     enable(interface)
+}
+
+/// What an address of others is not: about to go, not known to be its own yet, or one that changes every day.
+const PASSING: AddressHeaderFlags = AddressHeaderFlags::Deprecated
+    .union(AddressHeaderFlags::Tentative)
+    .union(AddressHeaderFlags::Dadfailed)
+    .union(AddressHeaderFlags::Secondary);
+
+/// The address of IPv6 by which others may know this machine, beside the one of IPv4: the first that lasts on the same
+/// interface. Blocks, for microseconds.
+pub fn beside(address: IpAddr) -> Option<IpAddr> {
+    let mut netlink = Netlink::open().ok()?;
+    let mut all = |family| {
+        let mut message = AddressMessage::default();
+        message.header.family = family;
+        let answers = netlink.exchange(RouteNetlinkMessage::GetAddress(message), NLM_F_DUMP);
+        answers
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(found) => Some(found),
+                _ => None,
+            })
+    };
+    let has = |found: &AddressMessage, own: &IpAddr| found.attributes.contains(&AddressAttribute::Local(*own));
+    let on = all(AddressFamily::Inet)
+        .find(|found| has(found, &address))?
+        .header
+        .index;
+    let lasts = |found: &AddressMessage| {
+        let header = &found.header;
+        header.index == on && header.scope == AddressScope::Universe && !header.flags.intersects(PASSING)
+    };
+    let lasting = all(AddressFamily::Inet6).find(lasts)?;
+    lasting.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Address(own @ IpAddr::V6(_)) => Some(*own),
+        _ => None,
+    })
 }

@@ -19,7 +19,7 @@ mod wire;
 pub use address::{AddressPool, Addresses, NoAddress, PodCidr};
 pub use apart::from_host as apart_from_host;
 pub use bandwidth::Bandwidth;
-pub use family::available as has_ipv6;
+pub use family::{available as has_ipv6, beside};
 pub use files::{CLUSTER_DOMAIN, ClusterDns, hostname, write_files};
 pub use gateway::Gateway;
 pub use isolate::own_namespace;

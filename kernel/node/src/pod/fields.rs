@@ -34,7 +34,8 @@ pub fn field(pod: &Pod, facts: &Facts, path: &str) -> Result<String, ConfigError
             .unwrap_or_else(|| "default".into()),
         "status.podIP" => facts.pod_ips.first().cloned().unwrap_or_default(),
         "status.podIPs" => facts.pod_ips.join(","),
-        "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
+        "status.hostIP" => facts.host_ips.first().cloned().unwrap_or_default(),
+        "status.hostIPs" => facts.host_ips.join(","),
         _ => return Err(unknown(path)),
     })
 }
@@ -139,7 +140,7 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             pod_ips: vec!["10.42.0.2".into(), "fd42::2".into()],
-            host_ip: "192.0.2.1".into(),
+            host_ips: vec!["192.0.2.1".into()],
             node_milli_cpu: 2000,
             node_memory: 1 << 30,
         }

@@ -46,7 +46,7 @@ impl ConfigError {
 pub struct Facts {
     /// The primary one first.
     pub pod_ips: Vec<String>,
-    pub host_ip: String,
+    pub host_ips: Vec<String>,
     /// What the node can give: the limits of a container that has none. Thousandths of a core, and bytes.
     pub node_milli_cpu: u64,
     pub node_memory: u64,

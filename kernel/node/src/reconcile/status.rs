@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// What a pod's status says of its node.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
-    pub address: String,
+    /// Its addresses, the primary one first.
+    pub addresses: Vec<String>,
 }
 
 /// The status to show now. The times of conditions that changed are noted in `actual`.
@@ -35,10 +36,14 @@ pub fn status(desired: &Desired, actual: &mut Actual, facts: &NodeFacts, now: Mi
         conditions: Some(conditions),
         init_container_statuses: init,
         container_statuses: main,
-        host_ip: Some(facts.address.clone()),
-        host_ips: Some(vec![core::HostIP {
-            ip: facts.address.clone(),
-        }]),
+        host_ip: facts.addresses.first().cloned(),
+        host_ips: Some(
+            facts
+                .addresses
+                .iter()
+                .map(|ip| core::HostIP { ip: ip.clone() })
+                .collect(),
+        ),
         pod_ip: actual.ips.first().cloned(),
         pod_ips: (!actual.ips.is_empty()).then(|| actual.ips.iter().map(|ip| core::PodIP { ip: ip.clone() }).collect()),
         start_time: actual.start_time.map(time),

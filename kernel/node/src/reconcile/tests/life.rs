@@ -297,7 +297,7 @@ fn a_finished_pod_is_not_run_again_by_a_new_agent() {
         &play.desired,
         &mut again,
         &NodeFacts {
-            address: "192.0.2.1".into(),
+            addresses: vec!["192.0.2.1".into()],
         },
         play.now,
     );

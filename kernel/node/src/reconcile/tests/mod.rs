@@ -146,7 +146,7 @@ impl Play {
             &self.desired,
             &mut self.actual,
             &NodeFacts {
-                address: "192.0.2.1".into(),
+                addresses: vec!["192.0.2.1".into()],
             },
             self.now,
         )
