@@ -38,3 +38,12 @@ pub fn check(asked: &ClusterRanges, has: &ClusterRanges) -> Result<(), String> {
         has.pods, has.services
     ))
 }
+
+/// As [`check`], of what is said when a server starts, if something is.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_given(asked: Option<ClusterRanges>, state: &Snapshot) -> Result<(), String> {
+    let has = of(state);
+    check(&asked.unwrap_or(has), &has)
+}

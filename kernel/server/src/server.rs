@@ -203,9 +203,7 @@ impl Server {
             bootstrap(&replica, &config, peers.own())
                 .await
                 .map_err(StartError::Bootstrap)?;
-            if let Some(asked) = &config.ranges {
-                ranges::check(asked, &ranges::of(&replica.snapshot())).map_err(StartError::Ranges)?;
-            }
+            ranges::check_given(config.ranges, &replica.snapshot()).map_err(StartError::Ranges)?;
         }
         let engine = PluginEngine::new(Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;

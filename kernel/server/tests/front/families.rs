@@ -1,7 +1,7 @@
 //! A cluster of two address families: what Services and nodes are given, and that it stays so.
 use crate::bench::{Bench, config, written};
 use sampan_api::{dual::ClusterRanges, rpc::PatchType};
-use sampan_server::{Server, ServerConfig};
+use sampan_server::{Server, ServerConfig, enroll::enrolled};
 use serde_json::{Value, json};
 
 fn ranges() -> ClusterRanges {
@@ -81,6 +81,16 @@ async fn services_have_the_families_that_they_ask_for() {
         let made = client.create(service(&format!("s{at}"), &spec)).await;
         assert_eq!(said(&written(&made.unwrap())), expected, "{spec}");
     }
+}
+
+#[tokio::test]
+async fn families_and_addresses_that_cannot_be_are_said_by_field() {
+    let bench = Bench::start_with(Some(ranges())).await;
+    let mut client = bench.objects();
+    client
+        .create(service("has", &json!({"clusterIP": "fd96::99"})))
+        .await
+        .unwrap();
     for (spec, field, words) in [
         (
             json!({"ipFamilyPolicy": "Both"}),
@@ -113,7 +123,7 @@ async fn services_have_the_families_that_they_ask_for() {
             "spec.clusterIPs[1]",
             "no address of fd96::/112",
         ),
-        (json!({"clusterIP": "fd96::99"}), "spec.clusterIP", "\"s6\""),
+        (json!({"clusterIP": "fd96::99"}), "spec.clusterIP", "\"has\""),
     ] {
         let error = client.create(service("x", &spec)).await.unwrap_err();
         assert_eq!(error.causes[0].field, field, "{error}");
@@ -224,4 +234,14 @@ async fn nodes_have_ranges_of_the_clusters_families_and_the_cluster_keeps_its_ow
         error.contains("--cluster-cidr 10.42.0.0/16,fd42::/56") && error.contains("cannot be changed"),
         "{error}"
     );
+}
+
+#[test]
+fn a_machine_that_joined_before_has_the_usual_ranges() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = json!({"role": "node", "name": "n1", "cluster": "c", "clusterName": "sampan", "member": 0, "peers": [],
+        "servers": ["10.0.0.1:7443"], "podCidr": "10.42.1.0/24"});
+    std::fs::write(dir.path().join("enrolled.json"), kept.to_string()).unwrap();
+    let enrolled = enrolled(dir.path()).unwrap().unwrap();
+    assert_eq!(enrolled.ranges(), Ok(ClusterRanges::default()));
 }

@@ -217,7 +217,7 @@ impl Reading<'_> {
         let primary = texts(&self.before["ipFamilies"])
             .first()
             .map(|text| *text == name(true));
-        let had_address = named(self.before).first().is_some();
+        let had_address = !named(self.before).is_empty();
         if had_address && primary.is_some_and(|primary| Some(&primary) != families.first()) {
             let message = "field is immutable: delete the Service and create it again".to_owned();
             self.cause("ipFamilies[0]", message);
