@@ -6,7 +6,7 @@ use sampan_sdk::{
     controller::{Object, Plan, Query, Snapshot},
     serde_json::json,
 };
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 pub const RESOURCE: &str = "ingresses.networking.k8s.io";
 pub const CLASSES: &str = "ingressclasses.networking.k8s.io";
@@ -32,7 +32,7 @@ pub fn ingress(plan: &mut Plan, ingress: &Object, snapshot: &dyn Snapshot) {
     }
     let nodes = snapshot.list(&Query::all("nodes").only(&["metadata", "status"]));
     let nodes = nodes.iter().filter(|node| takes_traffic(node));
-    let addresses: BTreeSet<Ipv4Addr> = nodes.filter_map(address_of).collect();
+    let addresses: BTreeSet<IpAddr> = nodes.filter_map(|node| address_of(node, false)).collect();
     let wanted: Vec<Value> = addresses
         .iter()
         .map(|address| json!({"ip": address.to_string()}))

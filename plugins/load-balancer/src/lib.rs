@@ -2,7 +2,8 @@
 //!
 //! Without a configuration they are the nodes' own, as with k3s: of all nodes that are ready, or, where traffic stays on the
 //! node it came to (`externalTrafficPolicy: Local`), of those that have an endpoint. With `{"pool": ["192.0.2.0/28"]}` each
-//! Service gets one of the pool, which the network must route to the nodes.
+//! Service gets one of the pool, which the network must route to the nodes. Nodes' addresses are given in each family of the
+//! Service, those of a pool in IPv4 alone.
 //!
 //! Ingresses have the nodes' addresses, too.
 mod ingresses;
@@ -116,7 +117,7 @@ impl LoadBalancer {
         match wanted {
             Ok(wanted) if wanted == known => {}
             Ok(wanted) => {
-                let one = |address: &Ipv4Addr| json!({"ip": address.to_string(), "ipMode": "VIP"});
+                let one = |address: &IpAddr| json!({"ip": address.to_string(), "ipMode": "VIP"});
                 let ingress: Vec<Value> = wanted.iter().map(one).collect();
                 plan.patch_status(service, json!({"loadBalancer": {"ingress": ingress}}));
                 let said: Vec<String> = wanted.iter().map(ToString::to_string).collect();
@@ -139,10 +140,11 @@ impl LoadBalancer {
     fn of_pool(
         &self,
         service: &Object,
-        known: &BTreeSet<Ipv4Addr>,
+        known: &BTreeSet<IpAddr>,
         snapshot: &dyn Snapshot,
-    ) -> Result<BTreeSet<Ipv4Addr>, String> {
-        let taken: BTreeSet<Ipv4Addr> = others(service, snapshot).iter().flat_map(addresses).collect();
+    ) -> Result<BTreeSet<IpAddr>, String> {
+        let others = others(service, snapshot);
+        let taken: BTreeSet<Ipv4Addr> = others.iter().flat_map(addresses).filter_map(of_v4).collect();
         let asked = service.spec()["loadBalancerIP"]
             .as_str()
             .filter(|text| !text.is_empty());
@@ -153,21 +155,34 @@ impl LoadBalancer {
             return match (self.pool.contains(address), taken.contains(&address)) {
                 (false, _) => Err(format!("loadBalancerIP {asked} is not in the pool of load balancers")),
                 (true, true) => Err(format!("loadBalancerIP {asked} is another Service's")),
-                (true, false) => Ok(BTreeSet::from([address])),
+                (true, false) => Ok(BTreeSet::from([address.into()])),
             };
         }
-        let has = known
-            .iter()
-            .find(|address| self.pool.contains(**address) && !taken.contains(address));
-        let address = has.copied().or_else(|| self.pool.free(&taken));
+        let mut has = known.iter().copied().filter_map(of_v4);
+        let has = has.find(|address| self.pool.contains(*address) && !taken.contains(address));
+        let address = has.or_else(|| self.pool.free(&taken));
         let address =
             address.ok_or("no address is free in the pool of load balancers: delete Services, or enlarge it")?;
-        Ok(BTreeSet::from([address]))
+        Ok(BTreeSet::from([address.into()]))
     }
 }
 
+fn of_v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// The families of a Service, as whether they are IPv6.
+fn families(service: &Object) -> Vec<bool> {
+    let said = service.spec()["ipFamilies"].as_array();
+    let said: Vec<bool> = said.into_iter().flatten().map(|family| family == "IPv6").collect();
+    if said.is_empty() { vec![false] } else { said }
+}
+
 /// The addresses that a Service has.
-fn addresses(service: &Object) -> BTreeSet<Ipv4Addr> {
+fn addresses(service: &Object) -> BTreeSet<IpAddr> {
     let ingress = service.status()["loadBalancer"]["ingress"].as_array();
     let addresses = ingress
         .into_iter()
@@ -185,7 +200,7 @@ fn others(service: &Object, snapshot: &dyn Snapshot) -> Vec<Object> {
 }
 
 /// The addresses of the nodes that serve it. A port of theirs is that of one Service: who came first has it.
-fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<Ipv4Addr>, String> {
+fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<IpAddr>, String> {
     let wanted = ports(service);
     for other in others(service, snapshot) {
         if let Some(port) = ports(&other).intersection(&wanted).next()
@@ -208,7 +223,12 @@ fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<Ipv4Ad
     let nodes = Query::all("nodes").only(&["metadata", "status"]);
     let serves = |node: &Object| takes_traffic(node) && (!local || with_endpoints.contains(node.name()));
     let nodes = snapshot.list(&nodes).into_iter().filter(serves);
-    Ok(nodes.filter_map(|node| address_of(&node)).collect())
+    let families = families(service);
+    let of_families = |node: Object| {
+        let each = families.iter().filter_map(|is_v6| address_of(&node, *is_v6));
+        each.collect::<Vec<IpAddr>>()
+    };
+    Ok(nodes.flat_map(of_families).collect())
 }
 
 /// Whether a node serves what comes from outside.
@@ -244,15 +264,15 @@ fn endpoints_nodes(service: &Object, snapshot: &dyn Snapshot) -> BTreeSet<String
     nodes
 }
 
-/// What a node is reached by from outside: its external address, if it has one, else its own. On the loopback of its machine it
-/// is reached by nobody else.
-fn address_of(node: &Object) -> Option<Ipv4Addr> {
+/// What a node is reached by from outside in a family: its external address, if it has one, else its own. On the loopback of its
+/// machine it is reached by nobody else.
+fn address_of(node: &Object, is_v6: bool) -> Option<IpAddr> {
     let all = node.status()["addresses"].as_array()?;
     let of = |kind: &str| {
         let mut of_kind = all.iter().filter(|address| address["type"] == kind);
-        of_kind.find_map(|address| match address["address"].as_str()?.parse().ok()? {
-            IpAddr::V4(address) if !address.is_loopback() => Some(address),
-            _ => None,
+        of_kind.find_map(|address| {
+            let address: IpAddr = address["address"].as_str()?.parse().ok()?;
+            (address.is_ipv6() == is_v6 && !address.is_loopback()).then_some(address)
         })
     };
     of("ExternalIP").or_else(|| of("InternalIP"))
