@@ -6,10 +6,7 @@ mod endpoint;
 mod slices;
 
 use endpoint::Endpoint;
-use sampan_sdk::{
-    controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
-    serde_json::Value,
-};
+use sampan_sdk::controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description};
 use std::collections::BTreeMap;
 
 /// The resource of what it makes.

@@ -38,6 +38,8 @@ enum Bench {
     Wasm,
     /// From creating a pod to its binding, in the cases of Kubernetes' scheduler_perf
     Scheduler,
+    /// What each of very many nodes and pods costs
+    Scale,
     /// Durable puts, reads and lists, beside etcd
     Store,
     /// Ten thousand watchers, beside etcd
@@ -63,12 +65,12 @@ struct Args {
     /// Only cases whose name has this in it; of `store` and `scheduler`
     #[arg(long, default_value = "")]
     case: String,
-    /// Of `scheduler` and `swap`
-    #[arg(long, default_value_t = scheduler::NODES)]
-    nodes: usize,
-    /// Of `scheduler`: at most so many are measured
-    #[arg(long, default_value_t = scheduler::PODS)]
-    pods: usize,
+    /// Of `scheduler` and `swap` [default: 5000], and of `scale` [default: 100000]
+    #[arg(long)]
+    nodes: Option<usize>,
+    /// Of `scheduler`: at most so many are measured [default: 10000]; of `scale` [default: 1000000]
+    #[arg(long)]
+    pods: Option<usize>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -86,10 +88,17 @@ async fn main() -> anyhow::Result<()> {
         Bench::Start => start::run().await?,
         Bench::Footprint => tokio::task::spawn_blocking(footprint::run).await??,
         Bench::Placement => tokio::task::spawn_blocking(placement::run).await??,
-        Bench::Swap => swap::run(args.nodes).await?,
+        Bench::Swap => swap::run(args.nodes.unwrap_or(scheduler::NODES)).await?,
         Bench::Up => up::run().await?,
         Bench::Wasm => tokio::task::spawn_blocking(wasm::run).await??,
-        Bench::Scheduler => scheduler::run(&args.case, args.nodes, args.pods).await?,
+        Bench::Scheduler => {
+            let nodes = args.nodes.unwrap_or(scheduler::NODES);
+            scheduler::run(&args.case, nodes, args.pods.unwrap_or(scheduler::PODS)).await?
+        }
+        Bench::Scale => {
+            let nodes = args.nodes.unwrap_or(scheduler::scale::NODES);
+            scheduler::scale::run(nodes, args.pods.unwrap_or(scheduler::scale::PODS)).await?
+        }
         Bench::Store => store::run(&args.case).await?,
         Bench::Watch => watch::run().await?,
         Bench::Failover => failover::run().await?,

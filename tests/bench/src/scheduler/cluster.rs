@@ -11,6 +11,7 @@ use sampan_cli::session::{Session, Writer};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
+    ops::Range,
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
@@ -75,7 +76,17 @@ impl Template {
 }
 
 impl Cluster {
+    /// With the nodes of a case, and the pods that lie there before.
     pub async fn start(case: &Case, nodes: usize) -> Result<Self> {
+        let cluster = Self::empty().await?;
+        cluster.nodes(case, 0..nodes).await?;
+        for before in case.before {
+            cluster.before(before, nodes).await?;
+        }
+        Ok(cluster)
+    }
+
+    pub async fn empty() -> Result<Self> {
         let store = Sampan::start(1).await?;
         let session = store.session(0)?;
         let writer = session.writer();
@@ -84,15 +95,15 @@ impl Cluster {
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             cluster.commit(create("namespaces", "", namespace, &object)).await?;
         }
+        Ok(cluster)
+    }
+
+    pub async fn nodes(&self, case: &Case, numbers: Range<usize>) -> Result<()> {
         let make = async |number: usize| {
             let zone = case.zones.get(number % case.zones.len().max(1)).copied();
-            cluster.commit(node(&name_of_node(number), zone)).await
+            self.commit(node(&name_of_node(number), zone)).await
         };
-        cluster.all(0..nodes, make).await?;
-        for before in case.before {
-            cluster.before(before, nodes).await?;
-        }
-        Ok(cluster)
+        self.all(numbers, make).await
     }
 
     pub async fn commit(&self, plan: rpc::Plan) -> Result<()> {
@@ -100,7 +111,7 @@ impl Cluster {
         Ok(())
     }
 
-    async fn all(&self, numbers: std::ops::Range<usize>, write: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
+    async fn all(&self, numbers: Range<usize>, write: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
         let writes = stream::iter(numbers).map(|number| write(number));
         writes.buffer_unordered(UNDER_WAY).try_collect().await
     }
@@ -119,7 +130,7 @@ impl Cluster {
         if before.waits {
             return make.await;
         }
-        tokio::try_join!(make, wait(seen, count, &ahead)).map(drop)
+        tokio::try_join!(make, wait(seen, 0..count, &ahead)).map(drop)
     }
 
     /// Watches the pods of a namespace from now on.
@@ -161,30 +172,30 @@ impl Cluster {
     }
 
     /// Makes measured pods, all of them at once.
-    pub async fn make(&self, template: &Template, numbers: std::ops::Range<usize>) -> Result<()> {
+    pub async fn make(&self, template: &Template, numbers: Range<usize>) -> Result<()> {
         let make = |number| self.commit(template.plan(shapes::MEASURED, &format!("pod-{number:07}")));
         self.all(numbers, make).await
     }
 
     /// Makes pods as fast as it goes and watches them bound: when each was made, and when it was seen bound.
-    pub async fn measure(&self, case: &Case, nodes: usize, pods: usize) -> Result<(Vec<Instant>, Bound)> {
+    pub async fn measure(&self, case: &Case, nodes: usize, numbers: Range<usize>) -> Result<(Vec<Instant>, Bound)> {
         let mut templates = HashMap::new();
         let distinct = (case.measured)("a") != (case.measured)("b");
-        for number in 0..if distinct { nodes.min(pods) } else { 1 } {
+        for number in 0..if distinct { nodes.min(numbers.end) } else { 1 } {
             let pod = (case.measured)(&name_of_node(number));
             templates.insert(number, Template::new(pod, shapes::MEASURED)?);
         }
         let seen = self.watch(shapes::MEASURED).await?;
-        let made = parking(pods);
+        let made = parking(numbers.len());
         let ahead = Semaphore::new(AHEAD);
-        let make = self.all(0..pods, async |number| {
+        let make = self.all(numbers.clone(), async |number| {
             ahead.acquire().await?.forget();
-            made.lock().map_err(|_| anyhow::anyhow!("poisoned"))?[number] = Instant::now();
+            made.lock().map_err(|_| anyhow::anyhow!("poisoned"))?[number - numbers.start] = Instant::now();
             let template = &templates[&(number % templates.len())];
             self.commit(template.plan(shapes::MEASURED, &format!("pod-{number:07}")))
                 .await
         });
-        let work = async { tokio::try_join!(make, wait(seen, pods, &ahead)) };
+        let work = async { tokio::try_join!(make, wait(seen, numbers.clone(), &ahead)) };
         let bound = tokio::select! {
             done = work => done?.1,
             failed = self.churn(case.churn) => return Err(failed.err().context("the churn ended")?),
@@ -282,13 +293,14 @@ impl Watch {
     }
 }
 
-/// Waits until so many pods were seen bound, each once, and lets another come for each; when each was.
-async fn wait(mut seen: Watch, pods: usize, ahead: &Semaphore) -> Result<Bound> {
-    let mut bound: Vec<Option<Instant>> = vec![None; pods];
-    let mut left = pods;
+/// Waits until these pods were seen bound, each once, and lets another come for each; when each was.
+async fn wait(mut seen: Watch, numbers: Range<usize>, ahead: &Semaphore) -> Result<Bound> {
+    let mut left = numbers.len();
+    let mut bound: Vec<Option<Instant>> = vec![None; left];
     while left > 0 {
         let Some(pod) = seen.bound(left).await? else { continue };
-        let place = bound.get_mut(pod.number).context("a pod too many")?;
+        let place = pod.number.checked_sub(numbers.start).and_then(|at| bound.get_mut(at));
+        let place = place.context("a pod too many")?;
         if place.is_none() {
             *place = Some(Instant::now());
             left -= 1;

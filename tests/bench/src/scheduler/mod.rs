@@ -2,6 +2,7 @@
 //! on a log that is synced.
 pub mod cases;
 pub mod cluster;
+pub mod scale;
 pub mod shapes;
 
 use crate::{
@@ -46,7 +47,7 @@ async fn measure(case: &Case, nodes: usize, pods: usize) -> Result<Vec<Figure>> 
     let mut cluster = Cluster::start(case, nodes).await?;
     let process = cluster.store.process(0);
     let before = process.threads()?;
-    let (made, bound) = cluster.measure(case, nodes, pods).await?;
+    let (made, bound) = cluster.measure(case, nodes, 0..pods).await?;
     let process = cluster.store.process(0);
     let (shares, memory) = (Shares::of(&before, &process.threads()?), process.memory()?);
     let began = made.iter().min().copied();
