@@ -1,6 +1,6 @@
 //! A policy's configuration, through the kernel: it decides where pods go, another is in force without a restart, and what
 //! the policy refuses changes nothing.
-use crate::{control_plane, rules, until_decides};
+use crate::{control_plane, rules};
 use cluster::ControlPlane;
 use sampan_api::{
     plugin::{Mode, RESOURCE},
@@ -16,7 +16,7 @@ async fn configure(objects: &mut ObjectsClient<Channel>, config: &Value) -> Resu
         name: "scheduler".to_owned(),
         ..Key::default()
     };
-    let patch = json!({"spec": {"config": config}}).to_string().into_bytes();
+    let patch = json!({"spec": {"config": config}}).to_string().into_bytes().into();
     let request = PatchRequest {
         key: Some(key),
         patch,
@@ -41,12 +41,12 @@ async fn preferred(plane: &ControlPlane, prefix: &str) -> Vec<String> {
 async fn weights_change_placements_without_a_restart_and_a_bad_one_is_refused_by_name() {
     let plane = control_plane().await;
     rules::nodes(&plane, &[("empty", "a"), ("full", "a")], 40).await;
+    rules::until_active(&plane).await;
     for n in 0..20 {
         let there = json!({"nodeSelector": {"kubernetes.io/hostname": "full"}});
         rules::pod(&plane, &format!("there{n}"), json!({}), there).await;
     }
     plane.until_bound("there").await;
-    until_decides(&plane, "scheduler").await;
     assert_eq!(
         preferred(&plane, "least").await,
         ["empty"],
