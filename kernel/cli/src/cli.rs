@@ -128,6 +128,9 @@ pub enum Command {
     /// Run one Wasm workload; what the shim starts
     #[command(name = "__wasm", hide = true)]
     Wasm(verbs::wasm::WasmArgs),
+    /// Compile one piece of Wasm; what servers and nodes start
+    #[command(name = "__compile", hide = true)]
+    Compile(verbs::compile::CompileArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -147,12 +150,13 @@ pub fn main() -> ExitCode {
     // A workload's runner and servers outlive whoever reads their output.
     if !matches!(
         cli.command,
-        Command::Up(_) | Command::Join(_) | Command::Demo(_) | Command::Wasm(_)
+        Command::Up(_) | Command::Join(_) | Command::Demo(_) | Command::Wasm(_) | Command::Compile(_)
     ) {
         terminal::end_with_the_reader();
     }
     let result = match cli.command {
         Command::Wasm(args) => return verbs::wasm::run(&args),
+        Command::Compile(args) => return verbs::compile::run(&args),
         command => run(command, &cli.global),
     };
     result.unwrap_or_else(|error| {
@@ -247,6 +251,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Wasm(args) => Ok(verbs::wasm::run(&args)),
+        Command::Compile(args) => Ok(verbs::compile::run(&args)),
     }
 }
 

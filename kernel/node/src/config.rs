@@ -1,6 +1,7 @@
 //! What an agent is told when it is started.
 use crate::{net::PodCidr, network::Places};
 use sampan_api::dual::ClusterRanges;
+use sampan_sandbox::Compiler;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -28,6 +29,8 @@ pub struct AgentConfig {
     pub shim: PathBuf,
     /// The binary that has the `__wasm` subcommand.
     pub sampan: PathBuf,
+    /// Who compiles Wasm.
+    pub compiler: Compiler,
     /// The range of its pods' addresses: `10.42.0.0/24`, or one of each family: `10.42.0.0/24,fd42::/64`.
     pub pod_cidr: String,
     /// Those of the cluster, for all pods and for Services.
@@ -72,6 +75,7 @@ impl AgentConfig {
             key_pem: String::new(),
             identity_file: None,
             sampan: PathBuf::from("/proc/self/exe"),
+            compiler: Compiler::default(),
             pod_cidr: "10.42.0.0/24".to_owned(),
             ranges: ClusterRanges::default(),
             rootless: !rustix::process::geteuid().is_root(),

@@ -2,7 +2,7 @@
 use crate::{agent::wasm, config::AgentConfig, reconcile};
 use parking_lot::Mutex;
 use sampan_container::{Auth, Digest, Image, ImageError, Kind, Prepared, Progress, PullOptions, Reference, Store};
-use sampan_sandbox::workload;
+use sampan_sandbox::{Compiler, workload};
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
@@ -17,6 +17,7 @@ pub struct Images {
     options: Arc<PullOptions>,
     /// Where compiled Wasm is kept.
     cache: PathBuf,
+    compiler: Compiler,
     /// The manifests that were unpacked or compiled.
     ready: Arc<Mutex<HashSet<Digest>>>,
     rootless: bool,
@@ -53,6 +54,7 @@ impl Images {
             store,
             options: Arc::new(options),
             cache: config.cache.clone(),
+            compiler: config.compiler.clone(),
             ready: Arc::default(),
             rootless: config.rootless,
             used: Arc::default(),
@@ -191,8 +193,8 @@ impl Images {
 
     /// What cannot be compiled is said by the run that fails of it.
     async fn compile(&self, module: PathBuf) {
-        let cache = self.cache.clone();
-        let work = move || workload::precompile(&module, wasm::digest_of(&module).as_deref(), &cache);
+        let (compiler, cache) = (self.compiler.clone(), self.cache.clone());
+        let work = move || workload::precompile(&compiler, &module, wasm::digest_of(&module).as_deref(), &cache);
         match tokio::task::spawn_blocking(work).await {
             Ok(Err(error)) => tracing::debug!(%error, "a Wasm module was not compiled ahead"),
             Err(error) => tracing::debug!(%error, "a Wasm module was not compiled ahead"),

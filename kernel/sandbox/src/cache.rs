@@ -5,17 +5,20 @@
 //! What is mapped is machine code that is run as it is, so only files in a directory that this user alone can write are
 //! taken.
 #![allow(unsafe_code)] // Mapping compiled code is what this module is for; `trusted` is the reason it may.
+use crate::{
+    compiler::{CompileError, Compiler, Purpose},
+    error::bounded,
+};
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use std::{
     fmt::Write as _,
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Write},
+    io::{self, Read, Seek},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use wasmtime::{Engine, Module, component::Component};
 
@@ -65,8 +68,8 @@ macro_rules! code {
 code!(Component, precompile_component);
 code!(Module, precompile_module);
 
-/// A file left aside by a process that was killed is swept after this time.
-const ABANDONED: Duration = Duration::from_secs(600);
+/// What a file is called that is not whole yet.
+const ASIDE_EXTENSION: &str = "tmp";
 
 /// `sha256:` and 64 hexadecimal digits.
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -78,61 +81,104 @@ pub fn digest_of(bytes: &[u8]) -> String {
     })
 }
 
-/// The component, from the cache or compiled and put there. A cache that cannot be used is done without.
-///
-/// # Errors
-/// If it cannot be compiled.
-pub fn compiled(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> wasmtime::Result<Component> {
-    let Some(dir) = cache else {
-        return Component::new(engine, bytes);
-    };
-    let digest = digest_of(bytes);
-    match kept(engine, &digest, dir) {
-        Some(component) => Ok(component),
-        None => compile(engine, bytes, &digest, dir),
-    }
+/// Where compiled code comes from: a directory, and who compiles what is not there. A directory that cannot be used is done
+/// without.
+pub struct Cache {
+    dir: Option<PathBuf>,
+    compiler: Compiler,
+    purpose: Purpose,
+    /// Nothing is compiled apart any more.
+    closed: AtomicBool,
 }
 
-/// What the cache has for a digest, if it is to be trusted and was made by an engine like this one.
-pub fn kept<C: Code>(engine: &Engine, digest: &str, dir: &Path) -> Option<C> {
-    let path = path_of(engine, digest, dir)?;
-    if !(trusted(dir) && trusted(&path)) {
-        return None;
+impl Cache {
+    pub fn new(dir: Option<PathBuf>, compiler: Compiler, purpose: Purpose) -> Self {
+        // A process that was killed has left aside what it was writing.
+        if let Some(dir) = &dir {
+            sweep(dir);
+        }
+        Cache {
+            dir,
+            compiler,
+            purpose,
+            closed: AtomicBool::new(false),
+        }
     }
-    // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
-    unsafe { C::map(engine, &path) }.ok()
-}
 
-/// Compiles, and keeps nothing.
-///
-/// # Errors
-/// If it cannot be compiled.
-pub fn compile_anew<C: Code>(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<C> {
-    let code = C::compile(engine, bytes)?;
-    // SAFETY: this process has just compiled it.
-    unsafe { C::read(engine, &code) }
-}
-
-/// Compiles, puts the outcome where `kept` finds it, and takes it from there.
-///
-/// # Errors
-/// If it cannot be compiled.
-pub fn compile<C: Code>(engine: &Engine, bytes: &[u8], digest: &str, dir: &Path) -> wasmtime::Result<C> {
-    // By an engine of its own, since an engine's compiler keeps what it has worked with.
-    let code = C::compile(&Engine::new(engine.config())?, bytes)?;
-    let stored = path_of(engine, digest, dir).map(|path| (store(dir, &path, &code), path));
-    if let Some((Err(error), path)) = &stored {
-        tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept");
+    /// Whoever waits for a child that compiles waits no longer.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
-    let mapped = stored.and_then(|(stored, _)| stored.ok().and_then(|()| kept(engine, digest, dir)));
-    let compiled = match mapped {
-        Some(compiled) => compiled,
-        // SAFETY: this process has just compiled it.
-        None => unsafe { C::read(engine, &code) }?,
-    };
-    drop(code);
-    give_back();
-    Ok(compiled)
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// The code of these bytes, whose digest it is: from the directory, or compiled and put there.
+    ///
+    /// # Errors
+    /// If it cannot be compiled.
+    pub fn get<C: Code>(&self, engine: &Engine, bytes: &[u8], digest: &str) -> Result<C, CompileError> {
+        if let Some(kept) = self.kept(engine, digest) {
+            return Ok(kept);
+        }
+        match &self.compiler {
+            Compiler::Here => self.compile_here(engine, bytes, digest),
+            Compiler::Apart(child) => {
+                let mut code = child.compile(self.purpose, bytes, &self.closed)?;
+                self.keep(engine, digest, &mut code)
+            }
+        }
+    }
+
+    /// What the directory has for a digest, if it is to be trusted and was made by an engine like this one.
+    pub fn kept<C: Code>(&self, engine: &Engine, digest: &str) -> Option<C> {
+        let dir = self.dir.as_deref()?;
+        let path = path_of(engine, digest, dir)?;
+        if !(trusted(dir) && trusted(&path)) {
+            return None;
+        }
+        // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
+        unsafe { C::map(engine, &path) }.ok()
+    }
+
+    fn compile_here<C: Code>(&self, engine: &Engine, bytes: &[u8], digest: &str) -> Result<C, CompileError> {
+        let refused = |error: wasmtime::Error| CompileError::Refused(bounded(format!("{error:#}")));
+        if self.dir.is_none() {
+            let code = C::compile(engine, bytes).map_err(refused)?;
+            // SAFETY: this process has just compiled it.
+            return unsafe { C::read(engine, &code) }.map_err(refused);
+        }
+        // By an engine of its own, since an engine's compiler keeps what it has worked with.
+        let apart = Engine::new(engine.config()).map_err(refused)?;
+        let code = C::compile(&apart, bytes).map_err(refused)?;
+        let compiled = self.keep(engine, digest, &mut io::Cursor::new(code));
+        drop(apart);
+        give_back();
+        compiled
+    }
+
+    /// Puts code where `kept` finds it, and takes it from there.
+    fn keep<C: Code>(&self, engine: &Engine, digest: &str, code: &mut (impl Read + Seek)) -> Result<C, CompileError> {
+        if let Some(dir) = &self.dir
+            && let Some(path) = path_of(engine, digest, dir)
+        {
+            match store(dir, &path, code) {
+                Ok(()) => {
+                    if let Some(kept) = self.kept(engine, digest) {
+                        return Ok(kept);
+                    }
+                }
+                Err(error) => tracing::warn!(path = %path.display(), %error, "compiled code cannot be kept"),
+            }
+        }
+        let mut bytes = Vec::new();
+        code.rewind()
+            .and_then(|()| code.read_to_end(&mut bytes))
+            .map_err(|error| CompileError::failed("its code cannot be read", &error))?;
+        // SAFETY: this process, or a child that runs the same executable, has just compiled it.
+        unsafe { C::read(engine, &bytes) }.map_err(|error| CompileError::Refused(bounded(format!("{error:#}"))))
+    }
 }
 
 /// A compiler leaves tens of megabytes behind that are free and yet held, as long as nobody asks for them back.
@@ -165,21 +211,17 @@ fn trusted(path: &Path) -> bool {
 /// Tells files apart that are written at the same time by one process.
 static ASIDE: AtomicU64 = AtomicU64::new(0);
 
-fn store(dir: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
+fn store(dir: &Path, path: &Path, code: &mut (impl Read + Seek)) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     if !trusted(dir) {
         return Err(io::Error::other("others can write to its directory: `chmod go-w` it"));
     }
-    sweep(dir);
     let number = ASIDE.fetch_add(1, Ordering::Relaxed);
-    let aside = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
+    let aside = path.with_extension(format!("{}-{number}.{ASIDE_EXTENSION}", std::process::id()));
+    let mut file = set_aside(dir, &aside)?;
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)?;
-        file.write_all(code)?;
+        code.rewind()?;
+        io::copy(code, &mut file)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
         File::open(dir)?.sync_all()
@@ -190,15 +232,39 @@ fn store(dir: &Path, path: &Path, code: &[u8]) -> io::Result<()> {
     written
 }
 
+/// A new file that `sweep` leaves alone for as long as it is open.
+fn set_aside(dir: &Path, aside: &Path) -> io::Result<File> {
+    // Nobody sweeps between its making and its lock.
+    let entered = File::open(dir)?;
+    entered.lock()?;
+    remove_abandoned(dir);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(aside)?;
+    file.lock()?;
+    Ok(file)
+}
+
 /// Removes what killed processes left aside.
 fn sweep(dir: &Path) {
+    if trusted(dir)
+        && let Ok(entered) = File::open(dir)
+        && entered.lock().is_ok()
+    {
+        remove_abandoned(dir);
+    }
+}
+
+/// Those that nobody has locked are nobody's: a lock ends with who held it, however he ends.
+fn remove_abandoned(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let left = path.extension().is_some_and(|extension| extension == "tmp")
-            && fs::symlink_metadata(&path)
-                .and_then(|meta| meta.modified())
-                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED));
-        if left {
+        if path.extension().is_some_and(|extension| extension == ASIDE_EXTENSION)
+            && !path.is_symlink()
+            && File::open(&path).is_ok_and(|file| file.try_lock().is_ok())
+        {
             let _ = fs::remove_file(&path);
         }
     }
@@ -211,6 +277,21 @@ mod tests {
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
+    fn cache(dir: &Path) -> Cache {
+        Cache::new(Some(dir.to_owned()), Compiler::Here, Purpose::Plugin)
+    }
+
+    fn get(engine: &Engine, dir: &Path) {
+        cache(dir)
+            .get::<Component>(engine, EMPTY, &digest_of(EMPTY))
+            .map(drop)
+            .unwrap();
+    }
+
+    fn is_kept(engine: &Engine, dir: &Path) -> bool {
+        cache(dir).kept::<Component>(engine, &digest_of(EMPTY)).is_some()
+    }
+
     fn files(dir: &Path) -> Vec<PathBuf> {
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
@@ -220,13 +301,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("cache");
         let engine = Engine::default();
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
-        compiled(&engine, EMPTY, Some(&dir)).unwrap();
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_some());
+        assert!(!is_kept(&engine, &dir));
+        get(&engine, &dir);
+        assert!(is_kept(&engine, &dir));
         assert_eq!(files(&dir).len(), 1);
         assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(&files(&dir)[0]).unwrap().mode() & 0o777, 0o600);
-        assert!(kept::<Component>(&engine, "sha256:../../../etc/passwd", &dir).is_none());
+        assert!(
+            cache(&dir)
+                .kept::<Component>(&engine, "sha256:../../../etc/passwd")
+                .is_none()
+        );
     }
 
     #[test]
@@ -234,9 +319,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (engine, empty) = (Engine::default(), b"\0asm\x01\0\0\0");
         let digest = digest_of(empty);
-        compile::<Module>(&engine, empty, &digest, home.path()).unwrap();
-        assert!(kept::<Module>(&engine, &digest, home.path()).is_some());
-        assert!(kept::<Component>(&engine, &digest, home.path()).is_none());
+        let cache = cache(home.path());
+        cache.get::<Module>(&engine, empty, &digest).map(drop).unwrap();
+        assert!(cache.kept::<Module>(&engine, &digest).is_some());
+        assert!(cache.kept::<Component>(&engine, &digest).is_none());
     }
 
     #[test]
@@ -244,16 +330,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("cache");
         let engine = Engine::default();
-        compiled(&engine, EMPTY, Some(&dir)).unwrap();
+        get(&engine, &dir);
         let file = files(&dir).remove(0);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(!is_kept(&engine, &dir));
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), &dir).is_none());
+        assert!(!is_kept(&engine, &dir));
         // It still runs, and nothing is put there.
         fs::remove_file(&file).unwrap();
-        compiled(&engine, EMPTY, Some(&dir)).unwrap();
+        get(&engine, &dir);
         assert!(files(&dir).is_empty());
     }
 
@@ -261,11 +347,11 @@ mod tests {
     fn a_torn_file_is_compiled_again() {
         let home = tempfile::tempdir().unwrap();
         let engine = Engine::default();
-        compiled(&engine, EMPTY, Some(home.path())).unwrap();
+        get(&engine, home.path());
         let file = files(home.path()).remove(0);
         fs::write(&file, b"\x7fELF").unwrap();
-        compiled(&engine, EMPTY, Some(home.path())).unwrap();
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
+        get(&engine, home.path());
+        assert!(is_kept(&engine, home.path()));
     }
 
     #[test]
@@ -274,10 +360,26 @@ mod tests {
         let engine = Engine::default();
         std::thread::scope(|scope| {
             (0..8).for_each(|_| {
-                scope.spawn(|| compiled(&engine, EMPTY, Some(home.path())).unwrap());
+                scope.spawn(|| get(&engine, home.path()));
             });
         });
         assert_eq!(files(home.path()).len(), 1);
-        assert!(kept::<Component>(&engine, &digest_of(EMPTY), home.path()).is_some());
+        assert!(is_kept(&engine, home.path()));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_aside_is_swept_and_what_is_being_written_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let written = home.path().join("a.1-0.tmp");
+        let writing = set_aside(home.path(), &written).unwrap();
+        // Its lock has ended with its writer.
+        fs::write(home.path().join("b.2-0.tmp"), b"half").unwrap();
+        get(&Engine::default(), home.path());
+        assert_eq!(files(home.path()).len(), 2, "{:?}", files(home.path()));
+        assert!(written.exists());
+        drop(writing);
+        drop(cache(home.path()));
+        assert!(!written.exists());
     }
 }

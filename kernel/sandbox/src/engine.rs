@@ -1,6 +1,8 @@
 //! The plugins' engine, and plugins that are loaded and can be instantiated in microseconds.
 use crate::{
-    CallError, Description, LoadError,
+    CallError, Compiler, Description, LoadError,
+    cache::Cache,
+    compiler::Purpose,
     controller::{ControllerPlugin, ControllerWorld},
     ingress::{IngressPlugin, IngressWorld},
     inspect::{self, Contract},
@@ -11,11 +13,7 @@ use crate::{
 };
 use sampan_api::plugin::World;
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use wasmtime::{Config, Engine, component::Component};
 
 /// What a plugin may take.
@@ -60,24 +58,38 @@ impl Limits {
 pub struct PluginEngine {
     engine: Engine,
     ticker: Ticker,
-    cache: Option<PathBuf>,
+    cache: Cache,
+}
+
+/// How plugins are compiled and run.
+pub(crate) fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.wasm_component_model(true);
+    config.max_wasm_stack(1 << 20);
+    // Deterministic to the bit on every machine: a recorded call replays anywhere.
+    config.cranelift_nan_canonicalization(true);
+    config.wasm_relaxed_simd(false);
+    config
 }
 
 impl PluginEngine {
-    /// An engine; compiled plugins are kept in `cache`.
+    /// An engine that compiles by itself; compiled plugins are kept in `cache`.
     ///
     /// # Errors
     /// If this machine cannot run Wasmtime.
     pub fn new(cache: Option<PathBuf>) -> wasmtime::Result<Arc<Self>> {
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        config.wasm_component_model(true);
-        config.max_wasm_stack(1 << 20);
-        // Deterministic to the bit on every machine: a recorded call replays anywhere.
-        config.cranelift_nan_canonicalization(true);
-        config.wasm_relaxed_simd(false);
-        let engine = Engine::new(&config)?;
+        Self::compiled_by(Compiler::Here, cache)
+    }
+
+    /// As `new`, with somebody who compiles.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn compiled_by(compiler: Compiler, cache: Option<PathBuf>) -> wasmtime::Result<Arc<Self>> {
+        let engine = Engine::new(&config())?;
         let ticker = Ticker::start(&engine)?;
+        let cache = Cache::new(cache, compiler, Purpose::Plugin);
         Ok(Arc::new(PluginEngine { engine, ticker, cache }))
     }
 
@@ -89,8 +101,17 @@ impl PluginEngine {
         &self.ticker
     }
 
-    pub(crate) fn cache(&self) -> Option<&Path> {
-        self.cache.as_deref()
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Whoever waits for a plugin that a child compiles waits no longer, now and later: the process is to end.
+    pub fn close(&self) {
+        self.cache.close();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.cache.is_closed()
     }
 
     /// Compiles (or takes from the cache), links, and tries a component out: it must describe itself and take its

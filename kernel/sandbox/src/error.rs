@@ -22,6 +22,16 @@ pub enum LoadError {
     Start(CallError),
     #[error("it has {size} bytes, and {limit} are the limit")]
     TooLarge { size: usize, limit: usize },
+    /// Nothing is said of the plugin.
+    #[error("it could not be compiled now: {reason}")]
+    NotCompiled { reason: String },
+}
+
+impl LoadError {
+    /// Whether another time it may go well.
+    pub fn passes(&self) -> bool {
+        matches!(self, LoadError::NotCompiled { .. })
+    }
 }
 
 /// Why a call failed. After any of these but `Refused` the instance is of no more use.

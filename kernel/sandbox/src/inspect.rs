@@ -1,9 +1,9 @@
 //! What a component is and asks for.
 use crate::{
     LoadError,
-    cache::{compiled, digest_of},
+    cache::digest_of,
+    compiler::CompileError,
     engine::{Limits, PluginEngine},
-    error::bounded,
 };
 use sampan_api::plugin::World;
 use wasmtime::component::Component;
@@ -110,9 +110,13 @@ pub fn component(engine: &PluginEngine, bytes: &[u8], limits: &Limits) -> Result
     if bytes.get(4..8) == Some(&[1, 0, 0, 0]) {
         return Err(LoadError::CoreModule);
     }
-    compiled(engine.engine(), bytes, engine.cache()).map_err(|error| LoadError::NotAComponent {
-        size: bytes.len(),
-        reason: bounded(format!("{error:#}")),
+    let compiled = engine.cache().get(engine.engine(), bytes, &digest_of(bytes));
+    compiled.map_err(|error| match error {
+        CompileError::Refused(reason) => LoadError::NotAComponent {
+            size: bytes.len(),
+            reason,
+        },
+        CompileError::Failed(reason) => LoadError::NotCompiled { reason },
     })
 }
 

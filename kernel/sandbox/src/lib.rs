@@ -4,6 +4,7 @@
 //! with no WASI at all; workloads are WASI 0.2 programs that run in a process of their own.
 mod breaker;
 mod cache;
+mod compiler;
 pub mod controller;
 mod engine;
 mod error;
@@ -21,6 +22,7 @@ pub mod workload;
 
 pub use breaker::Breaker;
 pub use cache::digest_of;
+pub use compiler::{Compiler, compile_for_parent};
 pub use engine::{Limits, Loaded, PluginEngine};
 pub use error::{CallError, LoadError};
 pub use figures::Figures;

@@ -22,7 +22,7 @@ use crate::{
     standing,
 };
 use sampan_api::{ApiError, dual::ClusterRanges};
-use sampan_sandbox::PluginEngine;
+use sampan_sandbox::{Compiler, PluginEngine};
 use sampan_tls::{Credentials, Lifetimes};
 use std::{
     collections::BTreeSet,
@@ -83,6 +83,8 @@ pub struct ServerConfig {
     pub build: Build,
     /// How long the certificates live that it issues, its own among them.
     pub lifetimes: Lifetimes,
+    /// Who compiles plugins.
+    pub compiler: Compiler,
 }
 
 impl ServerConfig {
@@ -107,6 +109,7 @@ impl ServerConfig {
             snapshots: None,
             build: Build::this(),
             lifetimes: Lifetimes::default(),
+            compiler: Compiler::default(),
         }
     }
 }
@@ -205,7 +208,7 @@ impl Server {
                 .map_err(StartError::Bootstrap)?;
             ranges::check_given(config.ranges, &replica.snapshot()).map_err(StartError::Ranges)?;
         }
-        let engine = PluginEngine::new(Some(config.cache.join("wasm")))
+        let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.join("wasm")))
             .map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let narrator = Narrator::start(replica.clone(), "control-plane");
         let policies = Arc::new(Policies::start(replica.clone(), engine.clone(), &narrator));

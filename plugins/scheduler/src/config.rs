@@ -155,8 +155,8 @@ impl Config {
     /// # Errors
     /// What is wrong, and where.
     pub fn read(text: &str) -> Result<Self, String> {
-        let config: Config =
-            serde_json::from_str(text).map_err(|error| format!("the config cannot be read: {error}"))?;
+        let config: Config = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
+            .map_err(|error| format!("the config cannot be read: {error}"))?;
         config.check()?;
         Ok(config)
     }
@@ -164,16 +164,19 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         let weights = &self.weights;
         let all = [
-            weights.node_resources_fit,
-            weights.node_resources_balanced_allocation,
-            weights.image_locality,
-            weights.node_affinity,
-            weights.taint_toleration,
-            weights.inter_pod_affinity,
-            weights.pod_topology_spread,
+            ("NodeResourcesFit", weights.node_resources_fit),
+            (
+                "NodeResourcesBalancedAllocation",
+                weights.node_resources_balanced_allocation,
+            ),
+            ("ImageLocality", weights.image_locality),
+            ("NodeAffinity", weights.node_affinity),
+            ("TaintToleration", weights.taint_toleration),
+            ("InterPodAffinity", weights.inter_pod_affinity),
+            ("PodTopologySpread", weights.pod_topology_spread),
         ];
-        if all.iter().any(|weight| !(0..=MOST_WEIGHT).contains(weight)) {
-            return Err(format!("weights: each goes from 0 to {MOST_WEIGHT}"));
+        if let Some((name, weight)) = all.iter().find(|(_, weight)| !(0..=MOST_WEIGHT).contains(weight)) {
+            return Err(format!("weights.{name}: {weight} is not from 0 to {MOST_WEIGHT}"));
         }
         let strategy = &self.scoring_strategy;
         let resources = strategy.resources.iter().chain(&self.balanced_resources.0);

@@ -5,7 +5,7 @@ pub mod group;
 use sampan_api::{
     Key, Object, Operation, Plan, Selection, Write, kinds,
     plugin::{DEFAULT_SCHEDULER, Mode, PluginSpec, RESOURCE, World},
-    rpc::plugins_client::PluginsClient,
+    rpc::{objects_client::ObjectsClient, plugins_client::PluginsClient},
 };
 use sampan_server::{BuiltinPlugin, Server, ServerConfig};
 use serde_json::{Value, json};
@@ -42,6 +42,15 @@ impl ControlPlane {
 
     /// The service of plugins, as an administrator asks it.
     pub fn plugins(&self) -> PluginsClient<Channel> {
+        PluginsClient::new(self.channel())
+    }
+
+    /// The service of objects, as an administrator asks it.
+    pub fn objects(&self) -> ObjectsClient<Channel> {
+        ObjectsClient::new(self.channel())
+    }
+
+    fn channel(&self) -> Channel {
         let authority = self.server.authority();
         let admin = authority.issue_admin().expect("a certificate");
         let tls = ClientTlsConfig::new()
@@ -49,7 +58,7 @@ impl ControlPlane {
             .identity(Identity::from_pem(admin.cert_pem, admin.key_pem));
         let endpoint = Endpoint::from_shared(format!("https://{}", self.server.local_addr()));
         let endpoint = endpoint.and_then(|endpoint| endpoint.tls_config(tls));
-        PluginsClient::new(endpoint.expect("an endpoint").connect_lazy())
+        endpoint.expect("an endpoint").connect_lazy()
     }
 
     /// Commits writes as one plan.

@@ -9,6 +9,7 @@ mod story;
 use crate::{
     session::channel,
     up::{Cluster, Settings},
+    verbs::compile,
 };
 use anyhow::{Context, Result};
 use client::Client;
@@ -54,6 +55,7 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     let mut settings = Settings::new(home.path().join("data"));
     settings.rootless |= args.rootless;
     settings.name = "demo".to_owned();
+    settings.compiler = compile::apart();
     // Beside a cluster that this host may have, and another demo.
     settings.cgroup.clone_from(&cgroup);
     // Beside the range of Services, too.

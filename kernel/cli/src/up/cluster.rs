@@ -9,6 +9,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use sampan_api::{DEFAULT_NAMESPACE, SERVERS_HOST, dual::ClusterRanges, rpc};
 use sampan_node::{Agent, AgentConfig, Places};
+use sampan_sandbox::Compiler;
 use sampan_server::{
     BuiltinPlugin, KeyPair, Lifetimes, Server, ServerConfig,
     enroll::{Enrolled, enrolled, node_file, node_identity},
@@ -61,6 +62,8 @@ pub struct Settings {
     pub force_new_cluster: bool,
     /// How long the certificates live that its server issues.
     pub lifetimes: Lifetimes,
+    /// Who compiles Wasm. The process itself, unless it is one that has the `__compile` subcommand.
+    pub compiler: Compiler,
 }
 
 impl Settings {
@@ -87,6 +90,7 @@ impl Settings {
             snapshots: None,
             force_new_cluster: false,
             lifetimes: Lifetimes::default(),
+            compiler: Compiler::default(),
         }
     }
 }
@@ -247,6 +251,7 @@ impl Cluster {
         config.ranges = settings.ranges.unwrap_or_default();
         config.cgroup.clone_from(&settings.cgroup);
         config.rootless = settings.rootless;
+        config.compiler = settings.compiler.clone();
         config.metrics = settings.metrics;
         config.insecure_registries.clone_from(&settings.insecure_registries);
         config.registry_ca.clone_from(&settings.registry_ca);
@@ -351,6 +356,7 @@ fn server_config(settings: &Settings, enrolled: Option<Enrolled>) -> ServerConfi
     }
     config.ranges = settings.ranges;
     config.lifetimes = settings.lifetimes;
+    config.compiler = settings.compiler.clone();
     let builtins = sampan_builtin::PLUGINS.iter();
     config.builtin_plugins = builtins
         .map(|(name, bytes)| BuiltinPlugin::named(name, bytes))

@@ -16,7 +16,7 @@ use crate::{
     contexts::{self, Contexts},
     print::age,
     terminal,
-    verbs::about::VERSION,
+    verbs::{about::VERSION, compile},
 };
 use anyhow::{Context, Result};
 use clap::Args;
@@ -190,7 +190,7 @@ pub async fn run(args: UpArgs, global: &Global) -> Result<()> {
 }
 
 /// Starts this machine's part, and runs it until a signal ends it.
-async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<()> {
+async fn serve(mut settings: Settings, stop_pods: bool, global: &Global) -> Result<()> {
     let started = Instant::now();
     place::raise_file_limit();
     // Before anything is started: a signal that comes early is kept, and does not end this in the middle.
@@ -202,6 +202,7 @@ async fn serve(settings: Settings, stop_pods: bool, global: &Global) -> Result<(
     if settings.force_new_cluster {
         terminal::warn(ALONE);
     }
+    settings.compiler = compile::apart();
     let cluster = Cluster::start(settings).await?;
     let access = cluster.access();
     // Before it says that it is ready: who waits for the word has a context then.

@@ -2,6 +2,7 @@
 pub mod about;
 pub mod apply;
 pub mod certificate;
+pub mod compile;
 pub mod config;
 pub mod cordon;
 pub mod create;

@@ -3,7 +3,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 /// The top of the repository.
@@ -68,6 +68,38 @@ pub fn ok(command: &mut Command) -> String {
     );
     text(&output.stdout)
 }
+
+/// Whether the crates that projects are built from are here or can be had; said loudly where not. They are those of one lock
+/// file, whatever the world.
+pub fn has_crates() -> bool {
+    static FETCHED: LazyLock<Result<(), String>> = LazyLock::new(|| {
+        let dir = tempfile::tempdir().unwrap();
+        ok(sampan("plugin new probe").current_dir(dir.path()));
+        let rustc = ok(clean("rustc").current_dir(dir.path().join("probe")).arg("-vV"));
+        let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
+        let mut cargo = clean("cargo");
+        cargo.current_dir(dir.path().join("probe")).args(["fetch", "--target"]);
+        cargo.args([host.unwrap(), "--target", "wasm32-unknown-unknown"]);
+        let output = run(&mut cargo);
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    });
+    let Err(said) = &*FETCHED else { return true };
+    // What else keeps cargo from it is for the test to fail of.
+    assert!(NO_WAY_THERE.iter().any(|words| said.contains(words)), "{said}");
+    eprintln!("SKIPPED: needs the crates of the SDK, from the network or in CARGO_HOME:\n{said}");
+    false
+}
+
+/// How cargo says that it does not reach the registry.
+const NO_WAY_THERE: [&str; 4] = [
+    "failed to download",
+    "failed to query replaced source",
+    "Unable to update",
+    "offline",
+];
 
 /// `sampan` with these words.
 pub fn sampan(words: &str) -> Command {

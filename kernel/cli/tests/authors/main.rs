@@ -4,4 +4,6 @@
 mod bench;
 mod policies;
 mod projects;
+#[path = "../verbs/stage.rs"]
+mod stage;
 mod tutorial;

@@ -1,11 +1,16 @@
 //! `plugin new`: what it writes builds, tests natively, and is a plugin.
-use crate::bench::{clean, ok, projects, run, sampan};
+use crate::bench::{clean, has_crates, ok, projects, run, sampan};
+use crate::stage::Stage;
 
 #[test]
 fn a_project_of_each_world_builds_tests_and_loads() {
+    if !has_crates() {
+        return;
+    }
+    let stage = Stage::new();
     let dir = tempfile::tempdir().unwrap();
     let (target, _guard) = projects();
-    for world in ["scheduler", "controller"] {
+    for world in ["scheduler", "controller", "network", "ingress"] {
         let name = format!("my-{world}");
         let said = ok(sampan(&format!("plugin new {name} --world {world}")).current_dir(dir.path()));
         assert!(
@@ -22,6 +27,14 @@ fn a_project_of_each_world_builds_tests_and_loads() {
         assert!(tested.contains("test result: ok. "), "{tested}");
         cargo(&["build", "--release", "--target", "wasm32-unknown-unknown"]);
         let module = target.join(format!("wasm32-unknown-unknown/release/my_{world}.wasm"));
+        let loaded = stage.ok(&format!("plugin load {} --name {name}", module.display()));
+        assert!(loaded.contains(&name), "{loaded}");
+        let is_listed = |line: &str| line.starts_with(&name) && line.contains(world);
+        assert!(
+            stage.ok("plugin list").lines().any(is_listed),
+            "{}",
+            stage.ok("plugin list")
+        );
         if world == "scheduler" {
             let said = ok(sampan("plugin test --fuzz 2 --expect")
                 .arg(target.join("tmp/answers.txt"))

@@ -1,9 +1,8 @@
 //! `docs/writing-a-scheduler.md`, done as it says: commands are run, files written, and what is shown is looked for.
-#[path = "../verbs/stage.rs"]
-mod stage;
-
-use crate::bench::{clean, projects, root};
-use stage::Stage;
+use crate::{
+    bench::{clean, has_crates, projects, root},
+    stage::Stage,
+};
 use std::{fs, path::PathBuf, process::Command};
 
 /// A block of the page.
@@ -103,6 +102,9 @@ impl Shell {
 
 #[test]
 fn the_page_is_true() {
+    if !has_crates() {
+        return;
+    }
     let page = fs::read_to_string(root().join("docs/writing-a-scheduler.md")).unwrap();
     let stage = Stage::new();
     let work = stage.dir.path().join("work");

@@ -18,6 +18,17 @@ use tokio::runtime::Handle;
 /// Before bytes that could not be fetched are asked for again.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// Before one is loaded again that could not be compiled, for want of memory or time.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Why one was not loaded.
+enum Unloaded {
+    /// Its bytes or its configuration are wrong.
+    Unfit(String),
+    /// It may go well another time.
+    Passing(String),
+}
+
 /// What makes two plugins the same to whoever runs them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Make {
@@ -62,6 +73,12 @@ pub struct Fleet {
     runtime: Handle,
     inputs: Sender<Input>,
     states: HashMap<Make, State>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.engine.close();
+    }
 }
 
 impl Fleet {
@@ -125,13 +142,26 @@ impl Fleet {
             let Some(bytes) = fetch_while(&wanted, &plane, &name, &make).await else {
                 return;
             };
-            let of = make.clone();
-            let load = move || load(&engine, &of, &bytes, &config);
-            let started = Instant::now();
-            let loaded = tokio::task::spawn_blocking(load).await;
-            tracing::info!(plugin = name, digest = make.digest, elapsed = ?started.elapsed(), "loaded a plugin");
-            let result = loaded.unwrap_or_else(|error| Err(error.to_string())).map(Box::new);
-            let _ = inputs.send(Input::Loaded { name, make, result });
+            let bytes: Arc<[u8]> = bytes.into();
+            while wanted.strong_count() > 0 {
+                let (engine, of, bytes, config) = (engine.clone(), make.clone(), bytes.clone(), config.clone());
+                let load = move || load(&engine, &of, &bytes, &config);
+                let started = Instant::now();
+                let loaded = tokio::task::spawn_blocking(load).await;
+                let result = match loaded {
+                    Ok(Err(Unloaded::Passing(why))) => {
+                        tracing::warn!(plugin = name, why, "a plugin cannot be loaded now");
+                        tokio::time::sleep(AGAIN).await;
+                        continue;
+                    }
+                    Ok(Err(Unloaded::Unfit(why))) => Err(why),
+                    Ok(Ok(loaded)) => Ok(Box::new(loaded)),
+                    Err(error) => Err(error.to_string()),
+                };
+                tracing::info!(plugin = name, digest = make.digest, elapsed = ?started.elapsed(), "loaded a plugin");
+                let _ = inputs.send(Input::Loaded { name, make, result });
+                return;
+            }
         });
     }
 
@@ -187,11 +217,15 @@ async fn fetch(plane: &ControlPlane, make: &Make) -> Result<Vec<u8>, ApiError> {
     Ok(bytes)
 }
 
-fn load(engine: &Arc<PluginEngine>, make: &Make, bytes: &[u8], config: &Value) -> Result<Loaded, String> {
+fn load(engine: &Arc<PluginEngine>, make: &Make, bytes: &[u8], config: &Value) -> Result<Loaded, Unloaded> {
     let digest = &make.digest;
     if digest_of(bytes) != *digest {
-        return Err(format!("the bytes that came do not have the digest {digest}"));
+        let why = format!("the bytes that came do not have the digest {digest}");
+        return Err(Unloaded::Unfit(why));
     }
     let loaded = engine.load(make.world, bytes, config, Limits::for_world(make.world));
-    loaded.map_err(|error| error.to_string())
+    loaded.map_err(|error| match error.passes() {
+        true => Unloaded::Passing(error.to_string()),
+        false => Unloaded::Unfit(error.to_string()),
+    })
 }

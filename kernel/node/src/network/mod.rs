@@ -144,7 +144,8 @@ impl Prepared {
         writer: &Writer,
         mut address: watch::Receiver<IpAddr>,
     ) -> Result<Network, String> {
-        let engine = PluginEngine::new(Some(config.cache.clone())).map_err(|error| error.to_string())?;
+        let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.clone()));
+        let engine = engine.map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
         let services = Arc::new(Services::default());
         let dns = self.dns.clone();

@@ -1,7 +1,8 @@
 //! The workloads' engine: WASI 0.2, waiting without a thread, and room for many instances set aside.
 use super::{error::WorkloadError, program::Program};
 use crate::{
-    cache::{Code, compile, compile_anew, digest_of, kept},
+    cache::{Cache, Code, digest_of},
+    compiler::{Compiler, Purpose},
     ticker::Ticker,
 };
 use std::{
@@ -56,27 +57,40 @@ impl Pool {
 pub struct WorkloadEngine {
     engine: Engine,
     ticker: Ticker,
-    cache: Option<PathBuf>,
+    cache: Cache,
     pool: Pool,
 }
 
+/// How workloads are compiled and run.
+pub(crate) fn config(pool: Pool) -> Config {
+    let mut config = Config::new();
+    // The sizes of the pool are no part of what a compiled component depends on; all else is the same everywhere.
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool.config()));
+    config.epoch_interruption(true);
+    config.concurrency_support(false);
+    config
+}
+
 impl WorkloadEngine {
-    /// An engine; compiled workloads are kept in `cache`.
+    /// An engine that compiles by itself; compiled workloads are kept in `cache`.
     ///
     /// # Errors
     /// If this machine cannot run Wasmtime.
     pub fn new(cache: Option<PathBuf>, pool: Pool) -> Result<Arc<Self>, WorkloadError> {
-        let mut config = Config::new();
-        // The sizes of the pool are no part of what a compiled component depends on; all else is the same everywhere.
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool.config()));
-        config.epoch_interruption(true);
-        config.concurrency_support(false);
-        let engine = Engine::new(&config).map_err(|error| WorkloadError::Engine(format!("{error:#}")))?;
+        Self::compiled_by(Compiler::Here, cache, pool)
+    }
+
+    /// As `new`, with somebody who compiles.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn compiled_by(compiler: Compiler, cache: Option<PathBuf>, pool: Pool) -> Result<Arc<Self>, WorkloadError> {
+        let engine = Engine::new(&config(pool)).map_err(|error| WorkloadError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine).map_err(WorkloadError::System)?;
         Ok(Arc::new(WorkloadEngine {
             engine,
             ticker,
-            cache,
+            cache: Cache::new(cache, compiler, Purpose::Workload),
             pool,
         }))
     }
@@ -99,7 +113,7 @@ impl WorkloadEngine {
     }
 
     fn kept<C: Code>(&self, digest: &str) -> Option<C> {
-        kept(&self.engine, digest, self.cache.as_deref()?)
+        self.cache.kept(&self.engine, digest)
     }
 
     /// A workload from its file, whose digest may be known.
@@ -143,14 +157,8 @@ impl WorkloadEngine {
     }
 
     fn compiled<C: Code>(&self, bytes: &[u8], digest: &str) -> Result<C, WorkloadError> {
-        let compiled = match self.cache.as_deref() {
-            None => compile_anew(&self.engine, bytes),
-            Some(dir) => match self.kept(digest) {
-                Some(code) => Ok(code),
-                None => compile(&self.engine, bytes, digest, dir),
-            },
-        };
-        compiled.map_err(|error| WorkloadError::Compile(format!("{error:#}")))
+        let compiled = self.cache.get(&self.engine, bytes, digest);
+        compiled.map_err(|error| WorkloadError::Compile(error.to_string()))
     }
 }
 

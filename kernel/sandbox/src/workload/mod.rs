@@ -13,12 +13,14 @@ mod spec;
 mod timing;
 
 pub use command::Ended;
+pub(crate) use engine::config;
 pub use engine::{Pool, WorkloadEngine};
 pub use error::WorkloadError;
 pub use program::{Kind, Program};
 pub use spec::{Mount, WorkloadSpec};
 pub use timing::{Timing, time_commands};
 
+use crate::Compiler;
 use std::{path::Path, process::ExitCode};
 
 /// Runs a workload to its end in this process, and says what the process should end with.
@@ -59,8 +61,13 @@ fn start(spec: &WorkloadSpec) -> Result<Ended, WorkloadError> {
 ///
 /// # Errors
 /// If it cannot be read or compiled, or is no workload.
-pub fn precompile(module: &Path, digest: Option<&str>, cache: &Path) -> Result<bool, WorkloadError> {
-    let engine = WorkloadEngine::new(Some(cache.to_owned()), Pool::of(1))?;
+pub fn precompile(
+    compiler: &Compiler,
+    module: &Path,
+    digest: Option<&str>,
+    cache: &Path,
+) -> Result<bool, WorkloadError> {
+    let engine = WorkloadEngine::compiled_by(compiler.clone(), Some(cache.to_owned()), Pool::of(1))?;
     let known = digest.is_some_and(|digest| engine.has(digest));
     engine.load(module, digest)?;
     Ok(!known)

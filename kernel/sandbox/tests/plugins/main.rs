@@ -7,6 +7,7 @@ mod support;
 
 mod adapted;
 mod answers;
+mod apart;
 mod controllers;
 mod hostile;
 mod ingresses;

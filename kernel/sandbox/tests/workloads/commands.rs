@@ -1,6 +1,9 @@
 //! Commands: arguments, environment, files, network, exit codes, limits.
 use crate::{output, process, support};
-use sampan_sandbox::workload::{Mount, Pool, WorkloadEngine, WorkloadSpec, precompile, time_commands};
+use sampan_sandbox::{
+    Compiler,
+    workload::{Mount, Pool, WorkloadEngine, WorkloadSpec, precompile, time_commands},
+};
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -72,7 +75,7 @@ fn a_core_module_is_a_command_too() {
         args: vec!["a".to_owned(), "b".to_owned()],
         ..WorkloadSpec::default()
     };
-    assert!(precompile(&file, None, &cache).unwrap());
+    assert!(precompile(&Compiler::Here, &file, None, &cache).unwrap());
     // With the program's own name there are three.
     let (code, out, err) = output(&spec);
     assert!(
@@ -221,8 +224,8 @@ fn it_is_compiled_ahead_and_then_not_even_read() {
     let cache = home.path().join("cache");
     let module = support::workload("command");
     let digest = sampan_sandbox::digest_of(&std::fs::read(&module).unwrap());
-    assert!(precompile(&module, Some(&digest), &cache).unwrap());
-    assert!(!precompile(&module, Some(&digest), &cache).unwrap());
+    assert!(precompile(&Compiler::Here, &module, Some(&digest), &cache).unwrap());
+    assert!(!precompile(&Compiler::Here, &module, Some(&digest), &cache).unwrap());
     let spec = WorkloadSpec {
         module: home.path().join("gone.wasm"),
         digest: Some(digest),
@@ -262,7 +265,7 @@ fn figures() {
     let module = support::workload("command");
     let digest = sampan_sandbox::digest_of(&component);
     let started = Instant::now();
-    precompile(&module, Some(&digest), home.path()).unwrap();
+    precompile(&Compiler::Here, &module, Some(&digest), home.path()).unwrap();
     println!("precompile: {:?}", started.elapsed());
     let started = Instant::now();
     let engine = WorkloadEngine::new(Some(home.path().to_owned()), Pool::of(0)).unwrap();

@@ -61,6 +61,8 @@ pub enum Verdict {
 pub struct Unfit {
     pub name: String,
     pub why: String,
+    /// It may go well another time, so it is not taken out for it.
+    pub passes: bool,
 }
 
 /// All plugins of this replica.
@@ -147,6 +149,12 @@ impl Fleet {
         for (object, spec) in specs.iter().filter(|(_, spec)| spec.mode == Mode::Standby) {
             unfit.extend(self.load(object, spec).err());
         }
+        if term.is_some() && !self.engine.is_closed() {
+            for waits in unfit.iter().filter(|unfit: &&Unfit| unfit.passes) {
+                let key = Key::new(plugin::RESOURCE, "", &waits.name);
+                self.narrator.warning(&key, "PluginNotCompiled", &waits.why);
+            }
+        }
         unfit
     }
 
@@ -183,23 +191,27 @@ impl Fleet {
 
     fn load(&self, object: &Object, spec: &PluginSpec) -> Result<(), Unfit> {
         let name = &object.metadata.name;
-        if self.loaded(name, spec).is_some() {
+        if self.loaded(name, spec).is_some() || self.engine.is_closed() {
             return Ok(());
         }
-        let unfit = |why: String| {
+        let unfit = |why: String, passes: bool| {
             tracing::warn!(plugin = name, digest = spec.digest, why, "a plugin cannot be loaded");
             Unfit {
                 name: name.clone(),
                 why,
+                passes,
             }
         };
         let bytes = self.replica.snapshot().blob(&spec.digest);
-        let bytes = bytes.ok_or_else(|| unfit(format!("its bytes ({}) are not in the state", spec.digest)))?;
+        let bytes = bytes.ok_or_else(|| unfit(format!("its bytes ({}) are not in the state", spec.digest), false))?;
         let started = Instant::now();
         let loaded = self
             .engine
-            .load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world))
-            .map_err(|error| unfit(error.to_string()))?;
+            .load(spec.world, &bytes, &spec.config, Limits::for_world(spec.world));
+        let loaded = match loaded {
+            Err(_) if self.engine.is_closed() => return Ok(()),
+            loaded => loaded.map_err(|error| unfit(error.to_string(), error.passes()))?,
+        };
         tracing::info!(plugin = name, digest = spec.digest, elapsed = ?started.elapsed(), "loaded a plugin");
         let member = Member {
             name: name.clone(),
@@ -301,6 +313,11 @@ impl Fleet {
     pub fn member(&self, name: &str) -> Option<Member> {
         let loaded = self.loaded.lock();
         loaded.get(name).map(|(_, member)| member.clone())
+    }
+
+    /// Nobody is loaded any more.
+    pub fn close(&self) {
+        self.engine.close();
     }
 
     /// What is known of a plugin that is loaded here.

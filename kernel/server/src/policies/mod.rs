@@ -31,9 +31,17 @@ use sampan_api::{
 use sampan_sandbox::PluginEngine;
 use sampan_state::Snapshot;
 use scheduling::Scheduling;
-use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+/// Before a plugin is loaded again that could not be compiled.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The running policies of this replica.
 pub struct Policies {
@@ -72,6 +80,7 @@ impl Policies {
             term: None,
             stale: true,
             unfit: Vec::new(),
+            again: None,
         };
         let thread = spawn("plugins", move || recruiter.run());
         Policies {
@@ -129,6 +138,7 @@ impl Policies {
     /// Stops all loops and waits for them. Blocks for as long as a policy may take to decide.
     pub fn shutdown(&self) {
         self.stop.cancel();
+        self.fleet.close();
         self.thread.lock().take().into_iter().for_each(join);
     }
 }
@@ -163,6 +173,8 @@ struct Recruiter {
     stale: bool,
     /// Who is wanted and cannot be loaded.
     unfit: Vec<Unfit>,
+    /// When those are loaded again that could not be compiled, for want of memory or time.
+    again: Option<Instant>,
 }
 
 impl Recruiter {
@@ -194,7 +206,10 @@ impl Recruiter {
                 }
             }
         }
-        self.unfit = self.fleet.muster(self.term);
+        let unfit = self.fleet.muster(self.term).into_iter();
+        let (passing, unfit) = unfit.partition::<Vec<_>, _>(|unfit| unfit.passes);
+        self.unfit = unfit;
+        self.again = (!passing.is_empty()).then(|| Instant::now() + AGAIN);
     }
 
     fn start_loop(&self, world: World, slot: &str) -> Option<JoinHandle<()>> {
@@ -229,6 +244,7 @@ impl Work for Recruiter {
     }
 
     fn keep_ready(&mut self, term: Option<u64>) {
+        self.stale |= self.again.is_some_and(|again| again <= Instant::now());
         if std::mem::replace(&mut self.term, term) != term || std::mem::take(&mut self.stale) {
             self.stale = false;
             self.muster();
@@ -246,6 +262,9 @@ impl Work for Recruiter {
     }
 
     async fn stirred(&mut self) {
-        std::future::pending().await
+        match self.again {
+            Some(again) => tokio::time::sleep_until(again.into()).await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -291,8 +291,10 @@ fn a_policy_explains_what_it_would_say() {
             &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}),
         );
     }
-    until("one is bound", || {
-        placed(&replica).iter().any(|(_, node, _)| node == "large")
+    // The loop follows the state: who asks at once may be told of a pod that is not known yet, or not yet as bound.
+    let bound = |pod: &rpc::SchedulingExplanation| pod.bound == "large";
+    until("one is known as bound, and the other as waiting", || {
+        ask("", "fits", 0).is_ok_and(|fits| bound(&fits)) && ask("", "does-not", 0).is_ok_and(|waits| waits.nodes == 2)
     });
     let waits = ask("", "does-not", 0).unwrap();
     assert_eq!((waits.node.as_str(), waits.bound.as_str(), waits.nodes), ("", "", 2));

@@ -1,6 +1,7 @@
 //! Policies at work in a real control plane: they place, they are swapped under load, and the hostile ones are rolled back
 //! by themselves while the queue moves on.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // A panic is the test failing.
+mod configuring;
 mod disruption;
 mod isolation;
 mod rules;

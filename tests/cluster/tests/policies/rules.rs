@@ -329,3 +329,71 @@ async fn a_pod_group_says_how_many_are_placed() {
     plane.until_bound("g").await;
     plane.server.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_a_place_in_its_time_is_told_so_and_tried_again() {
+    let plane = control_plane().await;
+    nodes(&plane, &[("n1", "a")], 2).await;
+    until_active(&plane).await;
+    let key = Key::new("podgroups.scheduling.x-k8s.io", "default", "g");
+    let status = |plane: &ControlPlane| {
+        let group = plane.server.replica().snapshot().get(&key);
+        group.map(|group| group.field_value("status")).unwrap_or_default()
+    };
+    let metadata = json!({"name": "g", "namespace": "default"});
+    plane
+        .create(
+            json!({"apiVersion": "scheduling.x-k8s.io/v1alpha1", "kind": "PodGroup", "metadata": metadata,
+            "spec": {"minMember": 3, "scheduleTimeoutSeconds": 2}}),
+        )
+        .await;
+    for n in 0..3 {
+        let labels = json!({"scheduling.x-k8s.io/pod-group": "g"});
+        pod(&plane, &format!("g{n}"), labels, json!({})).await;
+    }
+    plane
+        .until("it is said that it is tried", |plane| {
+            status(plane)["phase"] == "Scheduling"
+        })
+        .await;
+    assert!(status(&plane)["scheduleStartTime"].is_string());
+    let over = |plane: &ControlPlane, name: &str| told(plane, name).starts_with("pod group g timed out: 3 of it");
+    plane
+        .until("all are told that their time is over", |plane| {
+            (0..3).all(|n| over(plane, &format!("g{n}")))
+        })
+        .await;
+    let said = told(&plane, "g0");
+    assert!(
+        said.contains("within 2 s") && said.contains("Before: 0/1 nodes"),
+        "{said}"
+    );
+    plane
+        .until("and by events", |plane| {
+            ["g", "g0", "g2"]
+                .iter()
+                .all(|name| !events(plane, name, "PodGroupTimedOut").is_empty())
+        })
+        .await;
+    let now = status(&plane);
+    let condition = &now["conditions"][0];
+    assert_eq!(now["phase"], "Pending", "{now}");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!("False"), &json!("ScheduleTimeout"))
+    );
+    // It holds nothing.
+    for n in 0..2 {
+        pod(&plane, &format!("other{n}"), json!({}), json!({})).await;
+    }
+    plane.until_bound("other").await;
+    nodes(&plane, &[("n2", "a"), ("n3", "a")], 2).await;
+    plane.until_bound("g").await;
+    let now = status(&plane);
+    assert_eq!(
+        (&now["phase"], &now["conditions"][0]["status"]),
+        (&json!("Scheduled"), &json!("True")),
+        "{now}"
+    );
+    plane.server.shutdown().await;
+}

@@ -23,6 +23,7 @@ pub static DISRUPTION_BUDGETS: &[Column] = &[
 
 pub static POD_GROUPS: &[Column] = &[
     NAME,
+    plainly("PHASE", |o, _| or_else(text(o, "/status/phase"), "Pending")),
     plainly("MINMEMBER", |o, _| number(o, "/spec/minMember").max(1).to_string()),
     AGE,
 ];

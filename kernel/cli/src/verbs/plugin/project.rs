@@ -23,9 +23,23 @@ const SCHEDULER: [(&str, &str); 2] = [
 
 const CONTROLLER: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/controller/src/lib.rs"))];
 
+const NETWORK: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/network/src/lib.rs"))];
+
+const INGRESS: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/ingress/src/lib.rs"))];
+
 /// What the README of a scheduler says of trying it out.
 const TESTING: &str =
     "    sampan plugin test target/wasm32-unknown-unknown/release/policy_name.wasm --expect target/tmp/answers.txt\n";
+
+/// What it says of loading one that decides on servers.
+const LOADING: &str = "    sampan plugin load target/wasm32-unknown-unknown/release/policy_name.wasm --name policy-name
+    sampan plugin shadow policy-name      # it decides beside the active one, and nothing of it is done
+";
+
+/// The same of one that decides on nodes, where it takes a slot whose tables it fills.
+const LOADING_ON_NODES: &str =
+    "    sampan plugin load target/wasm32-unknown-unknown/release/policy_name.wasm --name policy-name --slot SLOT
+";
 
 /// Of what the binary carries, the files that go to the top of a project. All others are vendored.
 const TOP: [&str; 2] = ["plugins/Cargo.lock", "rust-toolchain.toml"];
@@ -33,12 +47,14 @@ const TOP: [&str; 2] = ["plugins/Cargo.lock", "rust-toolchain.toml"];
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sampan plugin new mine --world scheduler
-  sampan plugin new tidy-up --world controller")]
+  sampan plugin new tidy-up --world controller
+  sampan plugin new my-routes --world network
+  sampan plugin new my-hosts --world ingress")]
 pub struct NewArgs {
     /// What the policy is called; a folder of this name is made
     name: String,
     /// What it decides about
-    #[arg(long, value_parser = ["scheduler", "controller"], default_value = "scheduler")]
+    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress"], default_value = "scheduler")]
     world: String,
     /// The folder, where it is to be another
     #[arg(long)]
@@ -92,11 +108,18 @@ fn check_name(name: &str) -> Result<()> {
 fn files(name: &str, world: &str) -> Result<Vec<(String, String)>> {
     let own: &[(&str, &str)] = match world {
         "controller" => &CONTROLLER,
+        "network" => &NETWORK,
+        "ingress" => &INGRESS,
         _ => &SCHEDULER,
     };
-    let testing = if world == "scheduler" { TESTING } else { "" };
+    let loading = match world {
+        "scheduler" => format!("{TESTING}{LOADING}"),
+        "controller" => LOADING.to_owned(),
+        "network" => LOADING_ON_NODES.replace("SLOT", "routes"),
+        _ => LOADING_ON_NODES.replace("SLOT", "ingress"),
+    };
     let put_in = |text: &str| {
-        text.replace("TESTING\n", testing)
+        text.replace("LOADING\n", &loading)
             .replace("WORLD", world)
             .replace("policy-name", name)
             .replace("policy_name", &name.replace('-', "_"))
@@ -185,13 +208,13 @@ mod tests {
 
     #[test]
     fn a_project_has_its_names_and_what_it_is_built_from() {
-        for world in ["scheduler", "controller"] {
+        for world in ["scheduler", "controller", "network", "ingress"] {
             let files = files("most-memory", world).unwrap();
             let text = |path: &str| {
                 let found = files.iter().find(|(known, _)| known == path);
                 &found.unwrap_or_else(|| panic!("no {path}")).1
             };
-            assert!(text("src/lib.rs").contains("pub struct MostMemory;"));
+            assert!(text("src/lib.rs").contains("pub struct MostMemory"));
             assert!(text("Cargo.toml").contains("name = \"most-memory\""));
             let members = text("vendor/plugins/Cargo.toml");
             assert!(
@@ -205,7 +228,7 @@ mod tests {
             assert!(text("vendor/wit/scheduler/0.2/world.wit").contains("sampan:scheduler@0.2.0"));
             assert!(text("rust-toolchain.toml").contains("channel = \"1."));
             for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("vendor")) {
-                let left = ["policy-name", "policy_name", "PolicyName", "WORLD", "TESTING"];
+                let left = ["policy-name", "policy_name", "PolicyName", "WORLD", "LOADING", "SLOT"];
                 assert!(!left.iter().any(|word| text.contains(word)), "{path}: {text}");
             }
         }

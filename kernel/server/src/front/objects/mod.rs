@@ -6,6 +6,7 @@ mod evict;
 mod families;
 mod fixed;
 pub mod nodes;
+mod policies;
 mod ranges;
 mod read;
 mod scheduling;

@@ -56,6 +56,7 @@ impl Front {
             attempt += 1;
             let mut object = object.clone();
             admit::check(&key, None, &mut object, &self.replica.snapshot())?;
+            self.try_policy(&key, None, &object).await?;
             if dry_run {
                 self.would_create(&key, &mut object)?;
                 return Ok(response(&key, Some(&object), Outcome::Created, warnings));
@@ -174,6 +175,7 @@ impl Front {
             }
             scheduling::keep_priority(&stored, &mut next);
             admit::check(&key, Some(&stored), &mut next, &state)?;
+            self.try_policy(&key, Some(&stored), &next).await?;
             if dry_run {
                 let same = *stored == next;
                 let outcome = if same { Outcome::Unchanged } else { Outcome::Configured };

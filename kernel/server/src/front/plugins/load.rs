@@ -6,7 +6,7 @@ use sampan_api::{
     plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, PluginStatus, World},
     rpc, validate,
 };
-use sampan_sandbox::{Description, Limits};
+use sampan_sandbox::{Description, Limits, LoadError};
 use serde_json::Value;
 use tonic::Streaming;
 
@@ -63,6 +63,14 @@ fn invalid(name: &str, field: &str, message: impl Into<String>) -> ApiError {
         message: message.into(),
     };
     ApiError::invalid(format!("Plugin \"{name}\" is invalid"), vec![cause])
+}
+
+/// What of a plugin is wrong, as far as one field is.
+fn field_of(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Configuration { .. } => "spec.config",
+        _ => "spec",
+    }
 }
 
 /// The spec that a header asks for; the world is still to be known where the header leaves it to the component.
@@ -223,17 +231,17 @@ impl Plugins {
                 None => {
                     let found = engine.inspect(&bytes);
                     // A configuration that it demands is no problem here: the load below has it.
-                    found.world.ok_or_else(|| found.problems.join("; "))?
+                    found.world.ok_or_else(|| ("spec", found.problems.join("; ")))?
                 }
             };
             let loaded = engine
                 .load(world, &bytes, &config, Limits::for_world(world))
-                .map_err(|error| error.to_string())?;
-            Ok::<_, String>((world, loaded.description().clone()))
+                .map_err(|error| (field_of(&error), error.to_string()))?;
+            Ok::<_, (&str, String)>((world, loaded.description().clone()))
         });
         let (world, description) = tried
             .await?
-            .map_err(|why| invalid(name, "spec", format!("the component was not let in: {why}")))?;
+            .map_err(|(field, why)| invalid(name, field, format!("the component was not let in: {why}")))?;
         spec.world = world;
         if spec.slot.is_empty() {
             spec.slot = if world == World::Scheduler {

@@ -70,6 +70,8 @@ pub struct Scheduling {
     questions: mpsc::Receiver<Ask>,
     asked: Vec<Ask>,
     recorder: Option<Recorder>,
+    /// The term that it was last kept ready in.
+    term: Option<u64>,
 }
 
 impl Work for Scheduling {
@@ -115,6 +117,10 @@ impl Work for Scheduling {
             self.seats.ask(role, make(mirror), |seat| seat.instance.sync(mirror));
         }
         self.keep_recording(term);
+        if self.term != term {
+            self.term = term;
+            self.queue.start_patience_anew();
+        }
         self.mirror.told();
         let decides = self.seats.active.as_ref().map(|seat| seat.member.clone());
         if decides != self.decides {
@@ -133,6 +139,7 @@ impl Work for Scheduling {
     }
 
     fn decide(&mut self, term: u64) {
+        self.give_up_groups(term);
         if let Some(call) = self.next_call() {
             self.schedule(call, term);
         }
@@ -167,6 +174,7 @@ impl Scheduling {
             questions,
             asked: Vec::new(),
             recorder: None,
+            term: None,
         }
     }
 

@@ -192,7 +192,11 @@ fn a_config_that_is_wrong_is_refused_by_name() {
     let cases = [
         ("{", "config"),
         (r#"{"weight": {}}"#, "weight"),
-        (r#"{"weights": {"NodeAffinity": 101}}"#, "weights"),
+        (r#"{"weights": {"NodeAffinity": 101}}"#, "weights.NodeAffinity: 101"),
+        (
+            r#"{"weights": {"NodeAffinity": "2"}}"#,
+            "weights.NodeAffinity: invalid type",
+        ),
         (r#"{"scoringStrategy": {"type": "Best"}}"#, "Best"),
         (r#"{"scoringStrategy": {"type": "RequestedToCapacityRatio"}}"#, "shape"),
         (r#"{"scoringStrategy": {"resources": []}}"#, "resources"),

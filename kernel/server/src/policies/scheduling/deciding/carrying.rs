@@ -31,9 +31,15 @@ impl Scheduling {
                 continue;
             };
             let places = places(&self.mirror, unit, nodes);
+            let standing = self.group_stands(unit, !places.is_empty());
             if !places.is_empty() {
-                plans.push(self.binding(&places, &answer.policy));
+                let mut plan = self.binding(&places, &answer.policy);
+                plan.writes.extend(standing);
+                plans.push(plan);
                 steps.push(Step::Bind(places));
+            } else if let Some(write) = standing {
+                plans.push(Plan::from(write));
+                steps.push(Step::Report);
             }
             while let Some(one) = unplaced.next_if(|one| (one.pod as usize) < first) {
                 let Some(pod) = question.pods.get(one.pod as usize) else {
@@ -139,7 +145,7 @@ impl Scheduling {
             (Step::Bind(places), Ok(at)) => {
                 let start = facts::seconds(self.replica.now_millis());
                 for (id, node) in places {
-                    self.queue.remove(id);
+                    self.queue.placed(id);
                     if let Some(pod) = self.mirror.pods.get(id) {
                         let path = pod.key.path();
                         let message = format!("Successfully assigned {path} to {node}");

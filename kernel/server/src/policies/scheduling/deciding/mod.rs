@@ -1,6 +1,7 @@
 //! One call: from pods that wait to a placement that makes sense, whoever it comes from.
 mod carrying;
 mod check;
+mod grouping;
 mod preempting;
 mod shadowing;
 pub mod suspects;
@@ -223,6 +224,7 @@ impl Scheduling {
         let needs = |group: &_| Needs {
             bound: mirror.pods.bound_of(group),
             least: mirror.groups.least(group),
+            patience: mirror.groups.patience(group),
         };
         let taken = self.queue.take(super::BATCH, Instant::now(), needs);
         self.report_incomplete(&taken.incomplete);

@@ -8,7 +8,10 @@ use k8s_openapi::{
 use sampan_api::{Key, Object};
 use sampan_sandbox::scheduler::{self as wire, MOST_LABELS};
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 /// The namespaces, by their names' symbols.
 #[derive(Debug, Default)]
@@ -122,32 +125,61 @@ impl Budgets {
     }
 }
 
-/// What PodGroups say of how many pods of a group are placed, or none; by namespace and name.
+/// What PodGroups say of their pods, by namespace and name.
 #[derive(Debug, Default)]
-pub struct PodGroups(HashMap<String, BTreeMap<String, u32>>);
+pub struct PodGroups(HashMap<String, BTreeMap<String, Said>>);
+
+/// What a PodGroup says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Said {
+    /// How many pods are placed, or none.
+    least: u32,
+    /// For how long they are tried at a time.
+    patience: Duration,
+}
+
+/// Of a PodGroup that does not say; the number of Kubernetes' coscheduling plugin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Said {
+    fn of(object: &Object) -> Self {
+        let spec = object.field_value("spec");
+        let number = |field: &str| spec[field].as_u64().and_then(|number| u32::try_from(number).ok());
+        let patience = number("scheduleTimeoutSeconds").filter(|seconds| *seconds > 0);
+        Said {
+            least: number("minMember").unwrap_or(1),
+            patience: patience.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into())),
+        }
+    }
+}
 
 impl PodGroups {
     /// A group as it is now, or gone; whether it says something else.
     pub fn put(&mut self, key: &Key, object: Option<&Object>) -> bool {
-        let least = object.map(|object| {
-            let least = object.field_value("spec")["minMember"].as_u64();
-            least.and_then(|least| u32::try_from(least).ok()).unwrap_or(1)
-        });
+        let said = object.map(Said::of);
         let known = self.0.entry(key.namespace.to_string()).or_default();
-        let before = match least {
-            Some(least) => known.insert(key.name.to_string(), least),
+        let before = match said {
+            Some(said) => known.insert(key.name.to_string(), said),
             None => known.remove(&*key.name),
         };
         if known.is_empty() {
             self.0.remove(&*key.namespace);
         }
-        before != least
+        before != said
+    }
+
+    fn said(&self, group: &Group) -> Option<&Said> {
+        self.0.get(&*group.namespace)?.get(&*group.name)
     }
 
     /// How many of a group are placed, or none: as its object says, or where there is none the labels of its pods.
     pub fn least(&self, group: &Group) -> u32 {
-        let said = self.0.get(&*group.namespace).and_then(|known| known.get(&*group.name));
-        said.copied().unwrap_or(group.least)
+        self.said(group).map_or(group.least, |said| said.least)
+    }
+
+    /// For how long a group is tried at a time. One without an object is tried for as long as it is there.
+    pub fn patience(&self, group: &Group) -> Option<Duration> {
+        self.said(group).map(|said| said.patience)
     }
 }
 

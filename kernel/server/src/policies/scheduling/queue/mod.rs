@@ -1,4 +1,5 @@
 //! The pods that wait: in order of priority, with back-off, and parked while nothing happens that could help them.
+mod patience;
 #[cfg(test)]
 mod tests;
 
@@ -6,6 +7,7 @@ use super::{
     mirror::News,
     reading::{Group, Shape},
 };
+use patience::Patience;
 use sampan_sandbox::scheduler::{MOST_PODS, PodGroup};
 use std::{
     cmp::Reverse,
@@ -54,6 +56,8 @@ pub struct Needs {
     pub bound: u32,
     /// How many of it are placed, or none.
     pub least: u32,
+    /// For how long it is tried at a time.
+    pub patience: Option<Duration>,
 }
 
 /// Pods to be placed in one call.
@@ -74,6 +78,7 @@ pub struct Queue {
     parked: HashMap<News, BTreeSet<u32>>,
     held: BTreeSet<u32>,
     groups: HashMap<Group, BTreeSet<u32>>,
+    patience: Patience,
     arrivals: u64,
 }
 
@@ -110,8 +115,17 @@ impl Queue {
             members.remove(&id);
             if members.is_empty() {
                 self.groups.remove(group);
+                self.patience.end(group);
             }
         }
+    }
+
+    /// It has its place, and with it enough of its group.
+    pub fn placed(&mut self, id: u32) {
+        if let Some(group) = self.pods.get(&id).and_then(|waiting| waiting.shape.group.as_ref()) {
+            self.patience.end(group);
+        }
+        self.remove(id);
     }
 
     pub fn contains(&self, id: u32) -> bool {
@@ -132,7 +146,7 @@ impl Queue {
             match waiting.shape.group.clone() {
                 None => taken.pods.push(id),
                 Some(group) => {
-                    if !self.take_group(&group, needs(&group), &mut taken) {
+                    if !self.take_group(&group, needs(&group), now, &mut taken) {
                         // It comes first in the next call.
                         self.again(id);
                         break;
@@ -144,13 +158,14 @@ impl Queue {
     }
 
     /// A group, if enough of it are there; whether it had room in the call.
-    fn take_group(&mut self, group: &Group, needs: Needs, taken: &mut Taken) -> bool {
+    fn take_group(&mut self, group: &Group, needs: Needs, now: Instant, taken: &mut Taken) -> bool {
         let held = |id: &u32| self.pods.get(id).is_some_and(|pod| pod.state == State::Held);
         let members = self.groups.get(group).into_iter().flatten().copied();
         let mut members: Vec<u32> = members.filter(|id| !held(id)).collect();
         members.truncate(MOST_PODS);
         let there = needs.bound.saturating_add(members.len() as u32);
         if there < needs.least {
+            self.patience.end(group);
             for id in members {
                 self.leave(id, State::Gathering);
                 taken.incomplete.push((id, there));
@@ -159,6 +174,10 @@ impl Queue {
         }
         if taken.pods.len() + members.len() > MOST_PODS {
             return false;
+        }
+        match needs.patience.filter(|_| needs.bound < needs.least) {
+            Some(patience) => self.patience.begin(group, now + patience),
+            None => self.patience.end(group),
         }
         members.sort_by_key(|id| self.pods.get(id).map(|pod| pod.place));
         taken.groups.push(PodGroup {
@@ -171,6 +190,29 @@ impl Queue {
             taken.pods.push(id);
         }
         true
+    }
+
+    /// A group that was tried for as long as it is at a time, and found no place: all of it backs off, whatever the news. Those
+    /// who are told so.
+    pub fn give_up(&mut self, now: Instant) -> Option<(Group, Vec<u32>)> {
+        let group = self.patience.take_over(now)?;
+        let waits = |id: &u32| {
+            let pod = self.pods.get(id);
+            pod.is_some_and(|pod| !matches!(pod.state, State::Held | State::Taken))
+        };
+        let members = self.groups.get(&group).into_iter().flatten().copied();
+        let members: Vec<u32> = members.filter(waits).collect();
+        let until = now + LONGEST_BACK_OFF;
+        for id in &members {
+            self.leave(*id, State::BackOff(until));
+            self.later.insert((until, *id));
+        }
+        Some((group, members))
+    }
+
+    /// The time of all groups begins anew, with the next try of each.
+    pub fn start_patience_anew(&mut self) {
+        self.patience.clear();
     }
 
     /// Its binding was refused: again after a while.
@@ -267,13 +309,14 @@ impl Queue {
         }
     }
 
-    /// A group asks for another number of pods: what was too few may be enough.
+    /// A group asks for another number of pods, or for another time: what was too few may be enough.
     pub fn recount(&mut self, namespace: &str, name: &str) {
         let named = self
             .groups
             .keys()
             .filter(|group| (&*group.namespace, &*group.name) == (namespace, name));
         for group in named.cloned().collect::<Vec<_>>() {
+            self.patience.end(&group);
             self.gathered(&group);
         }
     }
@@ -297,10 +340,13 @@ impl Queue {
         }
     }
 
-    /// When there are pods to take: now if some are ready.
+    /// When there are pods to take, now if some are ready, or a group to give up.
     pub fn next_due(&self) -> Option<Instant> {
         match self.ready.is_empty() {
-            true => self.later.first().map(|(until, _)| *until),
+            true => {
+                let later = self.later.first().map(|(until, _)| *until);
+                later.into_iter().chain(self.patience.next()).min()
+            }
             false => Some(Instant::now()),
         }
     }

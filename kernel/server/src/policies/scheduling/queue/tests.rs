@@ -6,6 +6,7 @@ fn alone(group: &Group) -> Needs {
     Needs {
         bound: 0,
         least: group.least,
+        patience: None,
     }
 }
 
@@ -143,4 +144,42 @@ fn who_is_hurried_waits_out_no_back_off_unless_it_waits_for_something_else() {
         queue.hurry(id);
     }
     assert_eq!(take(&mut queue, 3, now), [1, 2]);
+}
+
+#[test]
+fn a_group_is_tried_for_its_time_and_then_left_alone_for_a_while() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    let group = Group {
+        namespace: "default".into(),
+        name: "g".into(),
+        least: 2,
+    };
+    let second = Duration::from_secs(1);
+    let needs = |group: &Group| Needs {
+        patience: Some(30 * second),
+        ..alone(group)
+    };
+    queue.put(1, &shape(0, Some(group.clone())));
+    queue.take(9, now, needs);
+    assert_eq!(queue.next_due(), None, "one of two: it is not tried");
+    queue.put(2, &shape(0, Some(group.clone())));
+    for at in [0, 20] {
+        assert_eq!(queue.take(9, now + at * second, needs).pods, [1, 2]);
+        queue.park(1, News::NODE, now);
+        queue.park(2, News::NODE, now);
+        queue.wake(News::NODE);
+    }
+    // From the first try on.
+    assert_eq!(queue.give_up(now + 29 * second), None);
+    let over = now + 30 * second;
+    assert_eq!(queue.give_up(over), Some((group.clone(), vec![1, 2])));
+    queue.wake(News(!0));
+    assert!(take(&mut queue, 9, over + 9 * second).is_empty(), "whatever the news");
+    let again = over + LONGEST_BACK_OFF;
+    assert_eq!(queue.next_due(), Some(again));
+    assert_eq!(queue.take(9, again, needs).pods, [1, 2], "and a time of its own again");
+    assert_eq!(queue.give_up(again + 29 * second), None);
+    // Who has a place is given up no more.
+    queue.placed(1);
+    assert_eq!(queue.give_up(again + 60 * second), None);
 }

@@ -56,7 +56,7 @@ pub struct Shape {
 }
 
 /// The group that a pod is placed with.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group {
     pub namespace: Arc<str>,
     pub name: Arc<str>,
