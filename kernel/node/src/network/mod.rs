@@ -11,6 +11,7 @@
 //! - who takes a plugin's place changes what differs, and nothing else: flows that stand go on;
 //! - a pod's containers start when what plugins want of it holds, or the plugins are late; they are given longer until
 //!   there is a network at all.
+pub mod comparing;
 mod door;
 mod feed;
 mod figures;
@@ -39,6 +40,7 @@ use crate::{
     host,
     net::PodCidr,
 };
+use comparing::{Comparer, Comparison};
 use door::Door;
 use feed::{Feeds, Services, Told};
 use fleet::Fleet;
@@ -48,7 +50,7 @@ use kept::Keeper;
 use limits::Limits;
 use objects::Objects;
 use parking_lot::Mutex;
-use sampan_api::ranges;
+use sampan_api::{plugin::PluginSpec, ranges};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     PluginEngine,
@@ -93,6 +95,7 @@ pub struct Prepared {
 pub struct Network {
     inputs: Sender<Input>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    comparer: Comparer,
     services: Arc<Services>,
     dns: Option<Arc<Dns>>,
     synced: watch::Receiver<bool>,
@@ -144,6 +147,7 @@ impl Prepared {
     ) -> Result<Network, String> {
         let engine = PluginEngine::new(Some(config.cache.clone())).map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
+        let comparer = Comparer::new(engine.clone(), plane.clone(), inputs.clone());
         let services = Arc::new(Services::default());
         let dns = self.dns.clone();
         let (synced, told) = watch::channel(false);
@@ -182,6 +186,7 @@ impl Prepared {
             tell: tell(writer.clone()),
             failures: BTreeMap::new(),
             waiting: Vec::new(),
+            looks: Vec::new(),
             established: establishes,
             adopting: true,
         };
@@ -199,6 +204,7 @@ impl Prepared {
         Ok(Network {
             inputs,
             thread: Mutex::new(Some(thread)),
+            comparer,
             services,
             dns,
             synced: told,
@@ -256,6 +262,14 @@ impl Network {
         let figures = wait.await.unwrap_or_default();
         let dns = self.dns.as_ref().map(|dns| dns.figures()).unwrap_or_default();
         figures.text(&dns)
+    }
+
+    /// What a plugin would change here if it took its slot now, with so many rows at the most. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why nothing could be compared.
+    pub async fn compare(&self, spec: &PluginSpec, most: usize) -> Result<Comparison, String> {
+        self.comparer.compare(spec, most).await
     }
 
     /// The way of a packet from here on.

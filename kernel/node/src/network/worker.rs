@@ -64,6 +64,8 @@ pub enum Input {
         at: At,
         answer: oneshot::Sender<Vec<Step>>,
     },
+    /// Whoever looks at all of it, once everybody was asked who was told something.
+    Look(Look),
     /// Whoever asks for figures of all of it.
     Figures(oneshot::Sender<Figures>),
     /// Whoever asks for the overlay's peers.
@@ -77,6 +79,9 @@ pub enum Input {
         clear: bool,
     },
 }
+
+/// A look at the worker: it changes nothing.
+pub type Look = Box<dyn FnOnce(&Worker) + Send>;
 
 /// Where failures of plugins are told, with the uid of the plugin's object.
 pub type Tell = Box<dyn Fn(&Failure, &str) + Send>;
@@ -103,6 +108,7 @@ pub struct Worker {
     pub failures: BTreeMap<String, u64>,
     /// Those that wait for their pod's rules.
     pub waiting: Vec<(LocalPod, oneshot::Sender<()>)>,
+    pub looks: Vec<Look>,
     /// Plugins have said how the network is to be.
     pub established: watch::Sender<bool>,
     /// Pods that were here before are still being found.
@@ -137,6 +143,9 @@ impl Worker {
                 self.take(input);
             }
             let ops = self.turn();
+            for look in std::mem::take(&mut self.looks) {
+                look(&self);
+            }
             if Instant::now() >= look {
                 self.ground.look();
                 look = Instant::now() + ROUND;
@@ -171,6 +180,7 @@ impl Worker {
             }
             Input::PodDown { uid } => self.ground.pod_down(&uid),
             Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
+            Input::Look(look) => self.looks.push(look),
             Input::Figures(asks) => drop(asks.send(self.figures())),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
             Input::Moved(address) => {
