@@ -12,7 +12,8 @@ use crate::{
     peers::{self, Peer},
 };
 use sampan_api::{
-    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, validate::scheduling::SYSTEM_CLASSES,
+    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, plugin::World,
+    validate::scheduling::SYSTEM_CLASSES,
 };
 use sampan_state::{Snapshot, priority};
 use serde_json::json;
@@ -24,7 +25,7 @@ pub const RESOURCE: &str = sampan_state::claims::CLUSTER.0;
 const NAME: &str = sampan_state::claims::CLUSTER.1;
 
 /// The level of this build.
-pub const LEVEL: u32 = 4;
+pub const LEVEL: u32 = 5;
 
 /// That of builds that knew of none, and of a state that says none.
 const FIRST: u32 = 1;
@@ -94,15 +95,27 @@ pub enum Feature {
     /// word of their gates, and counts extended resources. A server of level 3 refuses such objects when it applies them, and
     /// binds what others refuse.
     Scheduling,
+    /// Plugins of the world `filter`. A server of level 4 cannot read them: it gives no node their bytes, and lets go of bytes that
+    /// they share with a plugin that is removed.
+    Filters,
 }
 
 impl Feature {
+    /// What plugins are of that nodes run.
+    pub fn of_world(world: World) -> Self {
+        match world {
+            World::Filter => Feature::Filters,
+            _ => Feature::Networking,
+        }
+    }
+
     /// From which level on it may be used.
     pub fn level(self) -> u32 {
         match self {
             Feature::Standbys => 2,
             Feature::Networking => sampan_state::claims::LEVEL,
             Feature::Scheduling => priority::LEVEL,
+            Feature::Filters => 5,
         }
     }
 }

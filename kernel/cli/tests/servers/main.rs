@@ -8,6 +8,7 @@ mod churning;
 mod clocks;
 mod cutting;
 mod disks;
+mod filtering;
 mod group;
 mod killing;
 mod leaking;

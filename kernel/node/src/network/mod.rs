@@ -15,6 +15,7 @@ pub mod comparing;
 mod door;
 mod feed;
 mod figures;
+mod filters;
 mod fleet;
 mod ground;
 mod host_ports;
@@ -43,6 +44,7 @@ use crate::{
 use comparing::{Comparer, Comparison};
 use door::Door;
 use feed::{Feeds, Services, Told};
+use filters::Filtering;
 use fleet::Fleet;
 use ground::Ground;
 use k8s_openapi::api::core::v1::Service;
@@ -164,6 +166,7 @@ impl Prepared {
         let (slots, ingresses, peers) = kept::restore(&file);
         let (establishes, established) = watch::channel(slots.sums().next().is_some());
         let limits = Limits::new(&config.name);
+        let filtering = Filtering::new(plane.clone(), writer.clone(), config.cache.clone());
         let worker = Worker {
             me: Identity {
                 node: config.name.clone(),
@@ -176,7 +179,8 @@ impl Prepared {
             fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
             slots,
             ingresses,
-            door: Door::new(config.ingress.clone(), plane.clone()),
+            door: Door::new(config.ingress.clone(), plane.clone(), filtering.filters()),
+            filtering,
             resuming: true,
             host_ports: Datapath::default(),
             feeds,

@@ -4,6 +4,7 @@ use super::{
     door::Door,
     feed::Feeds,
     figures::{self, Figures},
+    filters::Filtering,
     fleet::{Fleet, Make},
     ground::{Ground, LocalPod, range_of},
     host_ports,
@@ -95,6 +96,7 @@ pub struct Worker {
     pub slots: Slots<NetworkPlugin>,
     pub ingresses: Slots<IngressPlugin>,
     pub door: Door,
+    pub filtering: Filtering,
     /// What was wanted of the ingress before is still to be brought to it.
     pub resuming: bool,
     /// What no plugin decides about.
@@ -162,6 +164,7 @@ impl Worker {
                     self.peers.take(&news);
                     self.slots.take(&news);
                     self.ingresses.take(&news);
+                    self.filtering.take(&news);
                 }
             }
             Input::Loaded { name, make, result } => {
@@ -227,6 +230,7 @@ impl Worker {
             let (more, failed) = self.ingresses.seat(&mut self.fleet, &self.objects, &self.me);
             onward.extend(more);
             failures.extend(failed);
+            self.filtering.turn(&self.objects);
         }
         for resource in self.slots.watches().chain(self.ingresses.watches()) {
             self.feeds.want(resource);

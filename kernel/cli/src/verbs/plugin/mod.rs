@@ -126,7 +126,7 @@ struct LoadArgs {
     #[arg(long)]
     slot: Option<String>,
     /// The contract it keeps [default: as its exports say]
-    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress"])]
+    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress", "filter"])]
     world: Option<String>,
     /// JSON for it, or @FILE
     #[arg(long, value_name = "JSON")]

@@ -85,7 +85,9 @@ impl Comparer {
         match spec.world {
             World::Network => self.compare_in::<NetworkPlugin>(spec, most).await,
             World::Ingress => self.compare_in::<IngressPlugin>(spec, most).await,
-            World::Scheduler | World::Controller => Err(format!("no node runs plugins of the world {}", spec.world)),
+            World::Scheduler | World::Controller | World::Filter => {
+                Err(format!("nodes do not compare plugins of the world {}", spec.world))
+            }
         }
     }
 
