@@ -3,6 +3,8 @@
 //! Who is named by a slot's active plugin answers; while another is fetched and compiled the one before goes on. A trap is the
 //! matter of the one request that it met: whoever could make a filter trap could otherwise have it taken away. It is told as an
 //! event, now and then.
+mod machine;
+
 use super::{
     fleet::{self, Make},
     objects::{News, Objects},
@@ -14,6 +16,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use machine::Machine;
 use parking_lot::{Mutex, RwLock};
 use sampan_api::{
     Key, Object,
@@ -21,23 +24,17 @@ use sampan_api::{
 };
 use sampan_sandbox::{
     digest_of,
-    workload::{Asked, Filter, FilterLimits, Pool, WorkloadEngine},
+    workload::{Asked, Filter},
 };
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::watch,
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Instances of all filters at a time.
-const INSTANCES: u32 = 128;
 
 /// Before bytes that could not be fetched are asked for again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -80,12 +77,6 @@ struct Known {
     seats: RwLock<HashMap<String, Seat>>,
     writer: Writer,
     told: Mutex<HashMap<String, Instant>>,
-}
-
-/// Where filters run, made when the first is wanted.
-struct Machine {
-    engine: Arc<WorkloadEngine>,
-    runtime: Option<Runtime>,
 }
 
 /// Why a filter is not here.
@@ -142,8 +133,10 @@ impl Filtering {
                 false => {}
             }
         }
-        let is_there = |uid: &str| objects.of(INGRESSES).any(|(_, ingress)| ingress.metadata.uid == uid);
-        self.missed.retain(|(uid, _)| is_there(uid));
+        if !self.missed.is_empty() {
+            let there: HashSet<&str> = objects.of(INGRESSES).map(|(_, one)| &*one.metadata.uid).collect();
+            self.missed.retain(|(uid, _)| there.contains(&**uid));
+        }
         self.wanted.send_if_modified(|before| {
             let other = *before != wanted;
             *before = wanted;
@@ -307,7 +300,7 @@ async fn keep(
 async fn bring(
     machine: &mut Option<Machine>,
     plane: &ControlPlane,
-    cache: &PathBuf,
+    cache: &Path,
     wanted: &Wanted,
 ) -> Result<Filter, Trouble> {
     let bytes = fleet::fetch(plane, &wanted.make).await;
@@ -320,42 +313,7 @@ async fn bring(
     }
     let machine = match machine {
         Some(machine) => machine,
-        none => none.insert(Machine::new(cache.clone()).map_err(Trouble::Unfit)?),
+        none => none.insert(Machine::new(cache.to_owned()).map_err(Trouble::Unfit)?),
     };
     machine.load(bytes, wanted.config.clone()).await.map_err(Trouble::Unfit)
-}
-
-impl Machine {
-    fn new(cache: PathBuf) -> Result<Self, String> {
-        let engine = WorkloadEngine::new(Some(cache), Pool::of(INSTANCES)).map_err(|error| error.to_string())?;
-        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
-        let mut runtime = Builder::new_multi_thread();
-        runtime.worker_threads(threads).thread_name("filters").enable_all();
-        let runtime = runtime.build().map_err(|error| error.to_string())?;
-        Ok(Machine {
-            engine,
-            runtime: Some(runtime),
-        })
-    }
-
-    async fn load(&self, bytes: Vec<u8>, config: Value) -> Result<Filter, String> {
-        let (engine, runtime) = (
-            self.engine.clone(),
-            self.runtime.as_ref().map(|runtime| runtime.handle().clone()),
-        );
-        let runtime = runtime.ok_or("filters have ended")?;
-        let load = move || Filter::load(&engine, &bytes, &config, FilterLimits::default(), runtime);
-        let loaded = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|error| error.to_string())?;
-        loaded.map_err(|error| error.to_string())
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

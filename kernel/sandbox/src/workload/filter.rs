@@ -54,7 +54,7 @@ impl Default for FilterLimits {
             memory: 64 << 20,
             computing: Duration::from_secs(5),
             still: Duration::from_secs(60),
-            turns: 32,
+            turns: 200,
             onward: 8,
         }
     }

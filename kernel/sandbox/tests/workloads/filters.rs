@@ -35,7 +35,12 @@ fn runtime() -> Runtime {
 }
 
 static FILTERS: LazyLock<Runtime> = LazyLock::new(runtime);
-static ENGINE: LazyLock<Arc<WorkloadEngine>> = LazyLock::new(|| WorkloadEngine::new(None, Pool::of(40)).unwrap());
+static ENGINE: LazyLock<Arc<WorkloadEngine>> = LazyLock::new(|| {
+    // Compiled once for all tests.
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("filters");
+    std::fs::create_dir_all(&cache).unwrap();
+    WorkloadEngine::new(Some(cache), Pool::of(40)).unwrap()
+});
 
 /// Short, so that what is late is found out soon; no busy machine reaches it with what goes on.
 const LIMITS: FilterLimits = FilterLimits {
@@ -47,6 +52,9 @@ const LIMITS: FilterLimits = FilterLimits {
 };
 
 fn gate(config: &Value, limits: FilterLimits) -> Arc<Filter> {
+    // Of several that compile the same at a time each would do it.
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock();
     let filter = Filter::load(&ENGINE, &support::gate(), config, limits, FILTERS.handle().clone());
     Arc::new(filter.unwrap())
 }
