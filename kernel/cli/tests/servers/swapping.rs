@@ -137,6 +137,32 @@ fn through_the_hub(entries: &[String], other: usize) -> bool {
         && peer.starts_with(&format!("removed peer n{other}: at "))
 }
 
+/// What fails, or wants what it must not, would change nothing, and is no failure of whoever decides.
+fn hostile_ones_are_refused(group: &Group, load_one: &dyn Fn(&str, &str, &str)) {
+    let hostile = component(group, sampan_builtin::HOSTILE, "hostile-network");
+    for (how, why) in [
+        ("trap", "it trapped"),
+        ("outside", "makes no sense"),
+        ("loop", "did not end within"),
+    ] {
+        load_one(&hostile, how, &format!(r#"{{"how":"{how}"}}"#));
+        let found = diff(group, how, "");
+        for node in found["nodes"].as_array().unwrap() {
+            let refused = node["refused"].as_str().unwrap_or_default();
+            assert!(
+                refused.contains(why) && node["entries"] == serde_json::json!([]),
+                "{how}: {node}"
+            );
+        }
+        println!("{how}: {}", found["nodes"][0]["refused"]);
+        assert_eq!(
+            complaints(group, how),
+            (0, 0),
+            "it was asked, and did not fail in its place"
+        );
+    }
+}
+
 #[test]
 fn what_a_network_plugin_would_change_is_told_and_nothing_is_changed() {
     if !have(&["busybox", "nsenter"]) {
@@ -146,7 +172,6 @@ fn what_a_network_plugin_would_change_is_told_and_nothing_is_changed() {
         let (_wipe, clients) = set_up_on(group, &ALL).await;
         let load = under_load(group, &clients).await;
         let file = component(group, sampan_builtin::OTHERS, "hub-and-spoke");
-        let hostile = component(group, sampan_builtin::HOSTILE, "hostile-network");
         let load_one = |file: &str, name: &str, config: &str| {
             let config = format!("--plugin-config {config}");
             group.ok(0, &format!("plugin load {file} --name {name} --slot routes {config}"));
@@ -167,27 +192,7 @@ fn what_a_network_plugin_would_change_is_told_and_nothing_is_changed() {
             text.contains("1: 1 would change") && !text.contains(&format!("n{HUB} ")),
             "{text}"
         );
-        for (how, why) in [
-            ("trap", "it trapped"),
-            ("outside", "makes no sense"),
-            ("loop", "did not end within"),
-        ] {
-            load_one(&hostile, how, &format!(r#"{{"how":"{how}"}}"#));
-            let found = diff(group, how, "");
-            for node in found["nodes"].as_array().unwrap() {
-                let refused = node["refused"].as_str().unwrap_or_default();
-                assert!(
-                    refused.contains(why) && node["entries"] == serde_json::json!([]),
-                    "{how}: {node}"
-                );
-            }
-            println!("{how}: {}", found["nodes"][0]["refused"]);
-            assert_eq!(
-                complaints(group, how),
-                (0, 0),
-                "it was asked, and did not fail in its place"
-            );
-        }
+        hostile_ones_are_refused(group, &load_one);
         let refused = |args: &str| {
             let done = group.run(0, args);
             assert_ne!(done.code, Some(0), "{args}: {done:?}");
