@@ -97,7 +97,7 @@ fn main() -> Result<()> {
         write_changed(&out.join(format!("{name}.wasm")), &componentize(&module)?)?;
     }
 
-    let workloads = ["sampan-image-hello", "sampan-image-primes"];
+    let workloads = ["sampan-image-hello", "sampan-image-primes", "sampan-image-gate"];
     let images = Build {
         workspace: "images",
         packages: &workloads,
@@ -106,6 +106,7 @@ fn main() -> Result<()> {
     };
     let built = nested.run(&images)?;
     copy_changed(&built.join("sampan_image_hello.wasm"), &out.join("hello.wasm"))?;
+    copy_changed(&built.join("sampan_image_gate.wasm"), &out.join("gate.wasm"))?;
     copy_changed(&built.join("sampan-image-primes.wasm"), &out.join("primes.wasm"))?;
 
     // Static, so that they start fast and need nothing of a root filesystem.

@@ -37,6 +37,8 @@ pub enum World {
     Controller,
     Network,
     Ingress,
+    /// A component of `wasi:http/proxy` that stands before Ingresses.
+    Filter,
 }
 
 /// What a plugin does now.
@@ -71,11 +73,17 @@ pub struct PluginStatus {
 }
 
 impl World {
-    pub const ALL: [World; 4] = [World::Scheduler, World::Controller, World::Network, World::Ingress];
+    pub const ALL: [World; 5] = [
+        World::Scheduler,
+        World::Controller,
+        World::Network,
+        World::Ingress,
+        World::Filter,
+    ];
 
     /// Whether plugins of this world run on every node, instead of on the servers.
     pub fn runs_on_nodes(self) -> bool {
-        matches!(self, World::Network | World::Ingress)
+        matches!(self, World::Network | World::Ingress | World::Filter)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -84,6 +92,7 @@ impl World {
             World::Controller => "controller",
             World::Network => "network",
             World::Ingress => "ingress",
+            World::Filter => "filter",
         }
     }
 }

@@ -30,6 +30,9 @@ pub static WEB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/web"));
 /// The demo's wasi:http component.
 pub static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello.wasm"));
 
+/// A filter that stands before Ingresses; it is in no binary that does not name it.
+pub static GATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gate.wasm"));
+
 /// The demo's wasi:cli command.
 pub static PRIMES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/primes.wasm"));
 

@@ -1,6 +1,7 @@
 //! What the node does for those who ask: logs, images, connections to pods, its certificate, over gRPC, for the control plane and administrators
 //! alone.
 mod certificate;
+mod comparing;
 mod forward;
 mod images;
 mod logs;
@@ -9,7 +10,10 @@ mod rights;
 mod trace;
 
 use crate::agent::{Node, StartError};
-use sampan_api::rpc::{self, own_certificate_server::OwnCertificateServer, runtime_server::RuntimeServer};
+use sampan_api::rpc::{
+    self, node_plugins_server::NodePluginsServer, own_certificate_server::OwnCertificateServer,
+    runtime_server::RuntimeServer,
+};
 use sampan_tls::{Clients, Handshakes};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -75,6 +79,7 @@ fn on(node: Arc<Node>, listener: TcpListener) -> Result<Serves, StartError> {
     let incoming = Handshakes::new(incoming, &node.credentials, Clients::Known)?;
     let router = Server::builder()
         .add_service(OwnCertificateServer::new(certificate::Own { node: node.clone() }))
+        .add_service(NodePluginsServer::new(comparing::NodePlugins { node: node.clone() }))
         .add_service(RuntimeServer::new(Service { node }));
     Ok(Box::pin(async move {
         if let Err(error) = router.serve_with_incoming(incoming).await {

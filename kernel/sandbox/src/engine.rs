@@ -46,7 +46,7 @@ impl Limits {
     pub fn for_world(world: World) -> Self {
         match world {
             World::Scheduler => Limits::default(),
-            World::Controller | World::Network | World::Ingress => Limits {
+            World::Controller | World::Network | World::Ingress | World::Filter => Limits {
                 deadline: Duration::from_secs(1),
                 ..Limits::default()
             },
@@ -154,6 +154,8 @@ impl PluginEngine {
             World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
             World::Network => Pre::Network(instance::prepare::<NetworkWorld>(self, component)?),
             World::Ingress => Pre::Ingress(instance::prepare::<IngressWorld>(self, component)?),
+            // Nodes run it, as a workload: here it is known to compile, and what it asks for.
+            World::Filter => Pre::Filter,
         };
         let config = if config.is_null() {
             "{}".to_owned()
@@ -176,6 +178,7 @@ impl PluginEngine {
             World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
             World::Network => loaded.network().and_then(|mut plugin| plugin.instance.describe()),
             World::Ingress => loaded.ingress().and_then(|mut plugin| plugin.instance.describe()),
+            World::Filter => Ok(Description::default()),
         };
         loaded.description = described.map_err(start)?;
         Ok(loaded)
@@ -188,6 +191,7 @@ enum Pre {
     Controller(<ControllerWorld as instance::World>::Pre),
     Network(<NetworkWorld as instance::World>::Pre),
     Ingress(<IngressWorld as instance::World>::Pre),
+    Filter,
 }
 
 impl Pre {
@@ -198,6 +202,7 @@ impl Pre {
             Pre::Controller(_) => World::Controller,
             Pre::Network(_) => World::Network,
             Pre::Ingress(_) => World::Ingress,
+            Pre::Filter => World::Filter,
         };
         CallError::Refused(format!("it is for the world {world}, not {wanted}"))
     }

@@ -52,7 +52,7 @@ pub struct Contract {
 }
 
 /// All that are known; of a world's editions the newest first.
-const CONTRACTS: [Contract; 5] = [
+const CONTRACTS: [Contract; 6] = [
     Contract {
         world: World::Scheduler,
         policy: "sampan:scheduler/policy@0.2.0",
@@ -74,6 +74,23 @@ const CONTRACTS: [Contract; 5] = [
         policy: "sampan:ingress/policy@0.1.0",
         may_import: &["sampan:ingress/types@0.1.0", "sampan:network/types@0.1.0"],
     },
+    Contract {
+        world: World::Filter,
+        policy: "wasi:http/incoming-handler@0.2",
+        may_import: FILTERS_IMPORT,
+    },
+];
+
+/// What filters may import, whatever the patch of WASI 0.2. There is no file, no socket and no terminal in it, but standard
+/// libraries ask for all of it.
+const FILTERS_IMPORT: &[&str] = &[
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:clocks/",
+    "wasi:random/",
+    "wasi:cli/",
+    "wasi:filesystem/",
+    "wasi:sockets/",
 ];
 
 const FORMER_SCHEDULER: Contract = Contract {
@@ -86,6 +103,24 @@ impl Contract {
     /// Whether it is an edition before the one that the kernel speaks.
     pub fn is_former(&self) -> bool {
         *self == FORMER_SCHEDULER
+    }
+
+    /// Names of WASI go on with a patch, which is no matter; ours are exact.
+    fn is_kept_by(&self, export: &str) -> bool {
+        match self.world {
+            World::Filter => export.starts_with(self.policy),
+            _ => export == self.policy,
+        }
+    }
+
+    fn lets_in(&self, import: &str) -> bool {
+        match self.world {
+            World::Filter => {
+                let known = self.may_import.iter().any(|prefix| import.starts_with(prefix));
+                known && import.contains("@0.2.")
+            }
+            _ => self.may_import.contains(&import),
+        }
     }
 }
 
@@ -135,7 +170,7 @@ pub fn names(engine: &PluginEngine, component: &Component) -> (Vec<String>, Vec<
 pub fn contract(imports: &[String], exports: &[String]) -> Result<Contract, LoadError> {
     let found = CONTRACTS
         .into_iter()
-        .find(|contract| exports.iter().any(|export| export == contract.policy));
+        .find(|contract| exports.iter().any(|export| contract.is_kept_by(export)));
     let Some(contract) = found else {
         let exports = if exports.is_empty() {
             "nothing at all".to_owned()
@@ -145,10 +180,7 @@ pub fn contract(imports: &[String], exports: &[String]) -> Result<Contract, Load
         let known = CONTRACTS.map(|contract| contract.policy).join(" or ");
         return Err(LoadError::NoWorld { known, exports });
     };
-    match imports
-        .iter()
-        .find(|import| !contract.may_import.contains(&import.as_str()))
-    {
+    match imports.iter().find(|import| !contract.lets_in(import)) {
         Some(import) => Err(LoadError::Import {
             import: import.clone(),
             world: contract.world.to_string(),

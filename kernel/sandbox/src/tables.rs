@@ -21,6 +21,9 @@ pub trait Tabled: Clone + Debug + Eq {
     fn said(op: &Self::Op) -> Said<'_, Self>;
 }
 
+/// An entry here, and the one of its key there.
+pub type Difference<'a, E> = (Option<&'a E>, Option<&'a E>);
+
 /// What an operation does.
 pub enum Said<'a, E: Tabled> {
     Set(&'a E),
@@ -109,6 +112,18 @@ impl<E: Tabled> Tables<E> {
         let set = other.all().filter(|(key, entry)| self.get(key) != Some(*entry));
         let gone = gone.map(|(key, _)| E::remove(key.clone()));
         gone.chain(set.map(|(_, entry)| entry.clone().set())).collect()
+    }
+
+    /// The keys whose entries are not the same in another one, table by table and in their order: what is here, and there.
+    pub fn differences<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a E::Key, Difference<'a, E>)> {
+        let mut keys: BTreeMap<(E::Table, &E::Key), Difference<'a, E>> = BTreeMap::new();
+        for (key, entry) in self.all().filter(|(key, entry)| other.get(key) != Some(*entry)) {
+            keys.insert((E::table_of(key), key), (Some(entry), other.get(key)));
+        }
+        for (key, entry) in other.all().filter(|(key, _)| self.get(key).is_none()) {
+            keys.insert((E::table_of(key), key), (None, Some(entry)));
+        }
+        keys.into_iter().map(|((_, key), difference)| (key, difference))
     }
 
     /// Carries out operations that were checked.

@@ -13,7 +13,7 @@ use crate::{
     ranges,
 };
 use sampan_api::{
-    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, dual::ClusterRanges,
+    ApiError, Key, Object, Operation, Plan, Reason, Selection, Write, dual::ClusterRanges, plugin::World,
     validate::scheduling::SYSTEM_CLASSES,
 };
 use sampan_state::{Snapshot, priority};
@@ -99,16 +99,27 @@ pub enum Feature {
     /// Ranges of pods and of Services that are not the usual ones, those of IPv6 among them. A server of level 4 gives Services and
     /// nodes addresses of the usual ones, and an agent takes those for the cluster's.
     Ranges,
+    /// Plugins of the world `filter`. A server of level 4 cannot read them: it gives no node their bytes, and lets go of bytes that
+    /// they share with a plugin that is removed.
+    Filters,
 }
 
 impl Feature {
+    /// What plugins are of that nodes run.
+    pub fn of_world(world: World) -> Self {
+        match world {
+            World::Filter => Feature::Filters,
+            _ => Feature::Networking,
+        }
+    }
+
     /// From which level on it may be used.
     pub fn level(self) -> u32 {
         match self {
             Feature::Standbys => 2,
             Feature::Networking => sampan_state::claims::LEVEL,
             Feature::Scheduling => priority::LEVEL,
-            Feature::Ranges => 5,
+            Feature::Ranges | Feature::Filters => 5,
         }
     }
 }

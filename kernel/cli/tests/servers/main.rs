@@ -9,6 +9,7 @@ mod clocks;
 mod cutting;
 mod disks;
 mod families;
+mod filtering;
 mod group;
 mod killing;
 mod leaking;

@@ -1,6 +1,7 @@
 //! What the proxy answers itself, where no backend does: a status and a sentence for whoever looks for the reason.
 use super::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
+use sampan_sandbox::workload::Failed;
 
 /// An answer of our own. The words are ours, too: nothing of the request is in them.
 pub fn say(status: StatusCode, words: &str) -> Response<Body> {
@@ -29,6 +30,24 @@ pub fn no_filter() -> Response<Body> {
         StatusCode::SERVICE_UNAVAILABLE,
         "the filter of this path is not on this node",
     )
+}
+
+/// What is answered where a filter gave no answer.
+pub fn failed_filter(failed: &Failed) -> Response<Body> {
+    match failed {
+        Failed::Busy(_) => say(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the filter of this path works on too many requests",
+        ),
+        Failed::Late(_) => say(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the filter of this path did not answer in time",
+        ),
+        _ => say(
+            StatusCode::BAD_GATEWAY,
+            "the filter of this path failed; an event of its plugin says why",
+        ),
+    }
 }
 
 pub fn unreached() -> Response<Body> {

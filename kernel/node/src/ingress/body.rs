@@ -1,7 +1,9 @@
 //! What follows a head: a few words of our own, or what the other side sends as it comes. Nothing is gathered.
 use super::progress::Progress;
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use sampan_sandbox::workload::{BoxError, FilterBody};
 use std::{
     pin::Pin,
     sync::Arc,
@@ -20,6 +22,8 @@ pub struct Body {
 enum Content {
     Own(Option<Bytes>),
     Passed(Incoming),
+    /// From a filter, or for what stands behind it.
+    Filtered(FilterBody),
 }
 
 impl Body {
@@ -35,6 +39,19 @@ impl Body {
         }
     }
 
+    /// What goes into a filter or comes out of it.
+    pub fn filtered(body: FilterBody) -> Self {
+        Body {
+            content: Content::Filtered(body),
+            progress: None,
+        }
+    }
+
+    /// As filters know bodies.
+    pub fn for_filter(self) -> FilterBody {
+        self.boxed_unsync()
+    }
+
     /// What somebody sends; each piece that is passed on counts as progress.
     pub fn passed(incoming: Incoming, progress: Option<Arc<Progress>>) -> Self {
         Body {
@@ -46,9 +63,9 @@ impl Body {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.content {
             Content::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Content::Passed(incoming) => {
@@ -56,8 +73,9 @@ impl HttpBody for Body {
                 if let (Poll::Ready(_), Some(progress)) = (&frame, &self.progress) {
                     progress.moved();
                 }
-                frame
+                frame.map_err(BoxError::from)
             }
+            Content::Filtered(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -65,6 +83,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Own(bytes) => bytes.is_none(),
             Content::Passed(incoming) => incoming.is_end_stream(),
+            Content::Filtered(body) => body.is_end_stream(),
         }
     }
 
@@ -72,6 +91,7 @@ impl HttpBody for Body {
         match &self.content {
             Content::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Content::Passed(incoming) => incoming.size_hint(),
+            Content::Filtered(body) => body.size_hint(),
         }
     }
 }

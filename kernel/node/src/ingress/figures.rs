@@ -33,6 +33,8 @@ pub enum Figure {
     Refused,
     /// Requests whose pool has no backend.
     NoBackend,
+    /// Requests whose filter is not here.
+    NoFilter,
     /// Attempts at a backend that did not connect.
     Unreached,
     /// Backends that broke off before they answered.
@@ -51,7 +53,7 @@ pub enum Figure {
 }
 
 /// As Prometheus has them, in the order of [`Figure`].
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "sampan_ingress_requests_total{class=\"1xx\"}",
     "sampan_ingress_requests_total{class=\"2xx\"}",
     "sampan_ingress_requests_total{class=\"3xx\"}",
@@ -60,6 +62,7 @@ const NAMES: [&str; 16] = [
     "sampan_ingress_no_route_total",
     "sampan_ingress_refused_total",
     "sampan_ingress_no_backend_total",
+    "sampan_ingress_no_filter_total",
     "sampan_ingress_upstream_errors_total{kind=\"connect\"}",
     "sampan_ingress_upstream_errors_total{kind=\"broken\"}",
     "sampan_ingress_upstream_errors_total{kind=\"timeout\"}",

@@ -23,9 +23,10 @@ pub mod table;
 mod tunnel;
 mod upstream;
 
+pub use answer::failed_filter;
 pub use body::Body;
 pub use certificates::CertificateError;
-pub use filter::{Filtered, Filters, NoFilters};
+pub use filter::{Filters, NoFilters, Onward};
 pub use table::Table;
 
 use figures::Figures;

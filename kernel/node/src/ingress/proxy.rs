@@ -5,7 +5,7 @@ use super::{
     body::Body,
     certificates::Keys,
     figures::{Figure, Figures},
-    filter::Filters,
+    filter::{self, Backends, Filters},
     headers,
     live::Live,
     progress::Progress,
@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use rustls::sign::CertifiedKey;
 use sampan_sandbox::ingress::Protocol;
 use std::{net::IpAddr, sync::Arc};
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// All that connections share.
@@ -46,9 +47,9 @@ pub struct Client {
 }
 
 /// A request on its way.
-struct Sending<'a> {
-    asked: &'a Asked,
-    client: &'a Client,
+pub struct Sending {
+    pub asked: Asked,
+    pub client: Client,
     upgrade: Option<HeaderValue>,
     /// Of its body.
     progress: Arc<Progress>,
@@ -65,12 +66,12 @@ impl Proxy {
     /// Answers a request.
     pub async fn answer(self: &Arc<Self>, request: Request<Incoming>, client: Client) -> Response<Body> {
         let _begun = self.figures.begun();
-        let response = self.answered(request, &client).await;
+        let response = self.answered(request, client).await;
         self.figures.answered(response.status());
         response
     }
 
-    async fn answered(self: &Arc<Self>, mut request: Request<Incoming>, client: &Client) -> Response<Body> {
+    async fn answered(self: &Arc<Self>, mut request: Request<Incoming>, client: Client) -> Response<Body> {
         let asked = match asked::read(&request, client.https) {
             Ok(asked) => asked,
             Err(why) => {
@@ -84,7 +85,7 @@ impl Proxy {
             return answer::no_route();
         };
         let sending = Sending {
-            asked: &asked,
+            asked,
             client,
             upgrade: headers::upgrade(request.headers(), request.version()),
             progress: Progress::now(),
@@ -94,31 +95,43 @@ impl Proxy {
             Ok(request) => request,
             Err(why) => return answer::say(StatusCode::BAD_REQUEST, why),
         };
-        let request = match found.filter {
-            None => request,
-            Some(name) => match self.filters.filter(name, request) {
-                None => return answer::no_filter(),
-                Some(filtering) => match filtering.await {
-                    Ok(request) => request,
-                    Err(response) => return response,
-                },
-            },
-        };
-        match self.sent(&live, found, request, &sending).await {
+        if let Some(name) = found.filter {
+            let backends = Backends {
+                proxy: self.clone(),
+                live: live.clone(),
+                pool: found.pool,
+                sending: Arc::new(sending),
+                runtime: Handle::current(),
+            };
+            return self.filtered(name, request, backends).await;
+        }
+        match self.sent(&live, found.pool, request, &sending).await {
             Ok(response) => self.returned(response, &sending, ours),
             Err(response) => response,
         }
     }
 
-    /// Sends a request to one backend after the other, for as long as nothing was sent.
-    async fn sent(
+    /// Lets a filter answer.
+    async fn filtered(&self, name: &str, request: Request<Body>, backends: Backends) -> Response<Body> {
+        let asked = filter::asked(&backends.sending);
+        let Some(answered) = self.filters.answer(name, asked, request, Arc::new(backends)) else {
+            self.figures.count(Figure::NoFilter);
+            return answer::no_filter();
+        };
+        let mut response = answered.await;
+        headers::response(response.headers_mut(), None);
+        response
+    }
+
+    /// Sends a request to one backend of a pool after the other, for as long as nothing was sent.
+    pub async fn sent(
         &self,
         live: &Live,
-        found: Found<'_>,
+        pool: usize,
         mut request: Request<Body>,
-        sending: &Sending<'_>,
+        sending: &Sending,
     ) -> Result<Response<Incoming>, Response<Body>> {
-        let backends = live.backends(found.pool);
+        let backends = live.backends(pool);
         if backends.is_empty() {
             self.figures.count(Figure::NoBackend);
             return Err(answer::no_backend());
@@ -126,7 +139,7 @@ impl Proxy {
         let name = || {
             live.table
                 .pools()
-                .get(found.pool)
+                .get(pool)
                 .map(|pool| pool.name.as_str())
                 .unwrap_or_default()
         };
@@ -159,10 +172,10 @@ impl Proxy {
     }
 
     /// Makes a backend's answer ours.
-    fn returned(
+    pub fn returned(
         self: &Arc<Self>,
         mut response: Response<Incoming>,
-        sending: &Sending<'_>,
+        sending: &Sending,
         ours: Option<OnUpgrade>,
     ) -> Response<Body> {
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -189,14 +202,14 @@ impl Proxy {
     }
 }
 
-impl Sending<'_> {
+impl Sending {
     /// Makes a request one for a backend, whichever it will be.
     fn prepared(&self, request: Request<Incoming>, found: Found<'_>) -> Result<Request<Body>, &'static str> {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.clear();
         headers::request(
             &mut parts.headers,
-            self.asked,
+            &self.asked,
             self.client.address,
             self.client.https,
             self.upgrade.as_ref(),
@@ -221,7 +234,7 @@ impl Sending<'_> {
 
     /// Makes a request one for this backend.
     fn address(&self, request: &mut Request<Body>, protocol: Protocol, backend: std::net::SocketAddr) {
-        let host = headers::host_value(self.asked);
+        let host = headers::host_value(&self.asked);
         let host = host.or_else(|| HeaderValue::try_from(backend.to_string()).ok());
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or(PathAndQuery::from_static("/"));

@@ -2,7 +2,7 @@
 //! Secrets hold.
 use crate::{
     control::ControlPlane,
-    ingress::{Ingress, IngressConfig, Table},
+    ingress::{Filters, Ingress, IngressConfig, Table},
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
@@ -33,6 +33,7 @@ pub struct Places {
 /// The door.
 pub struct Door {
     places: Places,
+    filters: Arc<dyn Filters>,
     runtime: Handle,
     ingress: Arc<Mutex<Option<Arc<Ingress>>>>,
     /// The Secrets that the table names.
@@ -44,10 +45,11 @@ pub struct Door {
 
 impl Door {
     /// A closed one. Call within a tokio runtime.
-    pub fn new(places: Places, plane: ControlPlane) -> Self {
+    pub fn new(places: Places, plane: ControlPlane, filters: Arc<dyn Filters>) -> Self {
         let (secrets, wanted) = watch::channel(BTreeSet::new());
         let door = Door {
             places,
+            filters,
             runtime: Handle::current(),
             ingress: Arc::default(),
             secrets,
@@ -118,7 +120,8 @@ impl Door {
 
     fn open(&mut self) {
         let _runtime = self.runtime.enter();
-        let config = IngressConfig::new(self.places.http.clone(), self.places.https.clone());
+        let mut config = IngressConfig::new(self.places.http.clone(), self.places.https.clone());
+        config.filters = self.filters.clone();
         match Ingress::start(config) {
             Ok(ingress) => {
                 tracing::info!(http = ?ingress.http_addresses(), https = ?ingress.https_addresses(), "the ingress is open");

@@ -39,7 +39,7 @@ pub struct Make {
 }
 
 impl Make {
-    fn of(spec: &PluginSpec) -> Self {
+    pub fn of(spec: &PluginSpec) -> Self {
         Make {
             world: spec.world,
             digest: spec.digest.clone(),
@@ -165,6 +165,14 @@ impl Fleet {
         });
     }
 
+    /// One that is here already.
+    pub fn loaded(&self, make: &Make) -> Option<Arc<Loaded>> {
+        match self.states.get(make) {
+            Some(State::Here(loaded)) => Some(loaded.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether somebody who was sent for has not come yet.
     pub fn expects_some(&self) -> bool {
         self.states.values().any(|state| matches!(state, State::Coming { .. }))
@@ -201,7 +209,11 @@ async fn fetch_while(wanted: &Weak<()>, plane: &ControlPlane, name: &str, make: 
     None
 }
 
-async fn fetch(plane: &ControlPlane, make: &Make) -> Result<Vec<u8>, ApiError> {
+/// The bytes of a plugin.
+///
+/// # Errors
+/// What the servers say, or that they are away.
+pub async fn fetch(plane: &ControlPlane, make: &Make) -> Result<Vec<u8>, ApiError> {
     let most = Limits::for_world(make.world).component;
     let request = FetchPluginRequest {
         digest: make.digest.clone(),
@@ -217,7 +229,11 @@ async fn fetch(plane: &ControlPlane, make: &Make) -> Result<Vec<u8>, ApiError> {
     Ok(bytes)
 }
 
-fn load(engine: &Arc<PluginEngine>, make: &Make, bytes: &[u8], config: &Value) -> Result<Loaded, Unloaded> {
+/// Takes in bytes that came. Blocks for as long as compiling takes.
+///
+/// # Errors
+/// Why it cannot be loaded.
+pub fn load(engine: &Arc<PluginEngine>, make: &Make, bytes: &[u8], config: &Value) -> Result<Loaded, Unloaded> {
     let digest = &make.digest;
     if digest_of(bytes) != *digest {
         let why = format!("the bytes that came do not have the digest {digest}");

@@ -11,6 +11,7 @@ use std::{
 };
 
 /// The bounds, kept up with the objects.
+#[derive(Clone)]
 pub struct Limits {
     bounds: Bounds,
     /// The external addresses that each Service names: several may name one.

@@ -11,9 +11,11 @@
 //! - who takes a plugin's place changes what differs, and nothing else: flows that stand go on;
 //! - a pod's containers start when what plugins want of it holds, or the plugins are late; they are given longer until
 //!   there is a network at all.
+pub mod comparing;
 mod door;
 mod feed;
 mod figures;
+mod filters;
 mod fleet;
 mod ground;
 mod host_ports;
@@ -39,8 +41,10 @@ use crate::{
     host,
     net::PodCidr,
 };
+use comparing::{Comparer, Comparison};
 use door::Door;
 use feed::{Feeds, Services, Told};
+use filters::Filtering;
 use fleet::Fleet;
 use ground::Ground;
 use k8s_openapi::api::core::v1::Service;
@@ -48,7 +52,7 @@ use kept::Keeper;
 use limits::Limits;
 use objects::Objects;
 use parking_lot::Mutex;
-use sampan_api::dual::Dual;
+use sampan_api::{dual::Dual, plugin::PluginSpec, ranges};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     PluginEngine,
@@ -93,6 +97,7 @@ pub struct Prepared {
 pub struct Network {
     inputs: Sender<Input>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    comparer: Comparer,
     services: Arc<Services>,
     dns: Option<Arc<Dns>>,
     synced: watch::Receiver<bool>,
@@ -147,6 +152,7 @@ impl Prepared {
         let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.clone()));
         let engine = engine.map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
+        let comparer = Comparer::new(engine.clone(), plane.clone(), inputs.clone());
         let services = Arc::new(Services::default());
         let dns = self.dns.clone();
         let (synced, told) = watch::channel(false);
@@ -163,6 +169,7 @@ impl Prepared {
         let (slots, ingresses, peers) = kept::restore(&file);
         let (establishes, established) = watch::channel(slots.sums().next().is_some());
         let limits = Limits::new(&config.name, config.ranges.services);
+        let filtering = Filtering::new(plane.clone(), writer.clone(), config.cache.clone());
         let worker = Worker {
             me: Identity {
                 node: config.name.clone(),
@@ -176,7 +183,8 @@ impl Prepared {
             fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
             slots,
             ingresses,
-            door: Door::new(config.ingress.clone(), plane.clone()),
+            door: Door::new(config.ingress.clone(), plane.clone(), filtering.filters()),
+            filtering,
             resuming: true,
             host_ports: Datapath::default(),
             feeds,
@@ -186,6 +194,7 @@ impl Prepared {
             tell: tell(writer.clone()),
             failures: BTreeMap::new(),
             waiting: Vec::new(),
+            looks: Vec::new(),
             established: establishes,
             adopting: true,
         };
@@ -203,6 +212,7 @@ impl Prepared {
         Ok(Network {
             inputs,
             thread: Mutex::new(Some(thread)),
+            comparer,
             services,
             dns,
             synced: told,
@@ -260,6 +270,14 @@ impl Network {
         let figures = wait.await.unwrap_or_default();
         let dns = self.dns.as_ref().map(|dns| dns.figures()).unwrap_or_default();
         figures.text(&dns)
+    }
+
+    /// What a plugin would change here if it took its slot now, with so many rows at the most. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why nothing could be compared.
+    pub async fn compare(&self, spec: &PluginSpec, most: usize) -> Result<Comparison, String> {
+        self.comparer.compare(spec, most).await
     }
 
     /// The way of a packet from here on.

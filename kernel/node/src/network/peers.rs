@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The peers, kept up with nodes and routes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Peers {
     /// By node.
     ports: BTreeMap<String, u16>,
@@ -49,6 +49,11 @@ impl Peers {
             return None;
         }
         self.stale = false;
+        Some(self.of(datapaths).into_values().collect())
+    }
+
+    /// The peers that datapaths ask for, by name.
+    pub fn of<'a>(&self, datapaths: impl Iterator<Item = &'a Datapath>) -> BTreeMap<String, Peer> {
         let mut peers: BTreeMap<String, Peer> = BTreeMap::new();
         for entry in datapaths.flat_map(Datapath::entries) {
             let Entry::Route(route) = entry else { continue };
@@ -61,7 +66,7 @@ impl Peers {
             });
             peer.ranges.push(range);
         }
-        Some(peers.into_values().collect())
+        peers
     }
 }
 

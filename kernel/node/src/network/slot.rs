@@ -84,6 +84,11 @@ impl<P: Planner> Slot<P> {
         self.seat.as_ref().map_or(&[], |seat| &seat.tables)
     }
 
+    /// Who fills it.
+    pub fn decides(&self) -> Option<&str> {
+        self.seat.as_ref().map(|seat| seat.member.name.as_str())
+    }
+
     /// The resources that its instances want to be told of.
     pub fn watches(&self) -> impl Iterator<Item = &String> {
         let both = [&self.seat, &self.coming];
@@ -205,11 +210,7 @@ fn knows_all<P: Planner>(seat: &Seat<P>, objects: &Objects) -> bool {
 fn bring<P: Planner>(member: &Member, me: &Identity, taken: &[P::Table]) -> Result<Seat<P>, CallError> {
     let mut plugin = P::make(&member.loaded)?;
     let watches = plugin.watches()?.into_iter().collect();
-    let tables = plugin.start(me)?;
-    if let Some(table) = tables.iter().find(|table| taken.contains(table)) {
-        let what = format!("it fills the table {table}, as the plugin of another slot does");
-        return Err(CallError::Rubbish(what));
-    }
+    let tables = start(&mut plugin, me, taken)?;
     Ok(Seat {
         member: member.clone(),
         plugin,
@@ -217,4 +218,19 @@ fn bring<P: Planner>(member: &Member, me: &Identity, taken: &[P::Table]) -> Resu
         tables,
         untold: Vec::new(),
     })
+}
+
+/// Starts a fresh plugin; the tables that it fills, of which others fill none.
+///
+/// # Errors
+/// What it failed with.
+pub fn start<P: Planner>(plugin: &mut P, me: &Identity, taken: &[P::Table]) -> Result<Vec<P::Table>, CallError> {
+    let tables = plugin.start(me)?;
+    match tables.iter().find(|table| taken.contains(table)) {
+        Some(table) => {
+            let what = format!("it fills the table {table}, as the plugin of another slot does");
+            Err(CallError::Rubbish(what))
+        }
+        None => Ok(tables),
+    }
 }

@@ -60,13 +60,22 @@ impl<P: Planner> Slots<P> {
             stays
         });
         for (name, line_up) in line_ups {
-            let others = self.0.iter().filter(|(other, _)| **other != name);
-            let taken: Vec<P::Table> = others.flat_map(|(_, slot)| slot.tables()).copied().collect();
+            let taken = self.taken(&name);
             let slot = self.0.entry(name).or_default();
             let seated = slot.seat(line_up.active.as_ref(), line_up.last_good.as_ref(), me, &taken);
             failures.extend(seated.err());
         }
         (ops, failures)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Slot<P>> {
+        self.0.get(name)
+    }
+
+    /// The tables that others than a slot fill.
+    pub fn taken(&self, name: &str) -> Vec<P::Table> {
+        let others = self.0.iter().filter(|(other, _)| *other != name);
+        others.flat_map(|(_, slot)| slot.tables()).copied().collect()
     }
 
     /// Asks everybody who was told something.

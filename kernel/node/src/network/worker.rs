@@ -4,6 +4,7 @@ use super::{
     door::Door,
     feed::Feeds,
     figures::{self, Figures},
+    filters::Filtering,
     fleet::{Fleet, Make},
     ground::{Ground, LocalPod},
     host_ports,
@@ -64,6 +65,8 @@ pub enum Input {
         at: At,
         answer: oneshot::Sender<Vec<Step>>,
     },
+    /// Whoever looks at all of it, once everybody was asked who was told something.
+    Look(Look),
     /// Whoever asks for figures of all of it.
     Figures(oneshot::Sender<Figures>),
     /// Whoever asks for the overlay's peers.
@@ -77,6 +80,9 @@ pub enum Input {
         clear: bool,
     },
 }
+
+/// A look at the worker: it changes nothing.
+pub type Look = Box<dyn FnOnce(&Worker) + Send>;
 
 /// Where failures of plugins are told, with the uid of the plugin's object.
 pub type Tell = Box<dyn Fn(&Failure, &str) + Send>;
@@ -92,6 +98,7 @@ pub struct Worker {
     pub slots: Slots<NetworkPlugin>,
     pub ingresses: Slots<IngressPlugin>,
     pub door: Door,
+    pub filtering: Filtering,
     /// What was wanted of the ingress before is still to be brought to it.
     pub resuming: bool,
     /// What no plugin decides about.
@@ -105,6 +112,7 @@ pub struct Worker {
     pub failures: BTreeMap<String, u64>,
     /// Those that wait for their pod's rules.
     pub waiting: Vec<(LocalPod, oneshot::Sender<()>)>,
+    pub looks: Vec<Look>,
     /// Plugins have said how the network is to be.
     pub established: watch::Sender<bool>,
     /// Pods that were here before are still being found.
@@ -139,6 +147,9 @@ impl Worker {
                 self.take(input);
             }
             let ops = self.turn();
+            for look in std::mem::take(&mut self.looks) {
+                look(&self);
+            }
             if Instant::now() >= look {
                 self.ground.look();
                 look = Instant::now() + ROUND;
@@ -155,6 +166,7 @@ impl Worker {
                     self.peers.take(&news);
                     self.slots.take(&news);
                     self.ingresses.take(&news);
+                    self.filtering.take(&news);
                 }
             }
             Input::Loaded { name, make, result } => {
@@ -173,6 +185,7 @@ impl Worker {
             }
             Input::PodDown { uid } => self.ground.pod_down(&uid),
             Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
+            Input::Look(look) => self.looks.push(look),
             Input::Figures(asks) => drop(asks.send(self.figures())),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
             Input::Moved(address) => {
@@ -219,6 +232,7 @@ impl Worker {
             let (more, failed) = self.ingresses.seat(&mut self.fleet, &self.objects, &self.me);
             onward.extend(more);
             failures.extend(failed);
+            self.filtering.turn(&self.objects);
         }
         for resource in self.slots.watches().chain(self.ingresses.watches()) {
             self.feeds.want(resource);

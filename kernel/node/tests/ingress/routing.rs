@@ -4,8 +4,11 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use sampan_node::ingress::{Body, Filtered, Filters};
-use sampan_sandbox::ingress::{Path, Route};
+use sampan_node::ingress::{Body, Filters, Onward};
+use sampan_sandbox::{
+    ingress::{Path, Route},
+    workload::Asked,
+};
 use std::sync::Arc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -106,16 +109,29 @@ fn route(path: &str, rewrite: Option<&str>, filter: Option<&str>) -> Route {
 struct Polite;
 
 impl Filters for Polite {
-    fn filter(&self, name: &str, mut request: Request<Body>) -> Option<BoxFuture<'static, Filtered>> {
-        (name == "polite").then(|| -> BoxFuture<'static, Filtered> {
+    fn answer(
+        &self,
+        name: &str,
+        asked: Asked,
+        mut request: Request<Body>,
+        onward: Onward,
+    ) -> Option<BoxFuture<'static, Response<Body>>> {
+        (name == "polite").then(|| -> BoxFuture<'static, Response<Body>> {
             Box::pin(async move {
                 if request.headers().contains_key("please") {
-                    request.headers_mut().insert("x-seen", HeaderValue::from_static("1"));
-                    return Ok(request);
+                    let seen = HeaderValue::try_from(format!("{} {}", asked.authority, asked.https)).unwrap();
+                    let headers = request.headers_mut();
+                    headers.insert("x-seen", seen);
+                    headers.insert("x-forwarded-for", HeaderValue::from_static("10.9.9.9"));
+                    let mut response = onward.send(request.map(Body::for_filter)).await.map(Body::filtered);
+                    let headers = response.headers_mut();
+                    headers.insert("x-polite", HeaderValue::from_static("1"));
+                    headers.insert("connection", HeaderValue::from_static("x-polite"));
+                    return response;
                 }
                 let mut response = Response::new(Body::of("say please"));
                 *response.status_mut() = StatusCode::FORBIDDEN;
-                Err(response)
+                response
             })
         })
     }
@@ -148,16 +164,16 @@ async fn routes_rewrite_and_filter() {
         .header("please", "1")
         .body(full(""))
         .unwrap();
-    let told = client
-        .send(request)
-        .await
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
-    assert!(String::from_utf8_lossy(&told).contains("x-seen: 1"));
+    let response = client.send(request).await.unwrap();
+    assert!(!response.headers().contains_key("connection"), "hops end here");
+    let told = response.into_body().collect().await.unwrap().to_bytes();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("x-seen: a false"), "{told}");
+    assert!(
+        told.contains("x-forwarded-for: 127.0.0.1"),
+        "who asked is said by the proxy: {told}"
+    );
+    assert_eq!(figure(&ingress, "sampan_ingress_no_filter_total"), 1);
     ingress.shutdown().await;
 }
 

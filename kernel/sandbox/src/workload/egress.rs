@@ -1,4 +1,5 @@
-//! Requests that a workload sends: plain HTTP/1.1, from within the pod's network.
+//! Requests that a workload sends: plain HTTP/1.1, from within the pod's network; those of a filter, to what it stands before.
+use super::filter::Pass;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{
@@ -21,23 +22,27 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, io::Tok
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What drives a connection while its response is read.
-type Drive = Box<dyn Future<Output = Result<(), Error>> + Send>;
+pub(crate) type Drive = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// What becomes of a request that is sent.
+pub(crate) type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Drive), Error>> + Send>;
 
 /// The way out.
-pub(crate) struct Egress;
+pub(crate) enum Way {
+    Network,
+    Onward(Pass),
+}
 
-impl WasiHttpHooks for Egress {
+impl WasiHttpHooks for Way {
     fn default_scheme(&mut self) -> Option<http::uri::Scheme> {
         Some(http::uri::Scheme::HTTP)
     }
 
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _sent: Drive,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Drive), Error>> + Send> {
-        Box::new(send(request, options.unwrap_or_default()))
+    fn send_request(&mut self, request: Request<WasiBody>, options: Option<RequestOptions>, _sent: Drive) -> Sent {
+        match self {
+            Way::Network => Box::new(send(request, options.unwrap_or_default())),
+            Way::Onward(pass) => pass.send(request),
+        }
     }
 }
 

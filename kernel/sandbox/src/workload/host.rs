@@ -1,5 +1,5 @@
 //! What an instance of a workload is given: WASI, within its limits.
-use super::{egress::Egress, engine::WorkloadEngine, error::WorkloadError, spec::Mount};
+use super::{egress::Way, engine::WorkloadEngine, error::WorkloadError, spec::Mount};
 use crate::{limiter::Limiter, ticker::Ticker};
 use std::time::{Duration, Instant};
 use wasmtime::{Store, UpdateDeadline};
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     /// For all that an instance does.
     pub deadline: Option<Duration>,
     pub stdio: Stdio,
+    /// It has no network but the way that it is given.
+    pub alone: bool,
 }
 
 /// An instance's side of the house.
@@ -34,7 +36,7 @@ pub(crate) struct Host {
     /// With the table of resources, and what WASI preview 1 has above it, for modules that speak that.
     pub wasi: WasiP1Ctx,
     http: WasiHttpCtx,
-    egress: Egress,
+    way: Way,
     pub limiter: Limiter,
 }
 
@@ -47,7 +49,7 @@ impl WasiView for Host {
 impl WasiHttpView for Host {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: &mut self.egress,
+            hooks: &mut self.way,
             table: self.wasi.ctx().table,
             ctx: &mut self.http,
         }
@@ -60,10 +62,24 @@ impl Settings {
     /// # Errors
     /// If a mount cannot be opened.
     pub fn store(&self, engine: &WorkloadEngine, until: Option<Instant>) -> Result<Store<Host>, WorkloadError> {
+        let late = move || until.is_some_and(|until| Instant::now() >= until);
+        self.store_with(engine, Way::Network, late)
+    }
+
+    /// A store for one instance that sends its requests some way, and is stopped once it is late.
+    ///
+    /// # Errors
+    /// If a mount cannot be opened.
+    pub fn store_with(
+        &self,
+        engine: &WorkloadEngine,
+        way: Way,
+        late: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Store<Host>, WorkloadError> {
         let host = Host {
             wasi: self.wasi()?,
             http: WasiHttpCtx::new(),
-            egress: Egress,
+            way,
             limiter: Limiter::new(self.memory),
         };
         let mut store = Store::new(engine.engine(), host);
@@ -71,8 +87,7 @@ impl Settings {
         // Each tick it makes way for others that run on this thread.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            let late = until.is_some_and(|until| Instant::now() >= until);
-            Ok(if late {
+            Ok(if late() {
                 UpdateDeadline::Interrupt
             } else {
                 UpdateDeadline::Yield(1)
@@ -83,13 +98,15 @@ impl Settings {
 
     fn wasi(&self) -> Result<WasiP1Ctx, WorkloadError> {
         let mut wasi = WasiCtx::builder();
-        // The network is the pod's: its namespace is the fence.
         wasi.args(&self.args)
             .envs(&self.env)
-            .inherit_network()
-            .allow_tcp(true)
-            .allow_udp(true)
-            .allow_ip_name_lookup(true);
+            .allow_tcp(!self.alone)
+            .allow_udp(!self.alone)
+            .allow_ip_name_lookup(!self.alone);
+        if !self.alone {
+            // The network is the pod's: its namespace is the fence.
+            wasi.inherit_network();
+        }
         if self.stdio == Stdio::Inherited {
             wasi.inherit_stdio();
         }

@@ -60,6 +60,7 @@ impl WorkloadSpec {
                 .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             deadline: self.deadline_ms.map(Duration::from_millis),
             stdio: Stdio::Inherited,
+            alone: false,
         }
     }
 }

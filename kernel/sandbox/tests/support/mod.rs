@@ -6,8 +6,10 @@ use std::{
     sync::LazyLock,
 };
 
+const GUESTS: &str = "tests/guests";
+
 /// Where cargo put them: below the target directory of the tests, so that they are built once for all.
-fn build(target: &str, packages: &[&str]) -> PathBuf {
+fn build(workspace: &str, target: &str, packages: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guests");
     let mut cargo = Command::new(env!("CARGO"));
@@ -22,14 +24,9 @@ fn build(target: &str, packages: &[&str]) -> PathBuf {
             cargo.env_remove(&name);
         }
     }
-    cargo.current_dir(root.join("tests/guests")).args([
-        "build",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--target",
-        target,
-    ]);
+    cargo
+        .current_dir(root.join(workspace))
+        .args(["build", "--release", "--locked", "--quiet", "--target", target]);
     cargo.arg("--target-dir").arg(&target_dir);
     packages.iter().for_each(|package| {
         cargo.args(["-p", package]);
@@ -44,6 +41,7 @@ fn build(target: &str, packages: &[&str]) -> PathBuf {
 pub fn plugin(name: &str) -> Vec<u8> {
     static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
         build(
+            GUESTS,
             "wasm32-unknown-unknown",
             &[
                 "guest-scheduler",
@@ -65,9 +63,16 @@ pub fn plugin(name: &str) -> Vec<u8> {
 /// A workload's file.
 #[allow(dead_code)]
 pub fn workload(name: &str) -> PathBuf {
-    static DIR: LazyLock<PathBuf> = LazyLock::new(|| build("wasm32-wasip2", &["guest-http", "guest-command"]));
+    static DIR: LazyLock<PathBuf> = LazyLock::new(|| build(GUESTS, "wasm32-wasip2", &["guest-http", "guest-command"]));
     DIR.join(match name {
         "command" => "guest-command.wasm",
         _ => "guest_http.wasm",
     })
+}
+
+/// The filter that stands before Ingresses in tests.
+#[allow(dead_code)] // Each test binary uses its own part.
+pub fn gate() -> Vec<u8> {
+    static DIR: LazyLock<PathBuf> = LazyLock::new(|| build("../../images", "wasm32-wasip2", &["sampan-image-gate"]));
+    std::fs::read(DIR.join("sampan_image_gate.wasm")).unwrap()
 }

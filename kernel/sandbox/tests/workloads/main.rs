@@ -5,6 +5,7 @@
 mod support;
 
 mod commands;
+mod filters;
 mod refused;
 mod servers;
 

@@ -23,6 +23,7 @@ async fn diff(client: &mut PluginsClient<Channel>, name: &str, what_if: bool) ->
         name: name.to_owned(),
         what_if,
         most: 0,
+        ..PluginDiffRequest::default()
     };
     client.diff(request).await.expect("a diff").into_inner()
 }

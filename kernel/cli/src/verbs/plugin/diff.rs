@@ -1,4 +1,7 @@
-//! `plugin diff`: a shadow held against who decides, on live traffic, and with all pods placed anew by each of both.
+//! `plugin diff`: a shadow held against who decides, on live traffic, and with all pods placed anew by each of both; of plugins
+//! that run on nodes, what each node would do otherwise.
+mod nodes;
+
 use super::figures::{self, micros};
 use crate::{
     print::{Format, Table, columns::short_digest, format::pretty, tabs},
@@ -17,19 +20,28 @@ const FEW: usize = 10;
 
 const HELP: &str = "The leader asks the shadow what it asks the active plugin, carries out what that says, and counts how they compare since
 the shadow began. A shadow sees the cluster as the active plugin makes it, so its decisions do not add up: what would
-become of the cluster is told by placing all pods anew (a scheduler's; --live leaves it out).";
+become of the cluster is told by placing all pods anew (a scheduler's; --live leaves it out).
+
+A network or an ingress plugin runs on nodes. Each node that is ready asks a fresh instance of the candidate for all that it
+wants there, checks it as if the candidate were active, and holds it against what stands: entries of its tables that would be
+new (+), gone (-) or other (~). Nothing is changed, and the candidate need not be a shadow.";
 
 const EXAMPLES: &str = "Examples:
   sampan plugin shadow binpack && sampan plugin diff binpack
   sampan plugin diff binpack -o wide              # all that differed, and why a pod had no place
   sampan plugin diff binpack --live -o json
+  sampan plugin diff hub-and-spoke                # which routes, frontends, rules and peers each node would have
+  sampan plugin diff hub-and-spoke --node n2 -o wide
   sampan plugin activate binpack";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{HELP}\n\n{}\n\n{EXAMPLES}", figures::MEANING))]
 pub struct DiffArgs {
-    /// A shadow; who decides in its slot is the other side
+    /// A shadow; who decides in its slot is the other side. Of plugins that run on nodes, any but the active one
     name: String,
+    /// Of a plugin that runs on nodes: what it would change on this one
+    #[arg(long, value_name = "NAME", conflicts_with = "live")]
+    node: Option<String>,
     /// Only what was decided on live traffic
     #[arg(long)]
     live: bool,
@@ -43,6 +55,7 @@ pub async fn run(args: DiffArgs, session: &Session) -> Result<()> {
         name: args.name.clone(),
         what_if: !args.live,
         most: 0,
+        node: args.node.clone().unwrap_or_default(),
     };
     let diff = session.once(async { session.plugins().diff(request).await }).await?;
     match args.output.unwrap_or_default() {
@@ -56,6 +69,10 @@ pub async fn run(args: DiffArgs, session: &Session) -> Result<()> {
 
 fn text(diff: &PluginDiff, wide: bool) -> String {
     let mut text = tabs::align(&head(diff), 2);
+    if !diff.nodes.is_empty() {
+        text.push_str(&nodes::text(diff, wide));
+        return text;
+    }
     let differed = diff.otherwise + diff.only_candidate + diff.only_active;
     let shown = if wide {
         diff.differences.len()
@@ -94,9 +111,13 @@ fn head(diff: &PluginDiff) -> String {
         diff.world,
         diff.candidate,
         digest(&diff.candidate_digest),
-        diff.active,
+        or_none(&diff.active),
         digest(&diff.active_digest)
     );
+    if !diff.nodes.is_empty() {
+        text.push_str(&nodes::head(diff));
+        return text;
+    }
     let all = all(diff);
     if all == 0 {
         text.push_str("Decisions:\tnone was compared yet: nothing was to be decided since it is a shadow\n");
@@ -149,13 +170,6 @@ fn table(diff: &PluginDiff, shown: usize, wide: bool) -> Table {
         headers.extend(["AT".to_owned(), "WHY".to_owned()]);
     }
     let mut table = Table::new(headers);
-    let or_none = |text: &str| {
-        if text.is_empty() {
-            "<none>".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
     for one in diff.differences.iter().take(shown) {
         let mut row = vec![object(one), or_none(&one.active), or_none(&one.candidate)];
         if wide {
@@ -164,6 +178,13 @@ fn table(diff: &PluginDiff, shown: usize, wide: bool) -> Table {
         table.row(row);
     }
     table
+}
+
+fn or_none(text: &str) -> String {
+    match text {
+        "" => "<none>".to_owned(),
+        text => text.to_owned(),
+    }
 }
 
 fn object(one: &PluginDifference) -> String {
@@ -178,6 +199,9 @@ fn object(one: &PluginDifference) -> String {
 }
 
 fn value(diff: &PluginDiff) -> Value {
+    if !diff.nodes.is_empty() {
+        return nodes::value(diff);
+    }
     let side = |name: &str, digest: &str, side: &Option<PluginDiffSide>| {
         let side = side.unwrap_or_default();
         json!({

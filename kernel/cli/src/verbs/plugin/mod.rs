@@ -90,7 +90,7 @@ enum Verb {
     /// Let it decide beside the active one, for comparison
     #[command(after_help = "Example:\n  sampan plugin shadow mine")]
     Shadow(NameArgs),
-    /// Hold a shadow against the active plugin of its slot: which decisions differ, and how pods would lie
+    /// Hold a plugin against the active one of its slot: which decisions differ, how pods would lie, what nodes would change
     Diff(diff::DiffArgs),
     /// Write down what a scheduler slot is told and answers
     Record(record::RecordArgs),
@@ -126,7 +126,7 @@ struct LoadArgs {
     #[arg(long)]
     slot: Option<String>,
     /// The contract it keeps [default: as its exports say]
-    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress"])]
+    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress", "filter"])]
     world: Option<String>,
     /// JSON for it, or @FILE
     #[arg(long, value_name = "JSON")]

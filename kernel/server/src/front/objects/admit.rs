@@ -106,7 +106,7 @@ fn complete(object: &mut Object) {
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
-                let fills_its_name = [World::Controller, World::Network, World::Ingress]
+                let fills_its_name = [World::Controller, World::Network, World::Ingress, World::Filter]
                     .iter()
                     .any(|world| spec["world"] == world.as_str());
                 spec["slot"] = if fills_its_name {
@@ -192,7 +192,7 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
 fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     let spec: PluginSpec = object.field("spec")?;
     if spec.world.runs_on_nodes() {
-        features::require(state, Feature::Networking)?;
+        features::require(state, Feature::of_world(spec.world))?;
     }
     let mut causes = Vec::new();
     let mut cause = |field: &str, message: String| {

@@ -1,4 +1,5 @@
-//! A shadow held against who decides: what was counted on live traffic, and all pods placed anew by each of both.
+//! A shadow held against who decides: what was counted on live traffic, and all pods placed anew by each of both. Plugins that
+//! run on nodes are held against each other there.
 use super::{Plugins, found};
 use crate::policies::{
     Differing, MOST_DIFFERING, Policies, Side,
@@ -17,6 +18,14 @@ impl Plugins {
         let (_, object) = found(&state, &request.name)?;
         let candidate: PluginSpec = object.field("spec").unwrap_or_default();
         compares(&request.name, &candidate)?;
+        if candidate.world.runs_on_nodes() {
+            return self.diff_on_nodes(&state, &candidate, request).await;
+        }
+        if !request.node.is_empty() {
+            let world = candidate.world;
+            let message = format!("plugins of the world {world} run on the servers: no node is asked");
+            return Err(ApiError::new(Reason::Invalid, message));
+        }
         let (active, digest) = active_of(&state, &candidate).unwrap_or_else(|| (BUILT_IN.to_owned(), String::new()));
         let most = match request.most as usize {
             0 => MOST_DIFFERING,
@@ -50,6 +59,7 @@ impl Plugins {
             candidate_side,
             differences: report.differing.into_iter().map(difference).collect(),
             placed_anew,
+            nodes: Vec::new(),
         })
     }
 
@@ -80,17 +90,22 @@ const BUILT_IN: &str = "built-in";
 /// Whether a plugin is compared with the active one.
 fn compares(name: &str, spec: &PluginSpec) -> Result<(), ApiError> {
     let refused = |why: String| Err(ApiError::new(Reason::Invalid, why));
-    if spec.world.runs_on_nodes() {
-        let world = spec.world;
+    if spec.world == World::Filter {
         return refused(format!(
-            "plugin \"{name}\" is of the world {world}: those run on the nodes, and have no shadows"
+            "plugin \"{name}\" is a filter: it answers requests, and what it would answer to those to come is not known"
         ));
     }
     match spec.mode {
         Mode::Shadow => Ok(()),
         Mode::Active => refused(format!(
-            "plugin \"{name}\" decides: name a shadow, and it is held against this one"
+            "plugin \"{name}\" decides: name {}, and it is held against this one",
+            match spec.world.runs_on_nodes() {
+                true => "another of its slot",
+                false => "a shadow",
+            }
         )),
+        // Nodes need no warning: they ask it when they are asked.
+        Mode::Standby | Mode::LastGood if spec.world.runs_on_nodes() => Ok(()),
         Mode::Standby | Mode::LastGood => refused(format!(
             "plugin \"{name}\" is no shadow: nothing was asked of it; sampan plugin shadow {name}"
         )),
@@ -98,7 +113,7 @@ fn compares(name: &str, spec: &PluginSpec) -> Result<(), ApiError> {
 }
 
 /// Name and digest of who decides in a plugin's slot.
-fn active_of(state: &Snapshot, of: &PluginSpec) -> Option<(String, String)> {
+pub(super) fn active_of(state: &Snapshot, of: &PluginSpec) -> Option<(String, String)> {
     let plugins = Selection::of(plugin::RESOURCE);
     let mut specs = state.list(&plugins).filter_map(|(key, object)| {
         let spec: PluginSpec = object.field("spec").ok()?;

@@ -1,5 +1,6 @@
 //! Loading a plugin: its bytes are gathered within a limit, tried out aside, kept, and named by an object that stands by.
 use super::Plugins;
+use crate::features::{self, Feature};
 use bytes::{Bytes, BytesMut};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Plan, Reason, Write, kinds,
@@ -170,6 +171,9 @@ impl Plugins {
         let key = Key::new(plugin::RESOURCE, "", &name);
         self.may_take_place(&key, &sent)?;
         let tried = self.try_out(&name, sent.bytes.clone(), spec, world).await?;
+        if tried.spec.world == World::Filter {
+            features::require(&self.front.replica.snapshot(), Feature::Filters)?;
+        }
         let size = sent.bytes.len() as u64;
         self.front.replica.put_blob(sent.bytes.clone()).await?;
         for _ in 0..super::modes::ATTEMPTS {

@@ -3,6 +3,7 @@ mod diff;
 mod fetch;
 mod load;
 mod modes;
+mod on_nodes;
 mod recording;
 
 use super::{Front, Pieces, access, caller};

@@ -5,7 +5,7 @@ use crate::policies::mode_write;
 use sampan_api::{
     ApiError, Key, Object, Operation, Plan, Reason, Selection, Write,
     plan::Deletion,
-    plugin::{self, Mode, PluginSpec},
+    plugin::{self, Mode, PluginSpec, World},
     rpc,
 };
 use sampan_state::Snapshot;
@@ -117,6 +117,10 @@ impl Plugins {
             let (seats, this) = slot_of(state, name)?;
             let this = &seats[this];
             let answer = this.key.clone();
+            if this.spec.world == World::Filter {
+                let message = format!("{answer} is a filter: it answers requests, so nobody is asked beside another");
+                return Err(ApiError::new(Reason::Invalid, message));
+            }
             let mut writes = Vec::new();
             match this.spec.mode {
                 Mode::Active => {
