@@ -23,13 +23,13 @@ use sampan_api::{
     plugin::{self, Mode, PluginSpec, World},
 };
 use sampan_sandbox::{
-    digest_of,
+    Compiler, digest_of,
     workload::{Asked, Filter},
 };
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -87,7 +87,7 @@ enum Trouble {
 
 impl Filtering {
     /// Without any. Call within a tokio runtime.
-    pub fn new(plane: ControlPlane, writer: Writer, cache: PathBuf) -> Self {
+    pub fn new(plane: ControlPlane, writer: Writer, compiler: Compiler, cache: PathBuf) -> Self {
         let (wanted, receiver) = watch::channel(BTreeMap::new());
         let known = Arc::new(Known {
             seats: RwLock::default(),
@@ -95,7 +95,8 @@ impl Filtering {
             told: Mutex::default(),
         });
         let end = CancellationToken::new();
-        let keep = keep(known.clone(), plane, cache, receiver);
+        let machine = move || Machine::new(compiler.clone(), cache.clone());
+        let keep = keep(known.clone(), plane, machine, receiver);
         tokio::spawn(end.clone().run_until_cancelled_owned(keep));
         Filtering {
             known,
@@ -244,7 +245,7 @@ impl Filters for Arc<Known> {
 async fn keep(
     known: Arc<Known>,
     plane: ControlPlane,
-    cache: PathBuf,
+    make: impl Fn() -> Result<Machine, String>,
     mut wanted: watch::Receiver<BTreeMap<String, Wanted>>,
 ) {
     let mut machine = None;
@@ -259,7 +260,7 @@ async fn keep(
             if is_here || unfit.contains_key(slot) {
                 continue;
             }
-            match bring(&mut machine, &plane, &cache, wanted).await {
+            match bring(&mut machine, &plane, &make, wanted).await {
                 Ok(filter) => {
                     tracing::info!(
                         slot,
@@ -274,7 +275,7 @@ async fn keep(
                     known.seats.write().insert(slot.clone(), seat);
                 }
                 Err(Trouble::Away(why)) => {
-                    tracing::debug!(slot, why, "a filter cannot be fetched now");
+                    tracing::debug!(slot, why, "a filter cannot be had now");
                     away = true;
                 }
                 Err(Trouble::Unfit(why)) => {
@@ -300,7 +301,7 @@ async fn keep(
 async fn bring(
     machine: &mut Option<Machine>,
     plane: &ControlPlane,
-    cache: &Path,
+    make: impl Fn() -> Result<Machine, String>,
     wanted: &Wanted,
 ) -> Result<Filter, Trouble> {
     let bytes = fleet::fetch(plane, &wanted.make).await;
@@ -313,7 +314,7 @@ async fn bring(
     }
     let machine = match machine {
         Some(machine) => machine,
-        none => none.insert(Machine::new(cache.to_owned()).map_err(Trouble::Unfit)?),
+        none => none.insert(make().map_err(Trouble::Unfit)?),
     };
-    machine.load(bytes, wanted.config.clone()).await.map_err(Trouble::Unfit)
+    machine.load(bytes, wanted.config.clone()).await
 }

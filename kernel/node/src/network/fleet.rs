@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Why one was not loaded.
-enum Unloaded {
+pub enum Unloaded {
     /// Its bytes or its configuration are wrong.
     Unfit(String),
     /// It may go well another time.

@@ -52,7 +52,7 @@ use kept::Keeper;
 use limits::Limits;
 use objects::Objects;
 use parking_lot::Mutex;
-use sampan_api::{dual::Dual, plugin::PluginSpec, ranges};
+use sampan_api::{dual::Dual, plugin::PluginSpec};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     PluginEngine,
@@ -169,7 +169,12 @@ impl Prepared {
         let (slots, ingresses, peers) = kept::restore(&file);
         let (establishes, established) = watch::channel(slots.sums().next().is_some());
         let limits = Limits::new(&config.name, config.ranges.services);
-        let filtering = Filtering::new(plane.clone(), writer.clone(), config.cache.clone());
+        let filtering = Filtering::new(
+            plane.clone(),
+            writer.clone(),
+            config.compiler.clone(),
+            config.cache.clone(),
+        );
         let worker = Worker {
             me: Identity {
                 node: config.name.clone(),

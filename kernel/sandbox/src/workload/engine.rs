@@ -2,7 +2,7 @@
 use super::{error::WorkloadError, program::Program};
 use crate::{
     cache::{Cache, Code, digest_of},
-    compiler::{Compiler, Purpose},
+    compiler::{CompileError, Compiler, Purpose},
     ticker::Ticker,
 };
 use std::{
@@ -158,7 +158,10 @@ impl WorkloadEngine {
 
     fn compiled<C: Code>(&self, bytes: &[u8], digest: &str) -> Result<C, WorkloadError> {
         let compiled = self.cache.get(&self.engine, bytes, digest);
-        compiled.map_err(|error| WorkloadError::Compile(error.to_string()))
+        compiled.map_err(|error| match error {
+            CompileError::Refused(reason) => WorkloadError::Compile(reason),
+            CompileError::Failed(reason) => WorkloadError::NotCompiled(reason),
+        })
     }
 }
 

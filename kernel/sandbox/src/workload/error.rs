@@ -19,6 +19,9 @@ pub enum WorkloadError {
     NoStart,
     #[error("it cannot be compiled: {0}")]
     Compile(String),
+    /// Nothing is said of the workload.
+    #[error("it could not be compiled now: {0}")]
+    NotCompiled(String),
     #[error(
         "it exports neither wasi:cli/run@0.2 (a command) nor wasi:http/incoming-handler@0.2 (a server), but {exports}"
     )]
@@ -40,6 +43,11 @@ pub enum WorkloadError {
 }
 
 impl WorkloadError {
+    /// Whether another time it may go well.
+    pub fn passes(&self) -> bool {
+        matches!(self, WorkloadError::NotCompiled(_))
+    }
+
     /// As a shell's: 127 if there is no such file, 126 if it cannot be run.
     pub fn exit_code(&self) -> u8 {
         match self {

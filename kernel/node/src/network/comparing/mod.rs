@@ -7,7 +7,7 @@ pub use difference::{Change, Counts, Difference, Row};
 
 use super::{
     feed,
-    fleet::{self, Make},
+    fleet::{self, Make, Unloaded},
     limits::Limits,
     objects::{News, Objects},
     peers::Peers,
@@ -138,8 +138,11 @@ impl Comparer {
         let bytes = fleet::fetch(&self.plane, &make).await;
         let bytes = bytes.map_err(|error| format!("it cannot fetch the plugin: {error}"))?;
         let (engine, config) = (self.engine.clone(), spec.config.clone());
-        let loaded = aside(move || fleet::load(&engine, &make, &bytes, &config)).await?;
-        Ok(loaded.map(Arc::new))
+        match aside(move || fleet::load(&engine, &make, &bytes, &config)).await? {
+            Ok(loaded) => Ok(Ok(Arc::new(loaded))),
+            Err(Unloaded::Unfit(why)) => Ok(Err(why)),
+            Err(Unloaded::Passing(why)) => Err(format!("it cannot load the plugin now: {why}")),
+        }
     }
 
     /// With what nobody follows here asked for once: that somebody asked is no reason to follow it.

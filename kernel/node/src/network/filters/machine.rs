@@ -1,5 +1,9 @@
 //! What filters run on: an engine, and threads of their own, so that one that computes holds up nothing else of the node.
-use sampan_sandbox::workload::{Filter, FilterLimits, Pool, WorkloadEngine};
+use super::Trouble;
+use sampan_sandbox::{
+    Compiler,
+    workload::{Filter, FilterLimits, Pool, WorkloadEngine},
+};
 use serde_json::Value;
 use std::{path::PathBuf, sync::Arc};
 use tokio::runtime::{Builder, Runtime};
@@ -14,12 +18,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Compiled filters are kept in `cache`.
+    /// Filters are compiled by `compiler` and kept in `cache`.
     ///
     /// # Errors
     /// If this machine cannot run any.
-    pub fn new(cache: PathBuf) -> Result<Self, String> {
-        let engine = WorkloadEngine::new(Some(cache), Pool::of(INSTANCES)).map_err(|error| error.to_string())?;
+    pub fn new(compiler: Compiler, cache: PathBuf) -> Result<Self, String> {
+        let engine = WorkloadEngine::compiled_by(compiler, Some(cache), Pool::of(INSTANCES));
+        let engine = engine.map_err(|error| error.to_string())?;
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(threads).thread_name("filters").enable_all();
@@ -31,18 +36,20 @@ impl Machine {
     }
 
     /// # Errors
-    /// Why it cannot be run.
-    pub async fn load(&self, bytes: Vec<u8>, config: Value) -> Result<Filter, String> {
+    /// Why it cannot be run, or not now.
+    pub async fn load(&self, bytes: Vec<u8>, config: Value) -> Result<Filter, Trouble> {
         let (engine, runtime) = (
             self.engine.clone(),
             self.runtime.as_ref().map(|runtime| runtime.handle().clone()),
         );
-        let runtime = runtime.ok_or("filters have ended")?;
+        let runtime = runtime.ok_or_else(|| Trouble::Away("filters have ended".to_owned()))?;
         let load = move || Filter::load(&engine, &bytes, &config, FilterLimits::default(), runtime);
-        let loaded = tokio::task::spawn_blocking(load)
-            .await
-            .map_err(|error| error.to_string())?;
-        loaded.map_err(|error| error.to_string())
+        let loaded = tokio::task::spawn_blocking(load).await;
+        let loaded = loaded.map_err(|error| Trouble::Unfit(error.to_string()))?;
+        loaded.map_err(|error| match error.passes() {
+            true => Trouble::Away(error.to_string()),
+            false => Trouble::Unfit(error.to_string()),
+        })
     }
 }
 
