@@ -129,7 +129,11 @@ async fn a_scheduler_beside_another_is_told_apart_pod_by_pod() {
             .contains("decides: name a shadow")
     );
     assert!(refusal(&mut client, "binpack").await.contains("is no shadow"));
-    assert!(refusal(&mut client, "routes").await.contains("run on the nodes"));
+    assert!(
+        refusal(&mut client, "routes")
+            .await
+            .contains("decides: name another of its slot")
+    );
     assert!(
         refusal(&mut client, "binpac")
             .await
