@@ -111,9 +111,15 @@ impl Steady {
     /// Waits until something was answered.
     #[track_caller]
     pub fn answered(&self) {
+        self.answered_often(1);
+    }
+
+    #[track_caller]
+    fn answered_often(&self, least: usize) {
         let begun = Instant::now();
-        while self.tally().done == 0 {
-            assert!(begun.elapsed() < PATIENCE, "{}: nothing is answered", self.what);
+        while self.tally().done < least {
+            let done = self.tally().done;
+            assert!(begun.elapsed() < PATIENCE, "{}: only {done} were done", self.what);
             std::thread::sleep(PAUSE);
         }
     }
@@ -142,13 +148,13 @@ impl Steady {
         tally
     }
 
-    /// As [`Steady::end`], where none may have failed.
+    /// As [`Steady::end`] once so many were done, where none may have failed.
     #[track_caller]
     pub fn end_well(self, least: usize) {
+        self.answered_often(least);
         let what = self.what.clone();
         let tally = self.end();
         assert!(tally.failed.is_empty(), "{what}: {:?}", tally.failed);
-        assert!(tally.done >= least, "{what}: only {} were done", tally.done);
     }
 
     fn stop(&mut self) {

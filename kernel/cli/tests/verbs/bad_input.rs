@@ -98,7 +98,7 @@ fn plugins_that_are_none_are_not_let_in() {
         ("text", b"no component".as_slice(), "no WebAssembly component"),
         ("module", b"\0asm\x01\0\0\0", "core module"),
         ("empty", b"\0asm\x0d\0\x01\0", "world"),
-        ("workload", sampan_builtin::HELLO, "but wasi:http/incoming-handler"),
+        ("workload", sampan_builtin::PRIMES, "but wasi:cli/run"),
         ("start", start, "it fails when it is started"),
     ] {
         let path = file(&format!("{name}.wasm"), bytes);

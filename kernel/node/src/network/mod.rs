@@ -147,7 +147,7 @@ impl Prepared {
         config: &AgentConfig,
         plane: &ControlPlane,
         writer: &Writer,
-        mut address: watch::Receiver<IpAddr>,
+        address: watch::Receiver<IpAddr>,
     ) -> Result<Network, String> {
         let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.clone()));
         let engine = engine.map_err(|error| error.to_string())?;
@@ -203,15 +203,7 @@ impl Prepared {
             established: establishes,
             adopting: true,
         };
-        let moves = inputs.clone();
-        tokio::spawn(async move {
-            while address.changed().await.is_ok() {
-                let to = *address.borrow_and_update();
-                if moves.send(Input::Moved(to)).is_err() {
-                    return;
-                }
-            }
-        });
+        tell_moves(address, inputs.clone());
         let thread = std::thread::Builder::new().name("network".to_owned());
         let thread = thread.spawn(|| worker.run()).map_err(|error| error.to_string())?;
         Ok(Network {
@@ -224,6 +216,18 @@ impl Prepared {
             established,
         })
     }
+}
+
+/// Tells the worker of this node's new addresses.
+fn tell_moves(mut address: watch::Receiver<IpAddr>, inputs: Sender<Input>) {
+    tokio::spawn(async move {
+        while address.changed().await.is_ok() {
+            let to = *address.borrow_and_update();
+            if inputs.send(Input::Moved(to)).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 impl Network {

@@ -109,7 +109,9 @@ async fn who_is_in_no_group_may_do_nothing() {
         "{error}"
     );
     let channel = bench.channel(Some(&pair));
-    for path in methods() {
+    // What nodes alone serve is not there to be refused.
+    let served = methods().into_iter().filter(|path| !path.contains(".NodePlugins/"));
+    for path in served {
         let code = call(&channel, &path).await;
         assert!(
             [Code::PermissionDenied, Code::InvalidArgument].contains(&code),
