@@ -111,6 +111,24 @@ impl Process {
 }
 
 impl Process {
+    /// Whether nobody works for it.
+    pub fn is_childless(&self) -> Result<bool> {
+        let own = self.0.id().to_string();
+        for process in fs::read_dir("/proc")? {
+            // One that has ended meanwhile has no files any more, and what is no process never had this one.
+            let Ok(stat) = fs::read_to_string(process?.path().join("stat")) else {
+                continue;
+            };
+            let parent = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            if parent == Some(&*own) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The time that each of its threads has had of a processor, by the thread's name, in seconds.
     pub fn threads(&self) -> Result<BTreeMap<String, f64>> {
         let mut threads = BTreeMap::new();

@@ -56,14 +56,20 @@ impl Sampan {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Waits until the servers have nothing to do: a first start compiles the built-in plugins aside.
+    /// Waits until the servers have nothing to do: children of a first start compile the built-in plugins.
     async fn rests(&self) -> Result<()> {
         const PAUSE: Duration = Duration::from_millis(200);
         let cpu = || self.processes.iter().map(Process::cpu).sum::<Result<f64>>();
+        let alone = || {
+            self.processes
+                .iter()
+                .all(|process| process.is_childless().unwrap_or(false))
+        };
         let rests = || async {
             let before = cpu().unwrap_or_default();
+            let compiles = !alone();
             tokio::time::sleep(PAUSE).await;
-            cpu().is_ok_and(|after| after - before < PAUSE.as_secs_f64() / 20.0)
+            !compiles && alone() && cpu().is_ok_and(|after| after - before < PAUSE.as_secs_f64() / 20.0)
         };
         until("the servers rest", rests).await?;
         Ok(())
