@@ -2,7 +2,8 @@
 //!
 //! Nothing here is shared with the plugin but the types of the contract. `filters`, `neighbours`, `scores` and `evict` are
 //! the rules; `properties` runs random clusters (`random`, `pair`); `golden` has one case for each rule; `scan` holds
-//! the index against a scan of all nodes on larger clusters.
+//! the index against a scan of all nodes on larger clusters; `benchmarks` are the cases that are measured.
+mod benchmarks;
 mod checks;
 mod draw;
 mod evict;
