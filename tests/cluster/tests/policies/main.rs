@@ -4,6 +4,7 @@
 mod configuring;
 mod disruption;
 mod isolation;
+mod names;
 mod rules;
 mod shadows;
 mod swapping;

@@ -202,6 +202,10 @@ fn the_tests_that_the_page_names_are_there() {
             include_str!("../../../../../tests/cluster/tests/policies/isolation.rs"),
         ),
         (
+            "names",
+            include_str!("../../../../../tests/cluster/tests/policies/names.rs"),
+        ),
+        (
             "queue",
             include_str!("../../../../../kernel/server/src/policies/scheduling/queue/tests.rs"),
         ),
