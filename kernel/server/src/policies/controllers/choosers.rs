@@ -11,22 +11,13 @@ pub struct Choosers {
 impl Choosers {
     /// One as it is now; none: it is gone.
     pub fn learn(&mut self, key: &Key, object: Option<&Object>) {
-        let selector = object.and_then(LabelSelector::of);
-        match (selector, self.by_namespace.get_mut(&*key.namespace)) {
-            (Some(selector), Some(known)) => {
-                known.insert(key.clone(), selector);
-            }
-            (Some(selector), None) => {
-                let known = BTreeMap::from([(key.clone(), selector)]);
-                self.by_namespace.insert(key.namespace.to_string(), known);
-            }
-            (None, Some(known)) => {
-                known.remove(key);
-                if known.is_empty() {
-                    self.by_namespace.remove(&*key.namespace);
-                }
-            }
-            (None, None) => {}
+        let mut known = self.by_namespace.remove(&*key.namespace).unwrap_or_default();
+        match object.and_then(LabelSelector::of) {
+            Some(selector) => known.insert(key.clone(), selector),
+            None => known.remove(key),
+        };
+        if !known.is_empty() {
+            self.by_namespace.insert(key.namespace.to_string(), known);
         }
     }
 

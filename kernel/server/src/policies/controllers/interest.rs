@@ -76,12 +76,6 @@ impl Interest {
     /// All keys there are, and those of what went as far as is remembered: what a controller starts with.
     pub fn all(&mut self, snapshot: &Snapshot) -> Vec<Key> {
         let mut keys = Vec::new();
-        self.choosers = Choosers::default();
-        if let Some(own) = self.own().map(Selection::of).filter(|_| !self.selects.is_empty()) {
-            for (key, object) in snapshot.list(&own) {
-                self.choosers.learn(&key, Some(&object));
-            }
-        }
         for watch in self.watches.iter().filter(|watch| watch.mapping == Mapping::Itself) {
             let selection = Selection::of(&watch.resource);
             let found = snapshot.list(&selection);
@@ -93,6 +87,13 @@ impl Interest {
         let past = snapshot.since(snapshot.compacted()).unwrap_or_default();
         let gone = past.iter().filter(|event| event.kind == EventKind::Deleted);
         keys.extend(gone.flat_map(|event| self.keys(event, snapshot)));
+        // After them: what went may be there again.
+        self.choosers = Choosers::default();
+        if let Some(own) = self.own().map(Selection::of).filter(|_| !self.selects.is_empty()) {
+            for (key, object) in snapshot.list(&own) {
+                self.choosers.learn(&key, Some(&object));
+            }
+        }
         keys
     }
 
