@@ -9,7 +9,7 @@ use crate::replica::ReplicaHandle;
 use parking_lot::Mutex;
 use sampan_api::{
     ApiError, Key, Object, Operation, Plan, Selection, Write,
-    plugin::{self, Mode, PluginSpec},
+    plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec},
     rpc::PluginFigures,
 };
 use sampan_sandbox::{Breaker, CallError, Figures, Limits, Loaded, PluginEngine};
@@ -130,9 +130,14 @@ impl Fleet {
         self.loaded
             .lock()
             .retain(|name, _| specs.iter().any(|(object, _)| object.metadata.name == *name));
-        // In a new term nobody decides whom an earlier one has taken out, however long the others take to load.
+        // In a new term nobody decides whom an earlier one has taken out, however long the others take to load. But pods that
+        // name a scheduler which is new wait until it is loaded; by the default name they are placed from the first moment.
         let slots: Vec<String> = self.slots.lock().keys().cloned().collect();
-        let is_old = |slot: &&String| self.line_up(slot).borrow().term != term;
+        let is_old = |slot: &&String| {
+            let line_up = self.line_up(slot);
+            let before = line_up.borrow();
+            before.term != term && (*before != LineUp::default() || *slot == DEFAULT_SCHEDULER)
+        };
         slots
             .iter()
             .filter(is_old)

@@ -53,7 +53,7 @@ pub struct Policies {
 
 impl Policies {
     /// Starts the fleet and the loops of all slots that plugins fill, now and later. Returns at once: until a plugin is
-    /// compiled the built-in scheduler places, and controllers wait.
+    /// compiled the built-in placing serves the default scheduler's name; pods of other names, and controllers, wait.
     pub fn start(replica: ReplicaHandle, engine: Arc<PluginEngine>, narrator: &Narrator) -> Self {
         let leadership = replica.leadership();
         Self::start_led(replica, leadership, engine, narrator)

@@ -137,3 +137,50 @@ fn wants(resource: &str, key: &Key) -> bool {
         *resource == *key.resource
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sampan_api::{Operation, Plan, Write, plan::Deletion};
+    use sampan_state::{Command, Store};
+    use serde_json::json;
+
+    fn object(kind: &str, namespace: &str, name: &str, spec: &serde_json::Value) -> Write {
+        let kind = kinds::of_manifest("v1", kind).unwrap();
+        let mut object = Object::new(kind, namespace, name).with_field("spec", spec);
+        object.metadata.labels.insert("app".to_owned(), "web".to_owned());
+        Write::new(Key::new(kind.resource, namespace, name), Operation::Create(object))
+    }
+
+    #[test]
+    fn who_went_and_is_there_again_still_chooses() {
+        let (mut store, mut index) = (Store::new("test"), 0);
+        let mut commit = |write: Write| {
+            index += 1;
+            let plans = vec![Plan::from(write)];
+            let applied = store.apply(
+                index,
+                Command {
+                    plans,
+                    ..Command::default()
+                },
+            );
+            applied.results[0].as_ref().unwrap();
+            (store.snapshot(), applied.events)
+        };
+        let web = json!({"selector": {"app": "web"}});
+        commit(object("Namespace", "", "default", &json!({})));
+        commit(object("Service", "default", "web", &web));
+        let key = Key::new("services", "default", "web");
+        commit(Write::new(key.clone(), Operation::Delete(Deletion::default())));
+        let (then, _) = commit(object("Service", "default", "web", &web));
+        let itself = Watch {
+            resource: "services".to_owned(),
+            mapping: Mapping::Itself,
+        };
+        let mut interest = Interest::new(vec![itself], vec!["pods".to_owned()]);
+        assert!(interest.all(&then).contains(&key));
+        let (now, events) = commit(object("Pod", "default", "p", &json!({"containers": []})));
+        assert_eq!(interest.keys(&events[0], &now), [key]);
+    }
+}
