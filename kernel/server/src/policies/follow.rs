@@ -17,6 +17,11 @@ pub trait Work {
     /// The state as it is: what was known of it before may have gaps.
     fn start_over(&mut self, snapshot: &Snapshot);
 
+    /// Whether it keeps so much of what is no more that it had better start over.
+    fn is_overgrown(&self) -> bool {
+        false
+    }
+
     /// What has changed since.
     fn take_in(&mut self, changes: &Batch);
 
@@ -95,7 +100,7 @@ impl Follower {
             // Read before the changes are: who leads has taken in all that was committed before its term.
             let term = *leadership.borrow_and_update();
             work.keep_ready(term);
-            if !work.interest().eq(changes.resources()) {
+            if !work.interest().eq(changes.resources()) || work.is_overgrown() {
                 return true;
             }
             let due = term.and_then(|_| work.due());
@@ -162,6 +167,9 @@ mod tests {
     struct Teller {
         told: Sender<String>,
         open: usize,
+        /// Changes since it started over, and how many are too many.
+        kept: usize,
+        most: usize,
         looks: Arc<Mutex<usize>>,
     }
 
@@ -171,11 +179,17 @@ mod tests {
         }
 
         fn start_over(&mut self, _: &Snapshot) {
+            self.kept = 0;
             self.told.send("start over".to_owned()).unwrap();
+        }
+
+        fn is_overgrown(&self) -> bool {
+            self.kept >= self.most
         }
 
         fn take_in(&mut self, changes: &Batch) {
             self.open += changes.events.len();
+            self.kept += changes.events.len();
             self.told.send("take in".to_owned()).unwrap();
         }
 
@@ -231,6 +245,8 @@ mod tests {
         let mut teller = Teller {
             told,
             open: 0,
+            kept: 0,
+            most: 3,
             looks: looks.clone(),
         };
         let thread = std::thread::spawn(move || follower.run(&mut teller));
@@ -249,6 +265,15 @@ mod tests {
         let before = *looks.lock().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(*looks.lock().unwrap(), before);
+        // Where it has kept too much it starts over, and follows from there.
+        for name in ["c", "d"] {
+            replica.commit_blocking(vec![create(name)]).unwrap();
+            assert_eq!(next(&says), "take in");
+            assert_eq!(next(&says), "decide in 7");
+            if name == "c" {
+                assert_eq!(next(&says), "start over");
+            }
+        }
         stop.cancel();
         thread.join().unwrap();
     }

@@ -84,13 +84,18 @@ impl Work for Scheduling {
         // They know what is no longer so.
         self.seats.clear();
         if let Some(mut recorder) = self.recorder.take() {
-            recorder.end("some changes were missed, and all was read anew");
+            recorder.end("all was read anew, since some changes were missed or too much was kept");
         }
         for resource in FOLLOWED {
             for (key, object) in snapshot.list(&Selection::of(resource)) {
                 self.object(&key, &object, false, object.metadata.resource_version);
             }
         }
+        self.mirror.symbols.settle();
+    }
+
+    fn is_overgrown(&self) -> bool {
+        self.mirror.symbols.are_overgrown()
     }
 
     fn take_in(&mut self, changes: &Batch) {
