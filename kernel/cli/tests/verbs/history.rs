@@ -221,7 +221,9 @@ fn a_snapshot_is_placed_anew_by_two_policies_and_a_shadow_is_held_against_the_ac
             break;
         }
         assert!(Instant::now() < end, "the shadow is never asked: {diff}");
-        // It is compiled before, by a child that gives way to everybody.
+        // It is compiled before, by a child that gives way to everybody; meanwhile the nodes must not become full.
+        let names: Vec<String> = (0..4).map(|n| format!("more{wave}-{n:02}")).collect();
+        stage.ok(&format!("delete pod {} --force", names.join(" ")));
         std::thread::sleep(Duration::from_millis(100));
     }
     let text = stage.ok("plugin diff binpack -o wide");
