@@ -165,6 +165,24 @@ fn damaged(stage: &Stage, file: &str) {
     );
 }
 
+/// Pods come and go until the shadow has put one elsewhere. It is compiled before, by a child that gives way to everybody;
+/// meanwhile the nodes must not become full.
+fn until_told_apart(stage: &Stage) {
+    let end = Instant::now() + PATIENCE;
+    for wave in 0.. {
+        ready(stage);
+        pods(stage, &format!("more{wave}"), 4);
+        let diff = json(&stage.ok("plugin diff binpack --live -o json"));
+        if diff["decisions"]["otherwise"].as_u64() > Some(0) {
+            return;
+        }
+        assert!(Instant::now() < end, "the shadow is never asked: {diff}");
+        let names: Vec<String> = (0..4).map(|n| format!("more{wave}-{n:02}")).collect();
+        stage.ok(&format!("delete pod {} --force", names.join(" ")));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn a_snapshot_is_placed_anew_by_two_policies_and_a_shadow_is_held_against_the_active_one() {
     let stage = Stage::new();
@@ -212,20 +230,7 @@ fn a_snapshot_is_placed_anew_by_two_policies_and_a_shadow_is_held_against_the_ac
 
     assert!(stage.refused("plugin diff binpack").contains("is no shadow"));
     stage.ok("plugin shadow binpack");
-    let end = Instant::now() + PATIENCE;
-    for wave in 0.. {
-        ready(&stage);
-        pods(&stage, &format!("more{wave}"), 4);
-        let diff = json(&stage.ok("plugin diff binpack --live -o json"));
-        if diff["decisions"]["otherwise"].as_u64() > Some(0) {
-            break;
-        }
-        assert!(Instant::now() < end, "the shadow is never asked: {diff}");
-        // It is compiled before, by a child that gives way to everybody; meanwhile the nodes must not become full.
-        let names: Vec<String> = (0..4).map(|n| format!("more{wave}-{n:02}")).collect();
-        stage.ok(&format!("delete pod {} --force", names.join(" ")));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until_told_apart(&stage);
     let text = stage.ok("plugin diff binpack -o wide");
     assert!(
         text.contains("Active:       scheduler") && text.contains("elsewhere"),
