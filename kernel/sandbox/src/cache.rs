@@ -5,6 +5,9 @@
 //! What is mapped is machine code that is run as it is, so only files in a directory that this user alone can write are
 //! taken.
 #![allow(unsafe_code)] // Mapping compiled code is what this module is for; `trusted` is the reason it may.
+#[cfg(test)]
+mod tests;
+
 use crate::{
     compiler::{CompileError, Compiler, Purpose},
     error::bounded,
@@ -15,10 +18,11 @@ use std::{
     fmt::Write as _,
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::SystemTime,
 };
 use wasmtime::{Engine, Module, component::Component};
 
@@ -68,8 +72,12 @@ macro_rules! code {
 code!(Component, precompile_component);
 code!(Module, precompile_module);
 
-/// What a file is called that is not whole yet.
+/// What a file is called that is whole, and one that is not yet.
+const EXTENSION: &str = "cwasm";
 const ASIDE_EXTENSION: &str = "tmp";
+
+/// Bytes that are kept, about. Beyond, what was used longest ago goes, whichever version of the engine made it.
+const MOST: u64 = 1 << 30;
 
 /// `sha256:` and 64 hexadecimal digits.
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -85,6 +93,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
 /// without.
 pub struct Cache {
     dir: Option<PathBuf>,
+    most: u64,
     compiler: Compiler,
     purpose: Purpose,
     /// Nothing is compiled apart any more.
@@ -99,6 +108,7 @@ impl Cache {
         }
         Cache {
             dir,
+            most: MOST,
             compiler,
             purpose,
             closed: AtomicBool::new(false),
@@ -139,7 +149,10 @@ impl Cache {
             return None;
         }
         // SAFETY: the file is in a directory that only this user can write, and is written by `store` alone.
-        unsafe { C::map(engine, &path) }.ok()
+        let code = unsafe { C::map(engine, &path) }.ok()?;
+        // That it is in use keeps it; what cannot be marked goes earlier.
+        let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        Some(code)
     }
 
     fn compile_here<C: Code>(&self, engine: &Engine, bytes: &[u8], digest: &str) -> Result<C, CompileError> {
@@ -163,7 +176,7 @@ impl Cache {
         if let Some(dir) = &self.dir
             && let Some(path) = path_of(engine, digest, dir)
         {
-            match store(dir, &path, code) {
+            match store(dir, &path, code, self.most) {
                 Ok(()) => {
                     if let Some(kept) = self.kept(engine, digest) {
                         return Ok(kept);
@@ -198,7 +211,7 @@ fn path_of(engine: &Engine, digest: &str, dir: &Path) -> Option<PathBuf> {
     }
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    Some(dir.join(format!("{hex}-{:016x}.cwasm", hasher.finish())))
+    Some(dir.join(format!("{hex}-{:016x}.{EXTENSION}", hasher.finish())))
 }
 
 /// Whether only this user (or root) can have written it.
@@ -211,14 +224,15 @@ fn trusted(path: &Path) -> bool {
 /// Tells files apart that are written at the same time by one process.
 static ASIDE: AtomicU64 = AtomicU64::new(0);
 
-fn store(dir: &Path, path: &Path, code: &mut (impl Read + Seek)) -> io::Result<()> {
+fn store(dir: &Path, path: &Path, code: &mut (impl Read + Seek), most: u64) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     if !trusted(dir) {
         return Err(io::Error::other("others can write to its directory: `chmod go-w` it"));
     }
     let number = ASIDE.fetch_add(1, Ordering::Relaxed);
     let aside = path.with_extension(format!("{}-{number}.{ASIDE_EXTENSION}", std::process::id()));
-    let mut file = set_aside(dir, &aside)?;
+    let size = code.seek(SeekFrom::End(0))?;
+    let mut file = set_aside(dir, &aside, most.saturating_sub(size))?;
     let written = (|| {
         code.rewind()?;
         io::copy(code, &mut file)?;
@@ -232,12 +246,13 @@ fn store(dir: &Path, path: &Path, code: &mut (impl Read + Seek)) -> io::Result<(
     written
 }
 
-/// A new file that `sweep` leaves alone for as long as it is open.
-fn set_aside(dir: &Path, aside: &Path) -> io::Result<File> {
+/// A new file that `sweep` leaves alone for as long as it is open, beside `most` bytes of others.
+fn set_aside(dir: &Path, aside: &Path, most: u64) -> io::Result<File> {
     // Nobody sweeps between its making and its lock.
     let entered = File::open(dir)?;
     entered.lock()?;
     remove_abandoned(dir);
+    remove_unused(dir, most);
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -270,116 +285,21 @@ fn remove_abandoned(dir: &Path) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
-
-    fn cache(dir: &Path) -> Cache {
-        Cache::new(Some(dir.to_owned()), Compiler::Here, Purpose::Plugin)
-    }
-
-    fn get(engine: &Engine, dir: &Path) {
-        cache(dir)
-            .get::<Component>(engine, EMPTY, &digest_of(EMPTY))
-            .map(drop)
-            .unwrap();
-    }
-
-    fn is_kept(engine: &Engine, dir: &Path) -> bool {
-        cache(dir).kept::<Component>(engine, &digest_of(EMPTY)).is_some()
-    }
-
-    fn files(dir: &Path) -> Vec<PathBuf> {
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
-    }
-
-    #[test]
-    fn what_was_compiled_is_kept_and_found_by_its_digest() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = home.path().join("cache");
-        let engine = Engine::default();
-        assert!(!is_kept(&engine, &dir));
-        get(&engine, &dir);
-        assert!(is_kept(&engine, &dir));
-        assert_eq!(files(&dir).len(), 1);
-        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(&files(&dir)[0]).unwrap().mode() & 0o777, 0o600);
-        assert!(
-            cache(&dir)
-                .kept::<Component>(&engine, "sha256:../../../etc/passwd")
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn a_module_is_kept_and_is_no_component() {
-        let home = tempfile::tempdir().unwrap();
-        let (engine, empty) = (Engine::default(), b"\0asm\x01\0\0\0");
-        let digest = digest_of(empty);
-        let cache = cache(home.path());
-        cache.get::<Module>(&engine, empty, &digest).map(drop).unwrap();
-        assert!(cache.kept::<Module>(&engine, &digest).is_some());
-        assert!(cache.kept::<Component>(&engine, &digest).is_none());
-    }
-
-    #[test]
-    fn what_others_can_write_is_not_run() {
-        let home = tempfile::tempdir().unwrap();
-        let dir = home.path().join("cache");
-        let engine = Engine::default();
-        get(&engine, &dir);
-        let file = files(&dir).remove(0);
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(!is_kept(&engine, &dir));
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(!is_kept(&engine, &dir));
-        // It still runs, and nothing is put there.
-        fs::remove_file(&file).unwrap();
-        get(&engine, &dir);
-        assert!(files(&dir).is_empty());
-    }
-
-    #[test]
-    fn a_torn_file_is_compiled_again() {
-        let home = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        get(&engine, home.path());
-        let file = files(home.path()).remove(0);
-        fs::write(&file, b"\x7fELF").unwrap();
-        get(&engine, home.path());
-        assert!(is_kept(&engine, home.path()));
-    }
-
-    #[test]
-    fn many_at_once_do_not_disturb_each_other() {
-        let home = tempfile::tempdir().unwrap();
-        let engine = Engine::default();
-        std::thread::scope(|scope| {
-            (0..8).for_each(|_| {
-                scope.spawn(|| get(&engine, home.path()));
-            });
-        });
-        assert_eq!(files(home.path()).len(), 1);
-        assert!(is_kept(&engine, home.path()));
-    }
-
-    #[test]
-    fn what_a_killed_process_left_aside_is_swept_and_what_is_being_written_is_not() {
-        let home = tempfile::tempdir().unwrap();
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let written = home.path().join("a.1-0.tmp");
-        let writing = set_aside(home.path(), &written).unwrap();
-        // Its lock has ended with its writer.
-        fs::write(home.path().join("b.2-0.tmp"), b"half").unwrap();
-        get(&Engine::default(), home.path());
-        assert_eq!(files(home.path()).len(), 2, "{:?}", files(home.path()));
-        assert!(written.exists());
-        drop(writing);
-        drop(cache(home.path()));
-        assert!(!written.exists());
+/// Removes what was used longest ago, down to so many bytes. Who has mapped it keeps it.
+fn remove_unused(dir: &Path, most: u64) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let whole = entries.flatten().filter_map(|entry| {
+        let (path, meta) = (entry.path(), entry.metadata().ok()?);
+        let is_code = meta.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION);
+        is_code.then_some((meta.modified().ok()?, meta.len(), path))
+    });
+    let mut whole: Vec<(SystemTime, u64, PathBuf)> = whole.collect();
+    whole.sort_unstable_by(|one, other| other.cmp(one));
+    let mut kept = 0;
+    for (_, bytes, path) in whole {
+        kept += bytes;
+        if kept > most {
+            let _ = fs::remove_file(path);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Questions for names of the cluster that a node answers in a second.
 use crate::{
     figure::Figure,
-    lab::{Lab, until},
+    lab::{Lab, MTU, until},
 };
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -16,7 +16,7 @@ const SOCKETS: usize = 2;
 const AHEAD: usize = 32;
 
 pub fn run() -> Result<Vec<Figure>> {
-    let lab = Lab::start()?;
+    let lab = Lab::start(MTU)?;
     let client = lab.pod("client", 0)?;
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},

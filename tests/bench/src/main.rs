@@ -71,6 +71,9 @@ struct Args {
     /// Of `scheduler`: at most so many are measured [default: 10000]; of `scale` [default: 1000000]
     #[arg(long)]
     pods: Option<usize>,
+    /// Of `overlay`: the longest packet on the cable between the hosts, in bytes
+    #[arg(long, default_value_t = lab::MTU)]
+    mtu: u16,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -104,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
         Bench::Failover => failover::run().await?,
         Bench::Restart => restart::run().await?,
         Bench::Snapshot => snapshot::run().await?,
-        Bench::Overlay => tokio::task::spawn_blocking(overlay::run).await??,
+        Bench::Overlay => tokio::task::spawn_blocking(move || overlay::run(args.mtu)).await??,
         Bench::Service => tokio::task::spawn_blocking(service::run).await??,
         Bench::Dns => tokio::task::spawn_blocking(dns::run).await??,
     };

@@ -28,9 +28,9 @@ const TRAFFIC: [(Traffic, &str); 3] = [
     (Traffic::Udp, "UDP"),
 ];
 
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run(mtu: u16) -> Result<Vec<Figure>> {
     ensure!(have("iperf3"), "iperf3 is needed: apt-get install iperf3");
-    let lab = Lab::start()?;
+    let lab = Lab::start(mtu)?;
     let (a, b, beside_a) = (lab.pod("a", 0)?, lab.pod("b", 1)?, lab.pod("beside", 0)?);
     let reached = || iperf::round_trips(&a, &b.address).is_ok_and(|trips| !trips.is_empty());
     until("pods of two nodes reach each other", reached)?;

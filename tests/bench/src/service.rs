@@ -2,7 +2,7 @@
 //! them, and how soon a new endpoint is connected to.
 use crate::{
     figure::{Figure, percentile},
-    lab::{Lab, Place, until},
+    lab::{Lab, MTU, Place, until},
 };
 use anyhow::{Context, Result, ensure};
 use sampan_api::{Key, Operation, Plan, Write};
@@ -28,7 +28,7 @@ const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn run() -> Result<Vec<Figure>> {
-    let lab = Lab::start()?;
+    let lab = Lab::start(MTU)?;
     let (client, first, second) = (lab.pod("client", 0)?, lab.pod("first", 0)?, lab.pod("second", 0)?);
     let direct: SocketAddr = format!("{}:{PORT}", first.address).parse()?;
     let mut figures = Vec::new();

@@ -35,7 +35,7 @@ pub fn no_filter() -> Response<Body> {
 /// What is answered where a filter gave no answer.
 pub fn failed_filter(failed: &Failed) -> Response<Body> {
     match failed {
-        Failed::Busy(_) => say(
+        Failed::Busy(_) | Failed::Crowded(_) => say(
             StatusCode::SERVICE_UNAVAILABLE,
             "the filter of this path works on too many requests",
         ),

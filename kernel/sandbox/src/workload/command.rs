@@ -20,6 +20,8 @@ pub enum Ended {
     Trapped(String),
     /// Bytes of memory that it may have.
     OutOfMemory(usize),
+    /// Bytes of memory that it shares with others.
+    Crowded(usize),
     Late(Duration),
 }
 
@@ -29,7 +31,7 @@ impl Ended {
         match self {
             Ended::Exited(code) => *code,
             Ended::Trapped(_) => 134,
-            Ended::OutOfMemory(_) => 137,
+            Ended::OutOfMemory(_) | Ended::Crowded(_) => 137,
             Ended::Late(_) => 124,
         }
     }
@@ -41,6 +43,11 @@ impl fmt::Display for Ended {
             Ended::Exited(code) => write!(f, "it ended with exit code {code}"),
             Ended::Trapped(words) => write!(f, "it trapped: {words}"),
             Ended::OutOfMemory(limit) => write!(f, "it needed more than the {} MiB of memory it may have", limit >> 20),
+            Ended::Crowded(all) => write!(
+                f,
+                "it and others needed more than the {} MiB of memory that they share",
+                all >> 20
+            ),
             Ended::Late(deadline) => write!(f, "it did not end within {} ms", deadline.as_millis()),
         }
     }
@@ -55,7 +62,10 @@ impl Ended {
         let late = matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt));
         match settings.deadline {
             Some(deadline) if late => Ended::Late(deadline),
-            _ if host.limiter.refused() => Ended::OutOfMemory(settings.memory),
+            _ if host.limiter.refused() => match host.limiter.crowded() {
+                Some(all) => Ended::Crowded(all),
+                None => Ended::OutOfMemory(settings.memory),
+            },
             _ => Ended::Trapped(crate::error::bounded(format!("{error:#}"))),
         }
     }

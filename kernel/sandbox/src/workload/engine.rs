@@ -3,6 +3,7 @@ use super::{error::WorkloadError, program::Program};
 use crate::{
     cache::{Cache, Code, digest_of},
     compiler::{CompileError, Compiler, Purpose},
+    limiter::Budget,
     ticker::Ticker,
 };
 use std::{
@@ -23,30 +24,41 @@ const TABLES: u32 = 16;
 /// Memory that an instance leaves behind for the next one, cleared instead of given back: cheaper than a page fault.
 const KEPT_BYTES: usize = 128 << 10;
 
-/// How many instances there can be at a time. Only addresses are set aside for them, no memory.
+/// How many instances there can be at a time, and what they may take together. Only addresses are set aside for them, no memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool(u32);
+pub struct Pool {
+    instances: u32,
+    memory: usize,
+}
 
 impl Pool {
     /// Room for so many; 0 for the default of 32.
     pub fn of(instances: u32) -> Self {
-        Pool(if instances == 0 { 32 } else { instances.min(1000) })
+        Pool {
+            instances: if instances == 0 { 32 } else { instances.min(1000) },
+            memory: usize::MAX,
+        }
+    }
+
+    /// With so many bytes of linear memory for all of them.
+    pub fn sharing(self, memory: usize) -> Self {
+        Pool { memory, ..self }
     }
 
     pub fn instances(self) -> usize {
-        self.0 as usize
+        self.instances as usize
     }
 
     fn config(self) -> PoolingAllocationConfig {
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(self.0)
-            .total_core_instances(self.0 * 32)
-            .total_stacks(self.0 + 1)
-            .total_memories(self.0 + MEMORIES)
-            .total_tables(self.0 * 4 + TABLES)
+        let (mut pool, instances) = (PoolingAllocationConfig::new(), self.instances);
+        pool.total_component_instances(instances)
+            .total_core_instances(instances * 32)
+            .total_stacks(instances + 1)
+            .total_memories(instances + MEMORIES)
+            .total_tables(instances * 4 + TABLES)
             .max_memories_per_component(MEMORIES)
             .max_tables_per_component(TABLES)
-            .max_unused_warm_slots(self.0.min(8))
+            .max_unused_warm_slots(instances.min(8))
             .linear_memory_keep_resident(KEPT_BYTES)
             .table_keep_resident(16 << 10);
         pool
@@ -59,6 +71,7 @@ pub struct WorkloadEngine {
     ticker: Ticker,
     cache: Cache,
     pool: Pool,
+    memory: Budget,
 }
 
 /// How workloads are compiled and run.
@@ -92,6 +105,7 @@ impl WorkloadEngine {
             ticker,
             cache: Cache::new(cache, compiler, Purpose::Workload),
             pool,
+            memory: Budget::of(pool.memory),
         }))
     }
 
@@ -105,6 +119,11 @@ impl WorkloadEngine {
 
     pub(crate) fn pool(&self) -> Pool {
         self.pool
+    }
+
+    /// What all instances share.
+    pub(crate) fn memory(&self) -> Budget {
+        self.memory.clone()
     }
 
     /// Whether it has a workload compiled already.

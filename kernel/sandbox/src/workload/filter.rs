@@ -79,6 +79,8 @@ pub enum Failed {
     Trapped(String),
     #[error("it needed more than the {} MiB of memory it may have", .0 >> 20)]
     OutOfMemory(usize),
+    #[error("it and other filters needed more than the {} MiB of memory that they share", .0 >> 20)]
+    Crowded(usize),
     #[error("it computed for {} ms while nothing moved, or nothing moved for too long", .0.as_millis())]
     Late(Duration),
     #[error("it gave no answer")]

@@ -80,7 +80,7 @@ impl Settings {
             wasi: self.wasi()?,
             http: WasiHttpCtx::new(),
             way,
-            limiter: Limiter::new(self.memory),
+            limiter: Limiter::sharing(self.memory, engine.memory()),
         };
         let mut store = Store::new(engine.engine(), host);
         store.limiter(|host| &mut host.limiter);

@@ -186,6 +186,23 @@ fn a_filter_that_misbehaves_harms_its_own_request_alone() {
     });
 }
 
+#[test]
+fn filters_share_memory_and_what_one_took_is_there_again() {
+    const SHARED: usize = 16 << 20;
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("filters");
+    let engine = WorkloadEngine::new(Some(cache), Pool::of(4).sharing(SHARED)).unwrap();
+    let load =
+        || Arc::new(Filter::load(&engine, &support::gate(), &json!({}), LIMITS, FILTERS.handle().clone()).unwrap());
+    let (one, other, onward) = (load(), load(), Arc::new(Telling::default()));
+    runtime().block_on(async {
+        for _ in 0..3 {
+            let hoarded = ask(&one, &onward, get("/gate/memory", None)).await.unwrap_err();
+            assert_eq!(hoarded, Failed::Crowded(SHARED));
+            assert_eq!(ask(&other, &onward, get("/", Some("any"))).await.unwrap().0, 201);
+        }
+    });
+}
+
 /// Both, at the same time.
 async fn futures_of<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
     let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));

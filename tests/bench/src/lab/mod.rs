@@ -15,6 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The longest packet on the cable, in bytes, if nobody says otherwise.
+pub const MTU: u16 = 1500;
+
 /// The hosts' addresses on the cable.
 pub const HOSTS: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
 
@@ -30,7 +33,7 @@ pub struct Hosts(String);
 impl Hosts {
     /// # Errors
     /// If this machine makes no network namespaces: it takes root and `ip`.
-    pub fn make() -> Result<Self> {
+    pub fn make(mtu: u16) -> Result<Self> {
         let hosts = Hosts(format!("sampan-bench-{}", std::process::id()));
         for host in 0..HOSTS.len() {
             ip(&format!("netns add {}", hosts.name(host)))?;
@@ -41,7 +44,9 @@ impl Hosts {
         for (host, address) in HOSTS.iter().enumerate() {
             let name = hosts.name(host);
             ip(&format!("-n {name} addr add {address}/24 dev eth0"))?;
-            ip(&format!("-n {name} link set eth0 up"))?;
+            ip(&format!("-n {name} link set eth0 mtu {mtu} up"))?;
+            // A node goes by what its way out carries.
+            ip(&format!("-n {name} route add default dev eth0"))?;
         }
         Ok(hosts)
     }
@@ -138,18 +143,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts it, with the binary beside this one.
+    /// Starts it, with the binary beside this one and a cable that carries so much at once.
     ///
     /// # Errors
     /// Whatever keeps it from running.
-    pub fn start() -> Result<Self> {
+    pub fn start(mtu: u16) -> Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("sampan");
         let built = "`cargo build --release -p sampan -p bench` makes it";
         ensure!(binary.exists(), "{} is missing: {built}", binary.display());
         let mut lab = Lab {
             nodes: Vec::new(),
             binary,
-            hosts: Hosts::make()?,
+            hosts: Hosts::make(mtu)?,
             home: tempfile::tempdir()?,
         };
         let listen = format!("{}:7443", HOSTS[0]);

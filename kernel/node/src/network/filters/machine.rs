@@ -11,6 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 /// Instances of all filters at a time.
 const INSTANCES: u32 = 400;
 
+/// Bytes of memory that they share: some are small, and no filter takes a node's memory.
+const MEMORY: usize = 1 << 30;
+
 /// Where filters run, made when the first is wanted.
 pub struct Machine {
     engine: Arc<WorkloadEngine>,
@@ -23,7 +26,7 @@ impl Machine {
     /// # Errors
     /// If this machine cannot run any.
     pub fn new(compiler: Compiler, cache: PathBuf) -> Result<Self, String> {
-        let engine = WorkloadEngine::compiled_by(compiler, Some(cache), Pool::of(INSTANCES));
+        let engine = WorkloadEngine::compiled_by(compiler, Some(cache), Pool::of(INSTANCES).sharing(MEMORY));
         let engine = engine.map_err(|error| error.to_string())?;
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
         let mut runtime = Builder::new_multi_thread();

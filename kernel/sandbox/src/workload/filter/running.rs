@@ -133,6 +133,7 @@ async fn why(task: JoinHandle<Option<Ended>>) -> Failed {
     match task.await {
         Ok(Some(Ended::Late(limit))) => Failed::Late(limit),
         Ok(Some(Ended::OutOfMemory(limit))) => Failed::OutOfMemory(limit),
+        Ok(Some(Ended::Crowded(all))) => Failed::Crowded(all),
         Ok(Some(ended)) => Failed::Trapped(match ended {
             Ended::Trapped(words) => words,
             ended => ended.to_string(),

@@ -64,7 +64,7 @@ pub(super) async fn answer(server: Arc<Server>, request: Request<Incoming>) -> R
         // The instance is gone without an answer.
         Err(_) => match task.await {
             Ok(Some(Ended::Late(_))) => refusal(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time"),
-            Ok(Some(Ended::OutOfMemory(_))) => refusal(
+            Ok(Some(Ended::OutOfMemory(_) | Ended::Crowded(_))) => refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the component ran out of memory; its log says more",
             ),
