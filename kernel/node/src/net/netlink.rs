@@ -84,16 +84,30 @@ impl Netlink {
         Ok(false)
     }
 
-    /// The number of an interface.
-    pub(crate) fn index_of(&mut self, name: &str) -> io::Result<u32> {
+    /// An interface, by its name.
+    fn link(&mut self, name: &str) -> io::Result<LinkMessage> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let answers = self.exchange(RouteNetlinkMessage::GetLink(link), NLM_F_ACK)?;
-        let index = answers.into_iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
+        let link = answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,
         });
-        index.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {name}")))
+        link.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no interface {name}")))
+    }
+
+    /// The number of an interface.
+    pub(crate) fn index_of(&mut self, name: &str) -> io::Result<u32> {
+        Ok(self.link(name)?.header.index)
+    }
+
+    /// The longest packet that an interface carries, if it says so.
+    pub(crate) fn mtu_of(&mut self, name: &str) -> io::Result<Option<u32>> {
+        let attributes = self.link(name)?.attributes;
+        Ok(attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(mtu),
+            _ => None,
+        }))
     }
 
     /// All interfaces, as number and alias.

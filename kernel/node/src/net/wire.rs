@@ -225,19 +225,14 @@ pub fn sweep(owner: &str, keep: impl Fn(&str) -> bool) -> Result<usize, WireErro
 
 /// The MTU of the node's way out, 1500 where it has none.
 pub fn mtu() -> u32 {
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let routes = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     let uplink = routes.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace();
         let (name, destination) = (fields.next()?, fields.next()?);
         (destination == "00000000").then(|| name.to_owned())
     });
-    let of_link = |name: String| {
-        fs::read_to_string(format!("/sys/class/net/{name}/mtu"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    };
+    // Of this network namespace, whichever one is mounted on /sys.
+    let of_link = |name: String| Netlink::open().and_then(|mut node| node.mtu_of(&name)).ok()?;
     uplink.and_then(of_link).unwrap_or(1500)
 }
 
@@ -413,6 +408,20 @@ mod tests {
         assert!(other.name().starts_with(&pod_prefix("/other")));
         assert_ne!(wire("a", 2).hardware("pod"), wire("a", 2).hardware("node"));
         assert!(mtu() >= 576);
+    }
+
+    #[test]
+    fn the_way_out_is_that_of_this_network() {
+        let Some(host) = Namespace::new() else { return };
+        host.inside(|| {
+            assert_eq!(mtu(), 1500, "there is none");
+            let mut node = Netlink::open().unwrap();
+            node.set_mtu(1, 8900).unwrap();
+            node.set_up(1).unwrap();
+            let route = ["route", "add", "default", "dev", "lo"];
+            assert!(Command::new("ip").args(route).status().unwrap().success());
+            assert_eq!(mtu(), 8900);
+        });
     }
 
     /// How long so many bytes take from one pod to the other.
