@@ -22,10 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Of each side so much is taken before it is the other's turn: calls, and bytes. What is read is sent while it is still in
-/// the processor's cache.
+/// Of each side so much is taken before it is the other's turn: calls, and bytes.
 const RECEIVES: usize = 8;
-const READ: usize = 48 << 10;
+const READ: usize = 256 << 10;
 
 /// How often an address that was just given up is bound again, and how long it is waited in between.
 const REBINDS: u32 = 50;
@@ -156,6 +155,8 @@ impl Driver {
     /// Takes from the network what has come, and gives it to the kernel; how much of it that did not want.
     fn receive(&mut self, now: Instant) -> u64 {
         let mut refused = 0;
+        let tun = &self.tun;
+        let mut sink = |head: &[u8], parts: &[Bytes]| refused += u64::from(tun.write(head, parts).is_err());
         for _ in 0..RECEIVES {
             let mesh = &mut self.mesh;
             let received = self.port.receive(|received| {
@@ -172,18 +173,15 @@ impl Driver {
                 }
             });
             match received {
-                Ok(true) => {}
+                Ok(true) => mesh.deliver(now, &mut sink),
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "nothing can be received");
                     break;
                 }
             }
-            let tun = &self.tun;
-            mesh.deliver(now, &mut |head: &[u8], parts: &[Bytes]| {
-                refused += u64::from(tun.write(head, parts).is_err());
-            });
         }
+        self.mesh.flush(&mut sink);
         refused
     }
 
@@ -191,7 +189,7 @@ impl Driver {
     fn read(&mut self, now: Instant) -> u64 {
         let mut refused = 0;
         let mut taken = 0;
-        while taken < READ {
+        while taken < READ && self.held.is_none() {
             let length = match self.tun.read(&mut self.buffer) {
                 Ok(Some(length)) => length,
                 Ok(None) => break,
@@ -211,6 +209,8 @@ impl Driver {
                 .submit(now, &offload, packet, &mut |head: &[u8], parts: &[Bytes]| {
                     refused += u64::from(tun.write(head, parts).is_err());
                 });
+            // While it is still in the processor's cache. What would make a call of its own waits for what is read next.
+            self.send(|mesh, most, packets| mesh.transmit_full(now, most, packets));
         }
         refused
     }
@@ -223,15 +223,18 @@ impl Driver {
             self.held = Some(held);
             return;
         }
-        loop {
+        self.send(|mesh, most, packets| mesh.transmit(now, most, packets));
+    }
+
+    /// Sends what is next until there is nothing, or the kernel takes no more.
+    fn send(&mut self, mut next: impl FnMut(&mut Mesh, &dyn Fn(usize) -> usize, &mut Vec<u8>) -> Option<Transmit>) {
+        while self.held.is_none() {
             let port = &self.port;
-            let most = |length| port.segments(length);
-            let Some(transmit) = self.mesh.transmit(now, most, &mut self.packets) else {
+            let Some(transmit) = next(&mut self.mesh, &|length| port.segments(length), &mut self.packets) else {
                 return;
             };
             if !self.port.send(&transmit, &self.packets) {
                 self.held = Some(transmit);
-                return;
             }
         }
     }

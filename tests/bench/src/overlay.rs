@@ -21,6 +21,9 @@ const TARGET_SAME_NODE: f64 = 0.9;
 
 const WIREGUARD: &str = "wireguard-go";
 
+/// Each is measured so often, in turn with the others; the median counts.
+const ROUNDS: usize = 3;
+
 /// What is sent, and how it is called.
 const TRAFFIC: [(Traffic, &str); 3] = [
     (Traffic::Tcp(1), "TCP, 1 flow"),
@@ -41,25 +44,38 @@ pub fn run(mtu: u16) -> Result<Vec<Figure>> {
         false => None,
     };
     let mut figures = Vec::new();
+    let (ours, cable) = ((&a, &b), (&cable.0, &cable.1));
     for (traffic, name) in TRAFFIC {
-        let ours = iperf::run(&a, &b, traffic)?;
-        let plain = iperf::run(&cable.0, &cable.1, traffic)?;
-        let theirs = iperf::run(&vxlan.0, &vxlan.1, traffic)?;
-        let encrypted = wireguard
-            .as_ref()
-            .map(|wg| iperf::run(&wg.from, &wg.to, traffic))
-            .transpose()?;
-        figures.extend(of(name, ours, plain, theirs, encrypted));
+        let ways = [ours, cable, (&vxlan.0, &vxlan.1)];
+        let encrypted = wireguard.iter().map(|wg| (&wg.from, &wg.to));
+        let ways: Vec<(&Place, &Place)> = ways.into_iter().chain(encrypted).collect();
+        let runs = in_turn(&ways, traffic)?;
+        figures.extend(of(name, runs[0], runs[1], runs[2], runs.get(3).copied()));
     }
-    let same = iperf::run(&a, &beside_a, Traffic::Tcp(1))?;
-    let plain = iperf::run(&cable.0, &cable.1, Traffic::Tcp(1))?;
+    let runs = in_turn(&[(&a, &beside_a), cable], Traffic::Tcp(1))?;
+    let (same, plain) = (runs[0], runs[1]);
     figures.push(Figure {
         peer: beside("a cable", plain.speed),
         target: Some(plain.speed * TARGET_SAME_NODE),
         ..speed("two pods of one node, TCP, 1 flow", same.speed)
     });
-    figures.extend(latency(&a, &b, &cable)?);
+    figures.extend(latency(ours, cable)?);
     Ok(figures)
+}
+
+/// The median run of each way.
+fn in_turn(ways: &[(&Place, &Place)], traffic: Traffic) -> Result<Vec<Run>> {
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for (way, runs) in ways.iter().zip(&mut runs) {
+            runs.push(iperf::run(way.0, way.1, traffic)?);
+        }
+    }
+    let median = |mut runs: Vec<Run>| {
+        runs.sort_by(|one, other| one.speed.total_cmp(&other.speed));
+        runs[ROUNDS / 2]
+    };
+    Ok(runs.into_iter().map(median).collect())
 }
 
 fn speed(case: &str, value: f64) -> Figure {
@@ -90,9 +106,9 @@ fn of(name: &str, ours: Run, plain: Run, vxlan: Run, encrypted: Option<Run>) -> 
     ]
 }
 
-fn latency(a: &Place, b: &Place, cable: &(Place, Place)) -> Result<Vec<Figure>> {
-    let mut ours = iperf::round_trips(a, &b.address)?;
-    let mut plain = iperf::round_trips(&cable.0, &cable.1.address)?;
+fn latency(ours: (&Place, &Place), cable: (&Place, &Place)) -> Result<Vec<Figure>> {
+    let mut ours = iperf::round_trips(ours.0, &ours.1.address)?;
+    let mut plain = iperf::round_trips(cable.0, &cable.1.address)?;
     let shares = [("median", 0.5), ("p99", 0.99)];
     let figure = |(name, share): (&str, f64)| Figure {
         floor: Some(percentile(&mut plain, share)),

@@ -1,4 +1,5 @@
 //! One connection, in the hands of the mesh.
+use super::transport::WAITING;
 use quinn_proto::{Connection, ConnectionHandle, VarInt};
 use std::time::Instant;
 
@@ -52,6 +53,13 @@ impl Link {
             let words = bytes::Bytes::from_static(farewell.words());
             self.connection.close(now, farewell.code(), words);
         }
+    }
+
+    /// How many packets, were they all as long as they can be, wait to be sent.
+    pub fn waits_to_be_sent(&mut self) -> usize {
+        let datagrams = self.connection.datagrams();
+        let longest = datagrams.max_size().unwrap_or_default();
+        (WAITING - datagrams.send_buffer_space()) / longest.max(1)
     }
 
     /// Packets heard.

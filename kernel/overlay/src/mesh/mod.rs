@@ -56,6 +56,8 @@ pub(crate) struct Mesh {
     answers: VecDeque<(Transmit, Vec<u8>)>,
     handshakes: usize,
     joiner: Joiner,
+    /// The connection whose packets are being joined.
+    joining: Option<usize>,
     arena: BytesMut,
     /// Of packets that have to do with no neighbour.
     drops: Drops,
@@ -97,6 +99,7 @@ impl Mesh {
             answers: VecDeque::new(),
             handshakes: 0,
             joiner: Joiner::new(parts.joins_udp),
+            joining: None,
             arena: BytesMut::new(),
             drops: Drops::default(),
             random,
@@ -171,13 +174,19 @@ impl Mesh {
     }
 
     /// Takes what connections have to say, and gives the kernel the packets that came by them. To be called after a batch
-    /// of [`Mesh::heard`] and before [`Mesh::transmit`].
+    /// of [`Mesh::heard`]; after the last, before [`Mesh::transmit`], also [`Mesh::flush`].
     pub fn deliver(&mut self, now: Instant, sink: &mut Sink<'_>) {
         for at in 0..self.waiting.len() {
             let link = self.waiting[at];
             self.events(link, now);
             self.take(link, sink);
         }
+    }
+
+    /// Gives the kernel what may have had a continuation, which has not come yet.
+    pub fn flush(&mut self, sink: &mut Sink<'_>) {
+        self.joiner.flush(sink);
+        self.joining = None;
     }
 
     /// What happened to a connection.
@@ -214,6 +223,22 @@ impl Mesh {
             self.settle(at, now);
         }
         None
+    }
+
+    /// The same, while more is to be submitted: only packets that make `most` together.
+    pub fn transmit_full(
+        &mut self,
+        now: Instant,
+        most: impl Fn(usize) -> usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        buffer.clear();
+        let links = &mut self.links;
+        self.waiting.iter().find_map(|&at| {
+            let link = links[at].as_mut()?;
+            let most = most(usize::from(link.connection.current_mtu()));
+            (link.waits_to_be_sent() >= most).then(|| link.connection.poll_transmit(now, most, buffer))?
+        })
     }
 
     /// A connection has said all: its timer is set, and what it wants of the endpoint is done.

@@ -148,6 +148,7 @@ impl Net {
             let given = &mut host.given;
             let mut sink = |head: &[u8], parts: &[Bytes]| given.push([&head[OFFLOAD..], &parts.concat()].concat());
             host.mesh.deliver(self.now, &mut sink);
+            host.mesh.flush(&mut sink);
             let mut buffer = Vec::new();
             while let Some(transmit) = host.mesh.transmit(self.now, |_| 10, &mut buffer) {
                 let bytes = &buffer[..transmit.size];
@@ -458,6 +459,31 @@ fn large_packets_arrive_and_the_sender_of_too_large_ones_is_told() {
     net.seconds(1);
     assert_eq!(net.hosts[1].given.last().unwrap().len(), usize::from(mtu));
     assert_eq!(net.status(2, 1).drops.of(Reason::TooLarge), 2);
+}
+
+#[test]
+fn while_there_is_more_to_come_calls_are_full() {
+    const FULL: usize = 44;
+    let mut net = Net::of(2);
+    net.until("they are connected", |net| net.joined(1, 2));
+    net.seconds(3);
+    let now = net.now;
+    let mut buffer = Vec::new();
+    let offload = Offload {
+        unfinished: true,
+        segments: Segments::Tcp,
+        size: 1380,
+        ..Offload::default()
+    };
+    net.submit(1, offload, Sample::tcp(40 * 1380).made());
+    let full = net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer);
+    assert!(full.is_none(), "what is not full waits");
+    net.submit(1, offload, Sample::tcp(40 * 1380).made());
+    let full = net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer).unwrap();
+    assert_eq!(full.size.div_ceil(full.segment_size.unwrap()), FULL);
+    assert!(net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer).is_none());
+    let rest = net.hosts[0].mesh.transmit(now, |_| FULL, &mut buffer).unwrap();
+    assert_eq!(rest.size.div_ceil(rest.segment_size.unwrap()), 36);
 }
 
 #[test]

@@ -84,6 +84,10 @@ impl Mesh {
     /// Gives the kernel what is for this node; what is from who may say it, and is not.
     fn take_ours(&mut self, at: usize, sink: &mut Sink<'_>) -> Vec<Onward> {
         let mut onward = Vec::new();
+        if self.joining != Some(at) {
+            self.flush(sink);
+            self.joining = Some(at);
+        }
         let Some(Some(link)) = self.links.get_mut(at) else {
             return onward;
         };
@@ -118,7 +122,6 @@ impl Mesh {
                 Err((reason, _)) => neighbour.drops.count(reason),
             }
         }
-        self.joiner.flush(sink);
         onward
     }
 }

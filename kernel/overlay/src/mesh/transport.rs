@@ -25,7 +25,7 @@ const FIRST_RTT: Duration = Duration::from_millis(100);
 /// Bytes that may be under way: 10 Gb/s over 25 ms.
 const WINDOW: u64 = 32 << 20;
 /// Bytes that may wait to be sent, and to be taken.
-const WAITING: usize = 4 << 20;
+pub(super) const WAITING: usize = 4 << 20;
 
 /// Of what names a connection in each packet.
 const CONNECTION_ID: usize = 4;

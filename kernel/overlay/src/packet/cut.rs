@@ -84,7 +84,8 @@ fn segments(packet: &mut [u8], ip: &Ip, headers: usize, size: usize, mut lay: im
         true => (word(header, ip.header + 4), header[ip.header + 13]),
         false => (0, 0),
     };
-    let v4 = header[0] >> 4 == 4;
+    // Packets that are never broken need no numbers (RFC 6864, section 4.1).
+    let numbered = header[0] >> 4 == 4 && !ip.whole;
     let id = u16::from_be_bytes([header[4], header[5]]);
     let last = payload.len().saturating_sub(1) / size;
     let checksum = ip.header + ip.checksum_at();
@@ -92,11 +93,11 @@ fn segments(packet: &mut [u8], ip: &Ip, headers: usize, size: usize, mut lay: im
     let mut said = usize::MAX;
     for (number, part) in payload.chunks(size).enumerate() {
         let transport = headers - ip.header + part.len();
-        if v4 {
+        if numbered {
             let id = id.wrapping_add(u16::try_from(number).unwrap_or_default());
             header[4..6].copy_from_slice(&id.to_be_bytes());
         }
-        if v4 || said != part.len() {
+        if numbered || said != part.len() {
             set_length(header, ip.header, headers + part.len());
         }
         if said != part.len() {
