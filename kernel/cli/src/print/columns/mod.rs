@@ -1,5 +1,5 @@
 //! Which columns each kind has, as kubectl prints them, and what stands in them.
-mod ingress;
+mod network;
 mod pod;
 pub mod scheduling;
 mod workload;
@@ -98,16 +98,6 @@ static NODES: &[Column] = &[
     }),
 ];
 
-static SERVICES: &[Column] = &[
-    NAME,
-    plainly("TYPE", |o, _| or_else(text(o, "/spec/type"), "ClusterIP")),
-    plainly("CLUSTER-IP", |o, _| or_none(text(o, "/spec/clusterIP"))),
-    plainly("EXTERNAL-IP", |o, _| external_ip(o)),
-    plainly("PORT(S)", |o, _| ports(o)),
-    AGE,
-    wide("SELECTOR", |o, _| or_none(&joined(at(o, "/spec/selector")))),
-];
-
 static CONFIG_MAPS: &[Column] = &[
     NAME,
     plainly("DATA", |o, _| {
@@ -169,9 +159,11 @@ pub fn of(kind: &KindInfo) -> &'static [Column] {
         "ReplicaSet" => REPLICA_SETS,
         "Job" => JOBS,
         "Node" => NODES,
-        "Service" => SERVICES,
-        "Ingress" => ingress::INGRESSES,
-        "IngressClass" => ingress::INGRESS_CLASSES,
+        "Service" => network::SERVICES,
+        "EndpointSlice" => network::ENDPOINT_SLICES,
+        "NetworkPolicy" => network::POLICIES,
+        "Ingress" => network::INGRESSES,
+        "IngressClass" => network::INGRESS_CLASSES,
         "PriorityClass" => scheduling::PRIORITY_CLASSES,
         "PodGroup" => scheduling::POD_GROUPS,
         "PodDisruptionBudget" => scheduling::DISRUPTION_BUDGETS,
@@ -258,37 +250,6 @@ fn address(node: &Value, which: &str) -> String {
         .iter()
         .find(|address| address["type"] == which);
     or_none(found.map(|address| text(address, "/address")).unwrap_or_default())
-}
-
-fn external_ip(service: &Value) -> String {
-    match text(service, "/spec/type") {
-        "ExternalName" => or_none(text(service, "/spec/externalName")),
-        kind => {
-            let given = list(service, "/spec/externalIPs").iter().map(plain);
-            let balanced = list(service, "/status/loadBalancer/ingress").iter();
-            let balanced = balanced.map(|i| or_else(text(i, "/ip"), text(i, "/hostname")));
-            let all: Vec<_> = given.chain(balanced).filter(|ip| !ip.is_empty()).collect();
-            let absent = if kind == "LoadBalancer" { "<pending>" } else { "<none>" };
-            or_else(&all.join(","), absent)
-        }
-    }
-}
-
-fn ports(service: &Value) -> String {
-    let port = |port: &Value| {
-        let protocol = or_else(text(port, "/protocol"), "TCP");
-        match number(port, "/nodePort") {
-            0 => format!("{}/{protocol}", number(port, "/port")),
-            node => format!("{}:{node}/{protocol}", number(port, "/port")),
-        }
-    };
-    or_none(
-        &list(service, "/spec/ports")
-            .iter()
-            .map(port)
-            .collect::<Vec<_>>()
-            .join(","),
-    )
 }
 
 fn namespace_status(namespace: &Value) -> String {

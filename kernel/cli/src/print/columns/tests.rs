@@ -278,6 +278,44 @@ fn ingresses_and_their_classes() {
 }
 
 #[test]
+fn slices_of_endpoints_and_policies() {
+    let slice = |name: &str, ports: Value, addresses: &[&str]| {
+        let endpoints: Vec<Value> = addresses.iter().map(|at| json!({"addresses": [at]})).collect();
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"}, "ports": ports, "endpoints": endpoints})
+    };
+    let many = ["10.42.0.2", "10.42.0.3", "10.42.1.2", "10.42.1.3", "10.42.2.2"];
+    let slices = vec![
+        slice(
+            "web-x",
+            json!([{"name": "http", "port": 8080}, {"port": 53}]),
+            &many[..3],
+        ),
+        slice("many-y", json!([{"name": "http"}, {}]), &many),
+        slice("none-z", json!([]), &[]),
+    ];
+    assert_eq!(
+        show(slices, &Dress::default()),
+        "NAME     ADDRESSTYPE   PORTS     ENDPOINTS                                   AGE\n\
+         web-x    IPv4          8080,53   10.42.0.2,10.42.0.3,10.42.1.2               60s\n\
+         many-y   IPv4          http,*    10.42.0.2,10.42.0.3,10.42.1.2 + 2 more...   60s\n\
+         none-z   IPv4          <unset>   <unset>                                     60s\n"
+    );
+    let policy = |name: &str, selector: Value| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": selector},
+            "metadata": {"name": name, "creationTimestamp": "2026-03-01T11:59:00Z"}})
+    };
+    let policies = vec![
+        policy("all", json!({})),
+        policy("web", json!({"matchLabels": {"app": "web"}})),
+    ];
+    assert_eq!(
+        show(policies, &Dress::default()),
+        "NAME   POD-SELECTOR   AGE\nall    <none>         60s\nweb    app=web        60s\n"
+    );
+}
+
+#[test]
 fn classes_of_priority_and_budgets() {
     let class = |name: &str, more: Value| {
         let mut class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
