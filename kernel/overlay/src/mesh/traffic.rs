@@ -1,7 +1,7 @@
 //! Packets on their way through the mesh: which are let through, and to whom.
 use super::{Mesh, transit::Onward};
 use crate::{
-    packet::{Ip, Offload, Sink, Uncut, cut, too_large},
+    packet::{Ip, Offload, Segments, Sink, Uncut, cut, lower_mss, too_large},
     status::Reason,
 };
 use bytes::{Buf, Bytes};
@@ -40,6 +40,12 @@ impl Mesh {
         if self.arena.capacity() < packet.len() + 4096 {
             self.arena.reserve(ARENA);
         }
+        let known = link
+            .since
+            .is_some_and(|since| now.saturating_duration_since(since) > FINDING_OUT);
+        if known && offload.segments == Segments::One {
+            lower_mss(packet, &ip, !offload.unfinished, room.saturating_sub(1));
+        }
         let mut behind = 0;
         let length = packet.len();
         let done = cut(packet, &ip, offload, room, &mut self.arena, |datagram| {
@@ -56,10 +62,7 @@ impl Mesh {
             Err(Uncut::TooLarge) => {
                 neighbour.drops.count(Reason::TooLarge);
                 tracing::trace!(length, room, "a packet does not fit");
-                if link
-                    .since
-                    .is_some_and(|since| now.saturating_duration_since(since) > FINDING_OUT)
-                {
+                if known {
                     let answer = too_large(packet, &ip, room.saturating_sub(1));
                     sink(&Offload::default().write(), &[Bytes::from(answer)]);
                 }

@@ -4,6 +4,7 @@ mod checksum;
 mod cut;
 mod icmp;
 mod join;
+mod mss;
 mod offload;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -11,6 +12,7 @@ pub(crate) mod samples;
 pub(crate) use cut::{Uncut, cut};
 pub(crate) use icmp::too_large;
 pub(crate) use join::{Joiner, Sink};
+pub(crate) use mss::lower_mss;
 pub(crate) use offload::{OFFLOAD, Offload, Segments};
 use std::net::IpAddr;
 
