@@ -75,8 +75,13 @@ async fn modes_change_together() {
 
     let refused = |status: tonic::Status| assert_eq!(ApiError::from(status).reason, Reason::Conflict);
     refused(plugins.shadow(named("b")).await.unwrap_err());
-    refused(plugins.remove(named("b")).await.unwrap_err());
-    plugins.remove(named("a")).await.unwrap();
+    refused(plugins.rollback(named("c")).await.unwrap_err());
+    let removal = |name: &str, force| rpc::RemovePluginRequest {
+        name: name.to_owned(),
+        force,
+    };
+    refused(plugins.remove(removal("b", false)).await.unwrap_err());
+    plugins.remove(removal("a", false)).await.unwrap();
     let error = ApiError::from(plugins.activate(named("a")).await.unwrap_err());
     assert_eq!(error.reason, Reason::NotFound);
     let digest = sampan_state::digest_of(scheduler("a"));
@@ -94,6 +99,9 @@ async fn modes_change_together() {
     );
     let figures = plugins.describe(named("b")).await.unwrap().into_inner();
     assert_eq!(figures.object.unwrap().key.unwrap().name, "b");
+    plugins.remove(removal("b", true)).await.unwrap();
+    let error = ApiError::from(plugins.describe(named("b")).await.unwrap_err());
+    assert_eq!(error.reason, Reason::NotFound);
     bench.stop().await;
 }
 

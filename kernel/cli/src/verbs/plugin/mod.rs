@@ -100,8 +100,17 @@ enum Verb {
     #[command(after_help = "Example:\n  sampan plugin rollback mine")]
     Rollback(NameArgs),
     /// Take a plugin out of the cluster
-    #[command(visible_alias = "rm", after_help = "Example:\n  sampan plugin remove mine")]
-    Remove(NameArgs),
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  sampan plugin remove mine\n  sampan plugin remove gate --force    # it is the one that decides"
+    )]
+    Remove {
+        #[command(flatten)]
+        args: NameArgs,
+        /// Also if it decides and nobody else does: its slot is empty then
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -187,8 +196,10 @@ async fn ask(verb: Verb, global: &Global) -> Result<()> {
             &session.once(client.rollback(request(&args))).await?,
             "rolled back",
         )?,
-        Verb::Remove(args) => {
-            let removed = session.once(client.remove(request(&args))).await?;
+        Verb::Remove { args, force } => {
+            let name = args.name.clone();
+            let request = rpc::RemovePluginRequest { name, force };
+            let removed = session.once(client.remove(request)).await?;
             // What is removed may not come back as an object.
             if removed.json.is_empty() {
                 println!("plugin.sampan.dev/{} removed", args.name);

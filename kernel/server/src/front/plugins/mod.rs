@@ -139,9 +139,10 @@ impl rpc::plugins_server::Plugins for Plugins {
         Ok(Response::new(self.rollback_named(&request.into_inner().name).await?))
     }
 
-    async fn remove(&self, request: Request<rpc::PluginRequest>) -> Answer<rpc::Object> {
+    async fn remove(&self, request: Request<rpc::RemovePluginRequest>) -> Answer<rpc::Object> {
         access::check_master(&caller(&request)?, "remove plugins")?;
-        Ok(Response::new(self.remove_named(&request.into_inner().name).await?))
+        let rpc::RemovePluginRequest { name, force } = request.into_inner();
+        Ok(Response::new(self.remove_named(&name, force).await?))
     }
 
     async fn describe(&self, request: Request<rpc::PluginRequest>) -> Answer<rpc::PluginFigures> {

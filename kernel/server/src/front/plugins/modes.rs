@@ -151,6 +151,15 @@ impl Plugins {
         self.change(|state| {
             let (seats, this) = slot_of(state, name)?;
             let slot = &seats[this].spec.slot;
+            let active = seats.iter().find(|seat| seat.spec.mode == Mode::Active);
+            if let Some(active) = active.filter(|active| active.key != seats[this].key) {
+                let (key, active) = (&seats[this].key, &active.key.name);
+                let message = format!(
+                    "{key} does not decide in the slot \"{slot}\", \"{active}\" does: `sampan plugin rollback {active}` \
+                     goes back from it"
+                );
+                return Err(ApiError::new(Reason::Conflict, message));
+            }
             let good = seats
                 .iter()
                 .find(|seat| seat.spec.mode == Mode::LastGood)
@@ -161,7 +170,6 @@ impl Plugins {
                     )
                 })?;
             let mut writes = vec![good.write(Mode::Active)];
-            let active = seats.iter().find(|seat| seat.spec.mode == Mode::Active);
             writes.extend(active.map(|seat| seat.write(Mode::LastGood)));
             let from = active.map_or("nothing", |seat| &*seat.key.name);
             let message = format!("rolled back from \"{from}\" in the slot \"{slot}\"");
@@ -175,13 +183,13 @@ impl Plugins {
         .await
     }
 
-    /// The plugin goes, and its bytes unless another one has the same.
-    pub(super) async fn remove_named(&self, name: &str) -> Result<rpc::Object, ApiError> {
+    /// The plugin goes, and its bytes unless another one has the same. `force`: also if nobody decides in its slot then.
+    pub(super) async fn remove_named(&self, name: &str, force: bool) -> Result<rpc::Object, ApiError> {
         let (key, object) = found(&self.front.replica.snapshot(), name)?;
         let spec: PluginSpec = object.field("spec")?;
-        if spec.mode == Mode::Active {
+        if spec.mode == Mode::Active && !force {
             let message = format!(
-                "{key} decides in the slot \"{}\": activate another one first",
+                "{key} decides in the slot \"{}\": activate another one first, or leave the slot empty with --force",
                 spec.slot
             );
             return Err(ApiError::new(Reason::Conflict, message));
