@@ -52,8 +52,7 @@ pub async fn ask(probe: &Probe, container: &Container, address: &str) -> Result<
             return Err("the probe says nothing to ask".to_owned());
         };
         let port = port_number(&tcp.port, container).ok_or_else(|| no_port(&tcp.port))?;
-        let host = tcp.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
-        connect(host, port).await.map(drop)
+        connect(host_of(tcp.host.as_deref(), address), port).await.map(drop)
     };
     let limit = Duration::from_millis(probe.timeout);
     timeout(limit, work)
@@ -65,22 +64,38 @@ fn no_port(port: &impl std::fmt::Debug) -> String {
     format!("{port:?} is no port of the container: expected a number or the name of one of its ports")
 }
 
+/// Whom a probe asks: the host that it names, which may be an address of IPv6 with brackets or without, or the pod.
+fn host_of<'a>(named: Option<&'a str>, address: &'a str) -> &'a str {
+    let host = named.filter(|host| !host.is_empty()).unwrap_or(address);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host)
+}
+
+/// A host and a port as they are written in one.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     TcpStream::connect((host, port))
         .await
-        .map_err(|error| format!("dial tcp {host}:{port}: {error}"))
+        .map_err(|error| format!("dial tcp {}: {error}", authority(host, port)))
 }
 
 async fn http_get(get: &HTTPGetAction, container: &Container, address: &str) -> Result<(), String> {
     let port = port_number(&get.port, container).ok_or_else(|| no_port(&get.port))?;
-    let host = get.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
+    let host = host_of(get.host.as_deref(), address);
+    let authority = authority(host, port);
     let path = get.path.as_deref().unwrap_or("/");
     let path = if path.starts_with('/') {
         path.to_owned()
     } else {
         format!("/{path}")
     };
-    let url = format!("http://{host}:{port}{path}");
+    let url = format!("http://{authority}{path}");
     let failed = |error: &dyn std::fmt::Display| format!("Get \"{url}\": {error}");
     let stream = connect(host, port).await.map_err(|error| failed(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -94,7 +109,7 @@ async fn http_get(get: &HTTPGetAction, container: &Container, address: &str) -> 
             .any(|header| header.name.eq_ignore_ascii_case(name))
     };
     if !named("host") {
-        request = request.header("host", format!("{host}:{port}"));
+        request = request.header("host", authority);
     }
     if !named("user-agent") {
         request = request.header("user-agent", "kube-probe/1.37");
@@ -189,6 +204,37 @@ mod tests {
         drop(listener);
         let error = ask(&tcp, &container, "127.0.0.1").await.unwrap_err();
         assert!(error.starts_with(&format!("dial tcp 127.0.0.1:{port}: ")), "{error}");
+    }
+
+    /// With brackets as in an URL, or without as Kubernetes has it.
+    #[tokio::test]
+    async fn hosts_may_be_addresses_of_ipv6() {
+        let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+            return eprintln!("SKIPPED: the loopback of this machine has no IPv6");
+        };
+        let port = listener.local_addr().unwrap().port();
+        for (host, pod) in [("::1", "192.0.2.1"), ("[::1]", "192.0.2.1"), ("", "::1")] {
+            let (tcp, container) = probe(json!({"tcpSocket": {"port": port, "host": host}}));
+            assert_eq!(ask(&tcp, &container, pod).await, Ok(()), "{host}");
+            drop(listener.accept().await.unwrap());
+            let (get, container) = probe(json!({"httpGet": {"path": "healthz", "port": port, "host": host}}));
+            let answer = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 1024];
+                let length = stream.read(&mut request).await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                String::from_utf8_lossy(&request[..length]).into_owned()
+            };
+            let (asked, request) = tokio::join!(ask(&get, &container, pod), answer);
+            assert_eq!(asked, Ok(()), "{host}");
+            assert!(request.contains(&format!("\r\nhost: [::1]:{port}\r\n")), "{request}");
+        }
+        drop(listener);
+        let (get, container) = probe(json!({"httpGet": {"port": port, "host": "[::1]"}}));
+        let error = ask(&get, &container, "192.0.2.1").await.unwrap_err();
+        let begins = format!("Get \"http://[::1]:{port}/\": dial tcp [::1]:{port}: ");
+        assert!(error.starts_with(&begins), "{error}");
     }
 
     #[test]

@@ -32,7 +32,12 @@ pub fn ingress(plan: &mut Plan, ingress: &Object, snapshot: &dyn Snapshot) {
     }
     let nodes = snapshot.list(&Query::all("nodes").only(&["metadata", "status"]));
     let nodes = nodes.iter().filter(|node| takes_traffic(node));
-    let addresses: BTreeSet<IpAddr> = nodes.filter_map(|node| address_of(node, false)).collect();
+    let of_both = |node| {
+        [false, true]
+            .into_iter()
+            .filter_map(move |is_v6| address_of(node, is_v6))
+    };
+    let addresses: BTreeSet<IpAddr> = nodes.flat_map(of_both).collect();
     let wanted: Vec<Value> = addresses
         .iter()
         .map(|address| json!({"ip": address.to_string()}))

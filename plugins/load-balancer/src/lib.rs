@@ -1,11 +1,13 @@
 //! The controller `load-balancer`: the addresses of Services of the type LoadBalancer. Every node serves them.
 //!
 //! Without a configuration they are the nodes' own, as with k3s: of all nodes that are ready, or, where traffic stays on the
-//! node it came to (`externalTrafficPolicy: Local`), of those that have an endpoint. With `{"pool": ["192.0.2.0/28"]}` each
-//! Service gets one of the pool, which the network must route to the nodes. Nodes' addresses are given in each family of the
-//! Service, those of a pool in IPv4 alone.
+//! node it came to (`externalTrafficPolicy: Local`), of those that have an endpoint. With
+//! `{"pool": ["192.0.2.0/28", "2001:db8:0:7::/64"]}` each Service gets one of the pool, which the network must route to the
+//! nodes: nobody answers for it on the link, by ARP or by neighbour discovery. Addresses are given in each family of the
+//! Service, and of the pool in those that it has.
 //!
 //! Ingresses have the nodes' addresses, too.
+mod given;
 mod ingresses;
 mod pool;
 
@@ -15,10 +17,7 @@ use sampan_sdk::{
     controller::{Controller, Description, Key, Object, Plan, Query, Snapshot, Watch, description},
     serde_json::json,
 };
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// The resource of endpoints.
 const SLICES: &str = "endpointslices.discovery.k8s.io";
@@ -45,16 +44,15 @@ impl Controller for LoadBalancer {
 
     fn configure(&mut self, config: &Value) -> Result<(), String> {
         let ranges = &config["pool"];
-        if !ranges.is_null() && !ranges.is_array() {
-            return Err(format!(
-                "pool is {ranges}: expected a list of ranges, as in [\"192.0.2.0/28\"]"
-            ));
-        }
-        let texts = ranges
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|range| range.as_str().unwrap_or_default());
+        let texts: Option<Vec<&str>> = match ranges {
+            Value::Null => Some(Vec::new()),
+            ranges => ranges
+                .as_array()
+                .and_then(|all| all.iter().map(Value::as_str).collect()),
+        };
+        let texts = texts.ok_or_else(|| {
+            format!("pool is {ranges}: expected a list of ranges, as in [\"192.0.2.0/28\", \"2001:db8:0:7::/64\"]")
+        })?;
         self.pool = Pool::parse(texts)?;
         Ok(())
     }
@@ -110,9 +108,13 @@ impl LoadBalancer {
         if !class.is_empty() && class != CLASS {
             return;
         }
+        if let Err(why) = self.is_apart(snapshot) {
+            // What was given stays meanwhile.
+            return plan.warning(service, "AllocationFailed", why);
+        }
         let wanted = match self.pool.is_empty() {
-            true => of_nodes(service, snapshot),
-            false => self.of_pool(service, &known, snapshot),
+            true => of_nodes(service, &known, snapshot),
+            false => self.of_pool(plan, service, &known, snapshot),
         };
         match wanted {
             Ok(wanted) if wanted == known => {}
@@ -134,43 +136,6 @@ impl LoadBalancer {
                 }
             }
         }
-    }
-
-    /// The address that it has, that it asks for, or the first that is free.
-    fn of_pool(
-        &self,
-        service: &Object,
-        known: &BTreeSet<IpAddr>,
-        snapshot: &dyn Snapshot,
-    ) -> Result<BTreeSet<IpAddr>, String> {
-        let others = others(service, snapshot);
-        let taken: BTreeSet<Ipv4Addr> = others.iter().flat_map(addresses).filter_map(of_v4).collect();
-        let asked = service.spec()["loadBalancerIP"]
-            .as_str()
-            .filter(|text| !text.is_empty());
-        if let Some(asked) = asked {
-            let address: Ipv4Addr = asked
-                .parse()
-                .map_err(|_| format!("loadBalancerIP {asked} is no IPv4 address"))?;
-            return match (self.pool.contains(address), taken.contains(&address)) {
-                (false, _) => Err(format!("loadBalancerIP {asked} is not in the pool of load balancers")),
-                (true, true) => Err(format!("loadBalancerIP {asked} is another Service's")),
-                (true, false) => Ok(BTreeSet::from([address.into()])),
-            };
-        }
-        let mut has = known.iter().copied().filter_map(of_v4);
-        let has = has.find(|address| self.pool.contains(*address) && !taken.contains(address));
-        let address = has.or_else(|| self.pool.free(&taken));
-        let address =
-            address.ok_or("no address is free in the pool of load balancers: delete Services, or enlarge it")?;
-        Ok(BTreeSet::from([address.into()]))
-    }
-}
-
-fn of_v4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
     }
 }
 
@@ -199,12 +164,20 @@ fn others(service: &Object, snapshot: &dyn Snapshot) -> Vec<Object> {
     all
 }
 
+/// Who was made first is less.
+fn age(service: &Object) -> (String, String, String) {
+    let made = service.json["metadata"]["creationTimestamp"].as_str();
+    let made = made.unwrap_or_default().to_owned();
+    (made, service.key.namespace.clone(), service.key.name.clone())
+}
+
 /// The addresses of the nodes that serve it. A port of theirs is that of one Service: who came first has it.
-fn of_nodes(service: &Object, snapshot: &dyn Snapshot) -> Result<BTreeSet<IpAddr>, String> {
+fn of_nodes(service: &Object, known: &BTreeSet<IpAddr>, snapshot: &dyn Snapshot) -> Result<BTreeSet<IpAddr>, String> {
     let wanted = ports(service);
     for other in others(service, snapshot) {
         if let Some(port) = ports(&other).intersection(&wanted).next()
             && !addresses(&other).is_empty()
+            && (known.is_empty() || age(&other) < age(service))
         {
             let (namespace, name) = (&other.key.namespace, other.name());
             let (number, protocol) = port;
@@ -282,8 +255,75 @@ sampan_sdk::export_controller!(LoadBalancer);
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use sampan_sdk::controller::Memory;
+
     #[test]
     fn golden() {
         sampan_sdk::testing::golden::<super::LoadBalancer>(concat!(env!("CARGO_MANIFEST_DIR"), "/golden"));
+    }
+
+    /// What is decided for several at once, each as if the others had nothing, comes to rest.
+    #[test]
+    fn no_two_have_one_address_for_long() {
+        let service = |name: &str, made: u8| {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default", "uid": name,
+                "creationTimestamp": format!("2026-03-01T11:00:0{made}Z")}, "spec": {"type": "LoadBalancer",
+                "ipFamilies": ["IPv4", "IPv6"], "ports": [{"port": 80}]}})
+        };
+        let all = json!([service("a", 2), service("b", 1), service("c", 2), {"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+            "conditions": [{"type": "Ready", "status": "True"}]}}]);
+        for (config, expected) in [
+            (
+                json!({"pool": ["198.51.100.0/30", "2001:db8:0:7::/64"]}),
+                [
+                    "198.51.100.1 2001:db8:0:7::2",
+                    "198.51.100.0 2001:db8:0:7::1",
+                    "198.51.100.2 2001:db8:0:7::3",
+                ],
+            ),
+            // One port of the nodes is one Service's.
+            (json!({}), ["", "192.0.2.1", ""]),
+        ] {
+            let mut plugin = LoadBalancer::default();
+            plugin.configure(&config).unwrap();
+            let mut state = Memory::from_json(&all);
+            let keys = ["a", "b", "c"].map(|name| Key::new("services", "default", name));
+            let has = |state: &Memory| {
+                keys.each_ref().map(|key| {
+                    let all = addresses(&state.get(key).unwrap()).into_iter();
+                    all.map(|one| one.to_string()).collect::<Vec<_>>().join(" ")
+                })
+            };
+            for _ in &keys {
+                let plans = keys.each_ref().map(|key| plugin.reconcile(key, &state, 0).unwrap());
+                plans.iter().for_each(|plan| state.carry_out(plan));
+            }
+            assert_eq!(has(&state), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pool_is_told_why() {
+        for (config, said) in [
+            (
+                json!({"pool": "192.0.2.0/28"}),
+                "pool is \"192.0.2.0/28\": expected a list",
+            ),
+            (json!({"pool": [7]}), "pool is [7]: expected a list"),
+            (
+                json!({"pool": ["192.0.2.0/28", "fd00::/48"]}),
+                "pool[1]: \"fd00::/48\" is too large",
+            ),
+        ] {
+            let error = LoadBalancer::default().configure(&config).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        for config in [json!({}), json!({"pool": null}), json!({"pool": []})] {
+            let mut plugin = LoadBalancer::default();
+            plugin.configure(&config).unwrap();
+            assert!(plugin.pool.is_empty(), "{config}");
+        }
     }
 }

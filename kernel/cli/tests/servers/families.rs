@@ -1,5 +1,7 @@
 //! A dual-stack cluster: pods of two nodes have an address of each family and are reached by both, by address, by Service and
 //! by name, where policies let them.
+mod outside;
+
 use crate::{
     group::{Group, HUB, NODES, PATIENCE, SERVERS, play_with},
     network::{ip, ip_v6},
@@ -71,18 +73,6 @@ metadata: {name: hello}
 spec:
   nodeName: n3
   containers: [{name: main, image: "hello:1"}]
-"#;
-
-/// The same servers at the nodes' own addresses.
-const BALANCED: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: outside}
-spec:
-  type: LoadBalancer
-  ipFamilyPolicy: PreferDualStack
-  selector: {app: web}
-  ports: [{port: 8088, targetPort: 8080}]
 "#;
 
 /// By IPv4 everybody is let in, by IPv6 everybody but one.
@@ -247,26 +237,6 @@ fn services_answer(group: &Group, pods: &Pods) {
     }
 }
 
-/// A load balancer is reached at each node's addresses.
-async fn balanced(group: &Group, pods: &Pods) {
-    apply(group, BALANCED);
-    let all = NODES.iter().flat_map(|host| [ip(*host), ip_v6(*host)]);
-    let addresses: Vec<String> = all.collect();
-    until(group, "it has the addresses of the nodes", || {
-        let service = object(group, "service outside");
-        let has = service.pointer("/status/loadBalancer/ingress");
-        has.and_then(Value::as_array)
-            .is_some_and(|has| has.len() == addresses.len())
-    })
-    .await;
-    for address in addresses {
-        let url = format!("http://{}:8088/", host_of(&address));
-        until(group, "it answers", || from_outside(&url).is_some()).await;
-        assert_eq!(answering(OFTEN, || from_outside(&url)), names(&pods.web), "{url}");
-    }
-    group.ok(0, "delete service outside");
-}
-
 /// Names lead to addresses of both families, and back.
 fn names_are_found(group: &Group, pods: &Pods) {
     let web = object(group, "service web");
@@ -302,7 +272,8 @@ fn pods_of_two_families_are_reached_by_both() {
         reach_each_other(group, &pods);
         services_answer(group, &pods);
         names_are_found(group, &pods);
-        balanced(group, &pods).await;
+        outside::balanced(group, &pods).await;
+        outside::routed(group, &pods).await;
 
         let (near, far) = (&pods.clients[0], &pods.clients[1]);
         let url = |pod: &Value| format!("http://{}:8080/", host_of(&v6(pod)));

@@ -128,6 +128,12 @@ impl Network {
         run(&format!("-n {name} addr add {}/64 dev eth0 nodad", ip_v6(host)));
     }
 
+    /// From where the test itself is, a range of either family is reached through an address.
+    pub fn lead(&self, range: &str, via: &str) {
+        let name = self.name(&OURS.to_string());
+        run(&format!("-n {name} route add {range} via {via}"));
+    }
+
     /// Takes IPv6 away from a host.
     pub fn without_v6(&self, host: usize) {
         let name = self.name(&host.to_string());

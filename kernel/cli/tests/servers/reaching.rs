@@ -255,9 +255,9 @@ fn pods_of_all_nodes_are_reached_by_address_by_service_and_by_name() {
     });
 }
 
-/// A request for a host by that name, to a node.
-fn by_name(host: usize, name: &str) -> Option<String> {
-    let (header, url) = (format!("Host: {name}"), format!("http://{}/", ip(host)));
+/// A request for a host by that name, to a node's address as it is written in an URL.
+pub fn by_name(at: &str, name: &str) -> Option<String> {
+    let (header, url) = (format!("Host: {name}"), format!("http://{at}/"));
     printed(Command::new("timeout").args([PATIENCE, "busybox", "wget", "-q", "-O", "-", "--header", &header, &url]))
 }
 
@@ -280,9 +280,12 @@ fn pods_are_reached_from_outside_and_their_ways_are_told() {
             let url = format!("http://{}:8088/", ip(host));
             until(group, "the load balancer answers", || from_outside(&url).is_some()).await;
             assert_eq!(answering(OFTEN, || from_outside(&url)), all, "{url}");
-            until(group, "the ingress answers", || by_name(host, "web.example").is_some()).await;
-            assert_eq!(answering(OFTEN, || by_name(host, "web.example")), all);
-            assert_eq!(by_name(host, "other.example"), None, "no rule is for it");
+            until(group, "the ingress answers", || {
+                by_name(&ip(host), "web.example").is_some()
+            })
+            .await;
+            assert_eq!(answering(OFTEN, || by_name(&ip(host), "web.example")), all);
+            assert_eq!(by_name(&ip(host), "other.example"), None, "no rule is for it");
         }
         until(group, "the Ingress says where it is reached", || {
             let listed = group.ok(0, "get ingress web");

@@ -100,7 +100,7 @@ impl Agent {
             server: network.as_ref().and_then(Prepared::dns),
             ..net::ClusterDns::default()
         };
-        let network = network.map(|network| network.start(&config, &plane, &writer, whereabouts.changes()));
+        let network = network.map(|network| network.start(&config, &plane, &writer, &whereabouts));
         let node = Arc::new(Node {
             images: Images::new(store, &config),
             addresses: parking_lot::Mutex::new(AddressPool::new((!config.rootless).then_some(cidr))),

@@ -131,13 +131,17 @@ mod tests {
     }
 
     fn sent(pairs: &[(&'static str, &'static str)]) -> Vec<String> {
+        sent_by("192.0.2.7", pairs)
+    }
+
+    fn sent_by(from: &str, pairs: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = headers(pairs);
         let asked = Asked {
             host: "a.example".to_owned(),
             authority: Some("A.example:8080".parse().unwrap()),
         };
         let upgrade = upgrade(&headers, Version::HTTP_11);
-        request(&mut headers, &asked, [192, 0, 2, 7].into(), true, upgrade.as_ref());
+        request(&mut headers, &asked, from.parse().unwrap(), true, upgrade.as_ref());
         let mut lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
@@ -166,6 +170,18 @@ mod tests {
         assert_eq!(said, OURS);
         // Nor can it be taken away again.
         assert_eq!(sent(&[("connection", "x-forwarded-for, close")]), OURS);
+    }
+
+    /// Without brackets, and without what only the socket knows.
+    #[test]
+    fn addresses_are_said_as_they_are_written_alone() {
+        for (from, said) in [
+            ("2001:db8:0:0::7", "2001:db8::7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("fe80::1", "fe80::1"),
+        ] {
+            assert_eq!(sent_by(from, &[])[0], format!("x-forwarded-for: {said}"));
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! Secrets hold.
 use crate::{
     control::ControlPlane,
-    ingress::{Filters, Ingress, IngressConfig, Table},
+    ingress::{Filters, Ingress, IngressConfig, StartError, Table},
+    whereabouts::Whereabouts,
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
@@ -24,15 +25,35 @@ const EVERY: Duration = Duration::from_secs(30);
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// Where the ingress is to be served; nowhere where these are empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
 }
 
+impl Places {
+    /// The same ports at those of the node's addresses, too, that are of the other family. What is for this machine alone, or
+    /// for all of its addresses, stays as it is.
+    fn on_all(&self, addresses: &[IpAddr]) -> Places {
+        let one = |place: &SocketAddr| {
+            let (at, port) = (place.ip(), place.port());
+            let is_known = !at.is_loopback() && !at.is_unspecified();
+            let others = addresses
+                .iter()
+                .filter(move |other| is_known && other.is_ipv4() != at.is_ipv4());
+            std::iter::once(*place).chain(others.map(move |other| SocketAddr::new(*other, port)))
+        };
+        Places {
+            http: self.http.iter().flat_map(one).collect(),
+            https: self.https.iter().flat_map(one).collect(),
+        }
+    }
+}
+
 /// The door.
 pub struct Door {
     places: Places,
+    whereabouts: Whereabouts,
     filters: Arc<dyn Filters>,
     runtime: Handle,
     ingress: Arc<Mutex<Option<Arc<Ingress>>>>,
@@ -45,10 +66,11 @@ pub struct Door {
 
 impl Door {
     /// A closed one. Call within a tokio runtime.
-    pub fn new(places: Places, plane: ControlPlane, filters: Arc<dyn Filters>) -> Self {
+    pub fn new(places: &Places, whereabouts: &Whereabouts, plane: &ControlPlane, filters: Arc<dyn Filters>) -> Self {
         let (secrets, wanted) = watch::channel(BTreeSet::new());
         let door = Door {
-            places,
+            places: places.clone(),
+            whereabouts: whereabouts.clone(),
             filters,
             runtime: Handle::current(),
             ingress: Arc::default(),
@@ -56,7 +78,7 @@ impl Door {
             told: None,
             end: CancellationToken::new(),
         };
-        let keep = keep_certificates(door.ingress.clone(), plane, wanted);
+        let keep = keep_certificates(door.ingress.clone(), plane.clone(), wanted);
         tokio::spawn(door.end.clone().run_until_cancelled_owned(keep));
         door
     }
@@ -120,9 +142,8 @@ impl Door {
 
     fn open(&mut self) {
         let _runtime = self.runtime.enter();
-        let mut config = IngressConfig::new(self.places.http.clone(), self.places.https.clone());
-        config.filters = self.filters.clone();
-        match Ingress::start(config) {
+        let all = self.places.on_all(&self.whereabouts.all());
+        match start(&self.places, &all, &self.filters) {
             Ok(ingress) => {
                 tracing::info!(http = ?ingress.http_addresses(), https = ?ingress.https_addresses(), "the ingress is open");
                 self.told = None;
@@ -139,6 +160,23 @@ impl Door {
             }
         }
     }
+}
+
+/// At all places, or at fewer where not all can be had: what is amiss with one family keeps nobody of the other out.
+fn start(few: &Places, all: &Places, filters: &Arc<dyn Filters>) -> Result<Ingress, StartError> {
+    let at = |places: &Places| {
+        let mut config = IngressConfig::new(places.http.clone(), places.https.clone());
+        config.filters = filters.clone();
+        Ingress::start(config)
+    };
+    at(all).or_else(|error| {
+        if all == few {
+            return Err(error);
+        }
+        let ingress = at(few)?;
+        tracing::warn!(%error, "Ingresses are served here in one family alone until the node starts again");
+        Ok(ingress)
+    })
 }
 
 impl Drop for Door {
@@ -190,4 +228,57 @@ fn pair_of(secret: &Object) -> Option<KeyPair> {
         cert_pem: text("tls.crt")?,
         key_pem: text("tls.key")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::NoFilters;
+
+    #[tokio::test]
+    async fn where_one_family_cannot_be_had_the_other_is_served() {
+        let places = |texts: &[&str]| Places {
+            http: texts.iter().map(|text| text.parse().unwrap()).collect(),
+            https: Vec::new(),
+        };
+        let filters: Arc<dyn Filters> = Arc::new(NoFilters);
+        // An address of nobody's.
+        let (few, all) = (places(&["127.0.0.1:0"]), places(&["127.0.0.1:0", "[2001:db8::1]:0"]));
+        let ingress = start(&few, &all, &filters).unwrap();
+        assert_eq!(ingress.http_addresses().len(), 1);
+        assert!(ingress.http_addresses()[0].is_ipv4());
+        let taken = Places {
+            http: ingress.http_addresses().to_vec(),
+            https: Vec::new(),
+        };
+        assert!(start(&taken, &all, &filters).is_err());
+        let error = start(&taken, &taken, &filters).err().unwrap().to_string();
+        assert!(error.contains("cannot listen on 127.0.0.1"), "{error}");
+        ingress.shutdown().await;
+    }
+
+    #[test]
+    fn it_is_at_the_nodes_addresses_of_both_families() {
+        let places = |http: &[&str], https: &[&str]| {
+            let read = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+            Places {
+                http: read(http),
+                https: read(https),
+            }
+        };
+        let addresses: [IpAddr; 2] = ["192.0.2.1", "2001:db8::1"].map(|text| text.parse().unwrap());
+        let v4 = places(&["192.0.2.1:80"], &["192.0.2.1:443"]);
+        let both = places(
+            &["192.0.2.1:80", "[2001:db8::1]:80"],
+            &["192.0.2.1:443", "[2001:db8::1]:443"],
+        );
+        assert_eq!(v4.on_all(&addresses), both);
+        assert_eq!(v4.on_all(&addresses[..1]), v4);
+        let none = places(&[], &["192.0.2.1:443"]);
+        assert_eq!(none.on_all(&addresses).http, []);
+        for own in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80"] {
+            let own = places(&[own], &[]);
+            assert_eq!(own.on_all(&addresses), own);
+        }
+    }
 }

@@ -216,12 +216,12 @@ mod tests {
         limits.take(&news("services", "b", Some(json!({"spec": {}}))));
         assert!(limits.bounds().external_addresses.is_empty());
 
-        let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}});
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}, {"ip": "2001:db8:7::1"}]}});
         let balancer = |kind: &str| Some(json!({"spec": {"type": kind}, "status": status}));
         limits.take(&news("services", "lb", balancer("LoadBalancer")));
         assert_eq!(
             limits.bounds().load_balancer_ranges,
-            [Range::parse("203.0.113.7/32").unwrap()]
+            ["203.0.113.7/32", "2001:db8:7::1/128"].map(|range| Range::parse(range).unwrap())
         );
         limits.take(&news("services", "lb", balancer("ClusterIP")));
         assert!(limits.bounds().load_balancer_ranges.is_empty());

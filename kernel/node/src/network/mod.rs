@@ -40,6 +40,7 @@ use crate::{
     dns::{Dns, DnsConfig, IpNet},
     host,
     net::PodCidr,
+    whereabouts::Whereabouts,
 };
 use comparing::{Comparer, Comparison};
 use door::Door;
@@ -147,7 +148,7 @@ impl Prepared {
         config: &AgentConfig,
         plane: &ControlPlane,
         writer: &Writer,
-        address: watch::Receiver<IpAddr>,
+        whereabouts: &Whereabouts,
     ) -> Result<Network, String> {
         let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.clone()));
         let engine = engine.map_err(|error| error.to_string())?;
@@ -188,7 +189,7 @@ impl Prepared {
             fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
             slots,
             ingresses,
-            door: Door::new(config.ingress.clone(), plane.clone(), filtering.filters()),
+            door: Door::new(&config.ingress, whereabouts, plane, filtering.filters()),
             filtering,
             resuming: true,
             host_ports: Datapath::default(),
@@ -203,7 +204,7 @@ impl Prepared {
             established: establishes,
             adopting: true,
         };
-        tell_moves(address, inputs.clone());
+        tell_moves(whereabouts.changes(), inputs.clone());
         let thread = std::thread::Builder::new().name("network".to_owned());
         let thread = thread.spawn(|| worker.run()).map_err(|error| error.to_string())?;
         Ok(Network {

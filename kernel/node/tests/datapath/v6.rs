@@ -1,6 +1,6 @@
 //! The same for IPv6.
 use crate::{or_skip, stage::*, traffic::*, wanted::*};
-use sampan_sandbox::network::{Destination, Fallback, Family, Frontend, FrontendKey, Pool, Protocol};
+use sampan_sandbox::network::{Destination, Fallback, Family, Frontend, FrontendKey, Pool, Protocol, Scope};
 use std::net::IpAddr;
 
 const SERVICE_V6: &str = "fd00:96::10";
@@ -79,6 +79,34 @@ fn services_by_ipv6() {
     assert_refused(pod, "fd00:96::99", 80);
     assert_eq!(ask(&lab.outside, NODE_V6, NODE_PORT).1.to_string(), GATEWAY_V6);
     assert_eq!(ask(pod, NODE_V6, NODE_PORT).0, "pod3");
+}
+
+/// At an address that is no machine's, from the sources that it has of this family.
+#[test]
+fn load_balancers_by_ipv6() {
+    or_skip!();
+    let mut lab = dual(2);
+    let address = "2001:db8:7::1";
+    lab.outside.ip(&format!("route add 2001:db8:7::/64 via {NODE_V6}"));
+    let serving = pool(&[v6(&lab.pods[1])]);
+    let balanced = |sources: &[&str]| {
+        entries([Frontend {
+            scope: Scope::LoadBalancer,
+            sources: sources.iter().map(|text| range(text)).collect(),
+            outside: Some(serving.clone()),
+            ..at(address, Protocol::Tcp, serving.clone())
+        }])
+    };
+    let outside: IpAddr = OUTSIDE_V6.parse().unwrap();
+    for sources in [&[][..], &["192.0.2.0/24", "2001:db8::/112"]] {
+        lab.set(&balanced(sources));
+        assert_eq!(ask(&lab.outside, address, 80), ("pod3".to_owned(), outside));
+    }
+    for sources in [&["2001:db8::a/128"][..], &["192.0.2.0/24"]] {
+        lab.set(&balanced(sources));
+        assert_silent(&lab.outside, address, 80);
+        assert_eq!(ask(&lab.pods[0].namespace, address, 80).0, "pod3", "who is inside may");
+    }
 }
 
 #[test]

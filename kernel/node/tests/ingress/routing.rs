@@ -96,6 +96,35 @@ async fn backends_see_who_asked_and_for_what() {
     ingress.shutdown().await;
 }
 
+/// A backend of IPv6 is asked as any other, by whichever family the request came.
+#[tokio::test]
+async fn both_families_are_served() {
+    let any = "[::1]:0".parse().unwrap();
+    if tokio::net::TcpListener::bind(any).await.is_err() {
+        return eprintln!("SKIPPED: the loopback of this machine has no IPv6");
+    }
+    let backend = Backend::named_at(any, "web").await;
+    let mut both = config();
+    both.http.push(any);
+    both.https.push(any);
+    let ingress = start(both, all_to(&[&backend]));
+    assert!(ingress.https_addresses()[1].is_ipv6());
+    for (address, from) in ingress.http_addresses().iter().zip(["127.0.0.1", "::1"]) {
+        let mut client = Client::connect(*address).await;
+        let host = address.to_string();
+        let (status, told) = client.get(&host, "/").await.unwrap();
+        assert!(status == 200 && told.starts_with("web GET /\n"), "{address}: {told}");
+        for line in [
+            format!("host: {host}"),
+            format!("x-forwarded-for: {from}"),
+            format!("x-forwarded-host: {host}"),
+        ] {
+            assert!(told.lines().any(|said| said == line), "{line}: {told}");
+        }
+    }
+    ingress.shutdown().await;
+}
+
 fn route(path: &str, rewrite: Option<&str>, filter: Option<&str>) -> Route {
     Route {
         path: Path::Prefix(path.to_owned()),

@@ -82,7 +82,11 @@ impl Drop for Backend {
 impl Backend {
     /// Tells its name and what it was asked, and sends back what it was sent.
     pub async fn named(name: &'static str) -> Self {
-        Self::answering(false, move |request| async move {
+        Self::named_at(local(), name).await
+    }
+
+    pub async fn named_at(at: SocketAddr, name: &'static str) -> Self {
+        Self::answering_at(at, false, move |request| async move {
             let mut lines = vec![format!("{name} {} {}", request.method(), request.uri())];
             let headers = request.headers().iter();
             lines.extend(headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
@@ -99,9 +103,17 @@ impl Backend {
         F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Answer> + Send + 'static,
     {
+        Self::answering_at(local(), is_h2, answer).await
+    }
+
+    async fn answering_at<F, R>(at: SocketAddr, is_h2: bool, answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Answer> + Send + 'static,
+    {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = requests.clone();
-        let mut backend = Self::raw(move |stream| {
+        let mut backend = Self::raw_at(at, move |stream| {
             let (answer, counted) = (answer.clone(), counted.clone());
             async move {
                 let service = service_fn(move |request| {
@@ -134,7 +146,15 @@ impl Backend {
         F: Fn(TcpStream) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind(local()).await.unwrap();
+        Self::raw_at(local(), serve).await
+    }
+
+    async fn raw_at<F, R>(at: SocketAddr, serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();

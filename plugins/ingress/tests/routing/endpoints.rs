@@ -63,6 +63,35 @@ fn addresses_that_are_none_of_the_cluster_are_left_out() {
     routing.agrees_with_a_fresh_one();
 }
 
+/// A Service of both families is asked by IPv4, one of IPv6 alone, or whose endpoints are, by IPv6.
+#[test]
+fn endpoints_of_ipv6_answer_where_there_are_no_others() {
+    let dual = |name: &str, number: u8| {
+        let mut node = network_node(name, &format!("10.244.{number}.0/24"), &format!("192.0.2.{number}"));
+        node["spec"]["podCIDRs"] = json!([format!("10.244.{number}.0/24"), format!("fd00:244:0:{number}::/64")]);
+        let other = json!({"type": "InternalIP", "address": format!("2001:db8::{number}")});
+        node["status"]["addresses"].as_array_mut().unwrap().push(other);
+        node
+    };
+    let mut only = service("web", &http());
+    only["spec"]["clusterIP"] = json!("fd96::10");
+    only["spec"]["clusterIPs"] = json!(["fd96::10"]);
+    only["spec"]["ipFamilies"] = json!(["IPv6"]);
+    let mut of_v6 = slice(
+        "six",
+        "web",
+        &["fd00:244:0:1::7", "2001:db8::2", "fd00:244:0:9::7", "::1"],
+    );
+    of_v6["addressType"] = json!("IPv6");
+    let mut routing = routing(&[dual("here", 1), dual("there", 2), web(), only, of_v6]);
+    assert_eq!(backends(&routing), ["2001:db8::2:8080", "fd00:244:0:1::7:8080"]);
+    routing.apply(&[slice("four", "web", &["10.244.1.7"])]);
+    assert_eq!(backends(&routing), ["10.244.1.7:8080"]);
+    routing.delete("EndpointSlice", "default", "four");
+    assert_eq!(backends(&routing).len(), 2);
+    routing.agrees_with_a_fresh_one();
+}
+
 #[test]
 fn ports_are_named_or_numbered_and_of_tcp() {
     let ports = json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53},

@@ -96,6 +96,7 @@ const RESOURCES: &[(&str, &str)] = &[
     ("Ingress", "ingresses.networking.k8s.io"),
     ("PodDisruptionBudget", "poddisruptionbudgets.policy"),
     ("IngressClass", "ingressclasses.networking.k8s.io"),
+    ("Cluster", "clusters.sampan.dev"),
 ];
 
 impl Memory {
