@@ -9,6 +9,9 @@ const MESH: Option<usize> = None;
 /// Longer than anything is kept.
 const OVER: Duration = Duration::from_secs(11);
 
+/// So often everybody sends to everybody.
+const EACH: Duration = Duration::from_millis(70);
+
 /// Whom a node is told to have as peers: everybody, or only the hub, which leads to everybody.
 fn plan(at: usize, hub: Option<usize>, count: usize) -> Vec<Peer> {
     let others = (1..=count).filter(|other| *other != at);
@@ -49,13 +52,22 @@ impl Talk {
             silent: Vec::new(),
         };
         (1..=count).for_each(|at| talk.swap(at, hub));
-        talk.net.run(OVER);
+        talk.run(OVER);
         talk
     }
 
     fn swap(&mut self, at: usize, hub: Option<usize>) {
         let (peers, now) = (plan(at, hub, self.net.hosts.len()), self.net.now);
         self.net.hosts[at - 1].mesh.set_peers(peers, now);
+    }
+
+    /// For so long and no longer.
+    fn run(&mut self, time: Duration) {
+        let end = self.net.now + time;
+        while self.net.now < end {
+            self.net.step();
+            self.net.now = self.net.now.min(end);
+        }
     }
 
     /// One ends its connection with another.
@@ -66,7 +78,7 @@ impl Talk {
         mesh.links[link].as_mut().unwrap().close(now, Farewell::Leaving);
         mesh.wait(link);
         mesh.lost(link, &ConnectionError::LocallyClosed, now);
-        self.net.run(Duration::from_millis(20));
+        self.run(Duration::from_millis(20));
     }
 
     /// One after the other.
@@ -90,13 +102,13 @@ impl Talk {
                     self.net.submit(from, Offload::default(), packet);
                 }
             }
-            self.net.run(Duration::from_millis(50));
+            self.run(EACH.min(end - self.net.now));
         }
     }
 
     /// What was sent and did not arrive, since it was last asked; from whom to whom.
     fn lost(&mut self) -> Vec<(usize, usize)> {
-        self.net.run(Duration::from_millis(50));
+        self.run(Duration::from_millis(50));
         let number = |packet: &Vec<u8>| u32::from_be_bytes(packet[28..32].try_into().unwrap());
         let mut got = HashSet::new();
         for (at, host) in self.net.hosts.iter_mut().enumerate() {
@@ -147,7 +159,7 @@ fn a_mesh_becomes_a_star_and_a_mesh_again_in_any_order_and_nothing_is_lost() {
     for hub in 1..=3 {
         let mut talk = Talk::of(3, MESH);
         for order in orders(&[1, 2, 3]) {
-            for gap in [0, 200, 900].map(Duration::from_millis) {
+            for gap in [0, 900].map(Duration::from_millis) {
                 for to in [Some(hub), MESH] {
                     talk.swap_all(&order, to, gap);
                     talk.goes_on(OVER);
@@ -161,18 +173,17 @@ fn a_mesh_becomes_a_star_and_a_mesh_again_in_any_order_and_nothing_is_lost() {
 
 #[test]
 fn another_becomes_the_hub_in_any_order_and_nothing_is_lost() {
-    for hubs in [[3, 4], [1, 2]] {
-        let mut talk = Talk::of(4, Some(hubs[1]));
-        for order in orders(&[1, 2, 3, 4]) {
-            for hub in hubs {
-                // They are told the same again and again.
-                for _ in 0..5 {
-                    talk.swap_all(&order, Some(hub), Duration::from_millis(400));
-                }
-                talk.goes_on(OVER);
-                talk.lost_nothing(&format!("{order:?} to {hub}"));
-                talk.is_settled(Some(hub));
+    // The first dials everybody, and the last is dialled.
+    let mut talk = Talk::of(4, Some(4));
+    for order in orders(&[1, 2, 3, 4]) {
+        for hub in [1, 4] {
+            // They are told the same again and again.
+            for _ in 0..5 {
+                talk.swap_all(&order, Some(hub), Duration::from_millis(400));
             }
+            talk.goes_on(OVER);
+            talk.lost_nothing(&format!("{order:?} to {hub}"));
+            talk.is_settled(Some(hub));
         }
     }
 }
@@ -232,7 +243,7 @@ fn nothing_is_kept_for_long_if_the_new_way_is_never_there() {
 fn an_old_way_that_ends_is_left_at_once() {
     let mut talk = Talk::of(3, MESH);
     talk.swap_all(&[1, 2, 3], Some(2), Duration::from_millis(50));
-    talk.net.run(Duration::from_millis(50));
+    talk.run(Duration::from_millis(50));
     assert_eq!(talk.net.open(1), 2, "the old one and that to the hub");
     talk.part(3, 1);
     talk.goes_on(Duration::from_secs(5));
@@ -252,7 +263,7 @@ fn who_goes_is_no_peer_to_those_who_ask() {
     assert_eq!(talk.net.open(1), 2);
     talk.net.seconds(9);
     assert_eq!((names(&talk.net).len(), talk.net.open(1)), (1, 2));
-    talk.net.run(Duration::from_millis(1100));
+    talk.run(Duration::from_millis(1100));
     assert_eq!(talk.net.open(1), 1);
 }
 
