@@ -9,9 +9,6 @@ const MESH: Option<usize> = None;
 /// Longer than anything is kept.
 const OVER: Duration = Duration::from_secs(11);
 
-/// So often everybody sends to everybody.
-const EACH: Duration = Duration::from_millis(70);
-
 /// Whom a node is told to have as peers: everybody, or only the hub, which leads to everybody.
 fn plan(at: usize, hub: Option<usize>, count: usize) -> Vec<Peer> {
     let others = (1..=count).filter(|other| *other != at);
@@ -40,6 +37,8 @@ struct Talk {
     net: Net,
     /// From whom to whom.
     sent: Vec<(usize, usize)>,
+    /// How often.
+    each: Duration,
     silent: Vec<usize>,
 }
 
@@ -49,6 +48,7 @@ impl Talk {
         let mut talk = Talk {
             net,
             sent: Vec::new(),
+            each: Duration::from_millis(70),
             silent: Vec::new(),
         };
         (1..=count).for_each(|at| talk.swap(at, hub));
@@ -102,7 +102,7 @@ impl Talk {
                     self.net.submit(from, Offload::default(), packet);
                 }
             }
-            self.run(EACH.min(end - self.net.now));
+            self.run(self.each.min(end - self.net.now));
         }
     }
 
@@ -208,6 +208,18 @@ fn who_changes_to_and_fro_loses_nothing_and_keeps_nothing() {
 }
 
 #[test]
+fn a_connection_that_the_other_end_does_not_want_yet_is_no_new_way() {
+    for order in [[1, 2, 3], [3, 2, 1]] {
+        let mut talk = Talk::of(3, Some(2));
+        talk.silent.push(2);
+        // Less than it takes the one to be told that the other does not know it as a peer.
+        talk.each = LATENCY / 2;
+        talk.swap_all(&order, MESH, Duration::from_millis(2500));
+        talk.lost_nothing(&format!("{order:?}"));
+    }
+}
+
+#[test]
 fn the_old_way_stays_until_the_new_one_is_there() {
     let mut talk = Talk::of(3, MESH);
     talk.part(2, 1);
@@ -249,6 +261,10 @@ fn an_old_way_that_ends_is_left_at_once() {
     talk.goes_on(Duration::from_secs(5));
     talk.lost_nothing("the old way is no more");
     assert_eq!(talk.net.open(1), 1, "it is not made again");
+    // Until they are to be peers again.
+    talk.swap_all(&[1, 3], MESH, Duration::ZERO);
+    talk.run(Duration::from_millis(50));
+    assert!(talk.net.joined(1, 3));
 }
 
 #[test]
