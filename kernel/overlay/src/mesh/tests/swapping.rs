@@ -263,7 +263,7 @@ fn an_old_way_that_ends_is_left_at_once() {
     assert_eq!(talk.net.open(1), 1, "it is not made again");
     // Until they are to be peers again.
     talk.swap_all(&[1, 3], MESH, Duration::ZERO);
-    talk.run(Duration::from_millis(50));
+    talk.run(Duration::from_millis(15));
     assert!(talk.net.joined(1, 3));
 }
 
