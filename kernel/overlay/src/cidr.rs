@@ -103,6 +103,12 @@ impl<T: Copy> Table<T> {
         self.lengths[at].1.insert(range.base, of);
     }
 
+    /// What belongs to this very range.
+    pub fn of(&self, range: Cidr) -> Option<T> {
+        let (_, ranges) = self.lengths.iter().find(|(prefix, _)| *prefix == range.prefix)?;
+        ranges.get(&range.base).copied()
+    }
+
     pub fn get(&self, address: IpAddr) -> Option<T> {
         let mut fitting = self.lengths.iter().filter(|(prefix, _)| *prefix <= width(address));
         fitting.find_map(|(prefix, ranges)| ranges.get(&masked(address, *prefix)).copied())
@@ -164,6 +170,11 @@ mod tests {
             [Some(1), Some(2), Some(3)]
         );
         assert_eq!([of("11.1.1.1"), of("fd12::1"), of("fe80::1")], [None, Some(4), None]);
+        let very = |range: &str| table.of(cidr(range));
+        assert_eq!(
+            [very("10.42.0.0/16"), very("10.42.0.0/24"), very("10.43.0.0/16")],
+            [Some(2), None, None]
+        );
     }
 
     #[test]

@@ -127,13 +127,15 @@ impl Overlay {
         self.mtu
     }
 
-    /// Makes these the peers, and nobody else. Connections to those that stay go on. Routes to [`Peer::ranges`] are the
-    /// caller's to make.
+    /// Makes these the peers, and nobody else. Connections to those that stay go on. A range that was another peer's goes
+    /// over without loss if nodes are told within two seconds of each other: for so long packets go on by the peer that had
+    /// it, which is heard for it for ten seconds. Routes to [`Peer::ranges`] are the caller's to make.
     pub fn set_peers(&self, peers: Vec<Peer>) {
         self.orders.leave(Order::SetPeers(peers));
     }
 
-    /// How the peers are, ordered by name.
+    /// How the peers are that were set last, ordered by name. One that is only kept because others have taken over its
+    /// ranges a moment ago is none of them.
     ///
     /// # Errors
     /// If the overlay has ended.

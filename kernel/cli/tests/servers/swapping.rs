@@ -1,16 +1,27 @@
 //! Network plugins that are swapped under load, and hostile ones: no flow breaks, no request fails, and the last good datapath
 //! stands.
 use crate::{
-    churning::{service, set_up_on},
+    churning::{of_app, service, set_up_on},
     group::{Group, HUB, NODES, play},
     nodes::{ended_on, until},
     steady::{Flow, Steady, address, of_pod, pages},
     tools::have,
 };
 use serde_json::Value;
-use std::{fs::File, time::Instant};
+use std::{
+    fs::File,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 const ALL: [usize; 3] = [NODES[0], NODES[1], HUB];
+
+/// A new connection of which a packet is lost takes longer: its first is sent again after a second.
+const PROMPT: Duration = Duration::from_millis(500);
+
+/// The overlay takes the new way after two seconds, and has forgotten the old one after ten.
+const TAKEN: Duration = Duration::from_secs(4);
+const FORGOTTEN: Duration = Duration::from_secs(11);
 
 /// A component of the tree as a file.
 fn component(group: &Group, table: &[sampan_builtin::Component], name: &str) -> String {
@@ -31,7 +42,8 @@ fn named(hosts: &[usize]) -> Vec<String> {
     hosts.iter().map(|host| format!("n{host}")).collect()
 }
 
-/// Two clients that speak with each other, and one that asks the Service, while plugins change.
+/// Two clients that speak with each other, and that ask the Service and web servers of the other's node, each time by a new
+/// connection, while plugins change.
 struct Load {
     flow: Flow,
     requests: Vec<Steady>,
@@ -41,7 +53,12 @@ async fn under_load(group: &Group, clients: &[Value]) -> Load {
     let networks: Vec<File> = clients.iter().map(|client| of_pod(group, client)).collect();
     let service = service(group);
     let ask = |(network, host)| Steady::begin(network, &format!("Service from n{host}"), pages(service));
-    let requests: Vec<Steady> = networks.iter().zip(ALL).map(ask).collect();
+    let mut requests: Vec<Steady> = networks.iter().zip(ALL).map(ask).collect();
+    for (from, to) in [(0, 1), (1, 0)] {
+        let page = SocketAddr::new(address(&of_app(group, "web", NODES[to])[0]), 8080);
+        let what = format!("n{} from n{}", NODES[to], NODES[from]);
+        requests.push(Steady::begin(&networks[from], &what, pages(page)));
+    }
     requests.iter().for_each(Steady::answered);
     for host in NODES {
         until(group, "everybody is everybody's peer", || peers(group, host).len() == 2).await;
@@ -57,6 +74,15 @@ impl Load {
         self.flow.end();
         self.requests.into_iter().for_each(|requests| requests.end_well(50));
     }
+
+    /// As [`Load::end`], where no request may have waited.
+    fn end_promptly(self) {
+        for requests in &self.requests {
+            let longest = requests.tally().longest;
+            assert!(longest < PROMPT, "{longest:?} of {:?}", requests.tally());
+        }
+        self.end();
+    }
 }
 
 async fn clean(group: &Group) {
@@ -66,7 +92,7 @@ async fn clean(group: &Group) {
 }
 
 #[test]
-fn a_swap_to_a_hub_and_back_breaks_no_flow_and_no_request() {
+fn a_swap_to_a_hub_and_back_breaks_no_flow_and_holds_up_no_request() {
     if !have(&["busybox", "nsenter"]) {
         return;
     }
@@ -79,7 +105,8 @@ fn a_swap_to_a_hub_and_back_breaks_no_flow_and_no_request() {
             0,
             &format!("plugin load {file} --name hub-and-spoke --slot routes {config}"),
         );
-        for _ in 0..2 {
+        load.requests.iter().for_each(Steady::anew);
+        for stays in [Duration::ZERO, TAKEN, FORGOTTEN] {
             group.ok(0, "plugin activate hub-and-spoke");
             for host in NODES {
                 until(group, "all ways lead through the hub", || {
@@ -87,19 +114,19 @@ fn a_swap_to_a_hub_and_back_breaks_no_flow_and_no_request() {
                 })
                 .await;
             }
+            tokio::time::sleep(stays).await;
             println!("through the hub after {:?}", load.flow.goes_on("through the hub"));
             group.ok(0, "plugin activate routes");
-            until(group, "they reach each other", || {
-                peers(group, NODES[0]) == named(&[NODES[1], HUB])
-            })
-            .await;
-            until(group, "they reach each other", || {
-                peers(group, NODES[1]) == named(&[NODES[0], HUB])
-            })
-            .await;
+            for (host, other) in [(NODES[0], NODES[1]), (NODES[1], NODES[0])] {
+                until(group, "they reach each other", || {
+                    peers(group, host) == named(&[other, HUB])
+                })
+                .await;
+            }
+            tokio::time::sleep(stays).await;
             println!("straight after {:?}", load.flow.goes_on("straight again"));
         }
-        load.end();
+        load.end_promptly();
         clean(group).await;
     });
 }

@@ -1,9 +1,7 @@
-//! Who is a peer, when it is dialled, and which connection remains when there are two.
-use super::{Due, Farewell, Mesh, Neighbour, Peer, identity};
-use crate::cidr::Table;
+//! When a peer is dialled, and which connection remains when there are two.
+use super::{Due, Farewell, Mesh, identity};
 use quinn_proto::ConnectionError;
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,67 +11,9 @@ use std::{
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Mesh {
-    /// Makes these the peers, and nobody else. Connections to peers that stay are left alone.
-    pub fn set_peers(&mut self, peers: Vec<Peer>, now: Instant) {
-        let mut wanted: HashMap<String, Peer> = peers.into_iter().map(|peer| (peer.name.clone(), peer)).collect();
-        wanted.remove(&self.name);
-        for at in 0..self.neighbours.len() {
-            let Some(known) = &mut self.neighbours[at] else {
-                continue;
-            };
-            match wanted.remove(&known.peer.name) {
-                None => self.dismiss(at, now),
-                Some(peer) => {
-                    let moved = known.peer.address != peer.address;
-                    known.peer = peer;
-                    if moved {
-                        self.moved(at, now);
-                    }
-                }
-            }
-        }
-        for (_, peer) in wanted {
-            self.welcome(peer, now);
-        }
-        let mut routes = Table::default();
-        for (at, known) in self.neighbours.iter().enumerate() {
-            let ranges = known.iter().flat_map(|known| &known.peer.ranges);
-            ranges.for_each(|range| routes.insert(*range, at));
-        }
-        self.routes = routes;
-    }
-
-    fn welcome(&mut self, peer: Peer, now: Instant) {
-        let free = self.neighbours.iter().position(Option::is_none);
-        let at = free.unwrap_or(self.neighbours.len());
-        if at == self.neighbours.len() {
-            self.neighbours.push(None);
-        }
-        self.by_name.insert(peer.name.clone(), at);
-        let known = Neighbour::new(peer.clone(), self.name < peer.name, now);
-        self.timers.insert((known.due, Due::Neighbour(at)));
-        self.neighbours[at] = Some(known);
-    }
-
-    fn dismiss(&mut self, at: usize, now: Instant) {
-        let Some(known) = self.neighbours[at].take() else {
-            return;
-        };
-        self.timers.remove(&(known.due, Due::Neighbour(at)));
-        self.by_name.remove(&known.peer.name);
-        for number in 0..self.links.len() {
-            let Some(link) = &mut self.links[number] else { continue };
-            if link.peer == Some(at) || link.dialled == Some(at) {
-                (link.peer, link.dialled) = (None, None);
-                link.close(now, Farewell::Stranger);
-                self.wait(number);
-            }
-        }
-    }
-
     /// The peer is elsewhere now. Its packets may have told already; otherwise it is dialled there, beside the connection
     /// that is.
-    fn moved(&mut self, at: usize, now: Instant) {
+    pub(super) fn moved(&mut self, at: usize, now: Instant) {
         let Some(known) = &self.neighbours[at] else { return };
         let link = known.link.and_then(|link| self.links[link].as_ref());
         let address = known.peer.address;
@@ -147,7 +87,7 @@ impl Mesh {
             .map(super::Link::heard);
         let dial = known.look(heard.unwrap_or_default(), now);
         self.timers.insert((known.due, Due::Neighbour(at)));
-        if dial || (heard.is_none() && known.dial.is_none()) {
+        if known.planned && (dial || (heard.is_none() && known.dial.is_none())) {
             let address = known.peer.address;
             self.dial(at, address, now);
         }

@@ -4,6 +4,7 @@ mod dialling;
 mod identity;
 mod link;
 mod peer;
+mod planning;
 mod traffic;
 mod transit;
 mod transport;
@@ -20,6 +21,7 @@ use bytes::BytesMut;
 use link::{Farewell, Link};
 use peer::Neighbour;
 pub use peer::Peer;
+use planning::Way;
 use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Event, Incoming, Transmit};
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
@@ -37,6 +39,8 @@ const CROWD: usize = 32;
 enum Due {
     Link(usize),
     Neighbour(usize),
+    /// What moved from one peer to another.
+    Grace,
 }
 
 pub(crate) struct Mesh {
@@ -48,7 +52,7 @@ pub(crate) struct Mesh {
     links: Vec<Option<Link>>,
     neighbours: Vec<Option<Neighbour>>,
     by_name: HashMap<String, usize>,
-    routes: Table<usize>,
+    ways: Table<Way>,
     timers: BTreeSet<(Instant, Due)>,
     /// Connections that may have something to say.
     waiting: VecDeque<usize>,
@@ -93,7 +97,7 @@ impl Mesh {
             links: Vec::new(),
             neighbours: Vec::new(),
             by_name: HashMap::new(),
-            routes: Table::default(),
+            ways: Table::default(),
             timers: BTreeSet::new(),
             waiting: VecDeque::new(),
             answers: VecDeque::new(),
@@ -179,7 +183,7 @@ impl Mesh {
         for at in 0..self.waiting.len() {
             let link = self.waiting[at];
             self.events(link, now);
-            self.take(link, sink);
+            self.take(link, now, sink);
         }
     }
 
@@ -300,6 +304,7 @@ impl Mesh {
                     }
                 }
                 Due::Neighbour(at) => self.look(at, now),
+                Due::Grace => self.end_grace(now),
             }
         }
     }
@@ -327,11 +332,13 @@ impl Mesh {
         self.drops
     }
 
+    /// How the peers are; who is only kept until others have its ranges is none.
     pub fn status(&self, now: Instant) -> Vec<PeerStatus> {
         let mut all: Vec<PeerStatus> = self
             .neighbours
             .iter()
             .flatten()
+            .filter(|known| known.planned)
             .map(|known| self.status_of(known, now))
             .collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));

@@ -5,7 +5,8 @@ use crate::{
 };
 use rand::{Rng, rngs::StdRng};
 use std::{
-    net::SocketAddr,
+    collections::{HashMap, HashSet},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -34,8 +35,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Neighbour {
     pub peer: Peer,
+    /// Whether it is to be a peer. If not, it is kept for what it has lent.
+    pub planned: bool,
+    /// Ranges that it had and others have now, and since when: they are heard from it, too, for a while.
+    pub lent: HashMap<Cidr, Instant>,
     /// The connection that packets go out by.
     pub link: Option<usize>,
+    /// Since when there is one, whichever.
+    since: Instant,
     /// One that is being made.
     pub dial: Option<usize>,
     /// When it is looked at next.
@@ -55,7 +62,10 @@ impl Neighbour {
     pub fn new(peer: Peer, first: bool, now: Instant) -> Self {
         Neighbour {
             peer,
+            planned: true,
+            lent: HashMap::new(),
             link: None,
+            since: now,
             dial: None,
             due: if first { now } else { now + COURTESY },
             failures: 0,
@@ -75,9 +85,36 @@ impl Neighbour {
         self.silent >= SILENT && self.dial.is_none()
     }
 
+    /// What it is to be from now on, if it is to be a peer; `all` are the ranges that peers have then. True if it must be
+    /// seen whether it is dialled where it is.
+    pub fn plan(&mut self, peer: Option<Peer>, all: &HashSet<Cidr>, now: Instant) -> bool {
+        let had = std::mem::take(&mut self.peer.ranges);
+        self.lent.extend(had.into_iter().map(|range| (range, now)));
+        self.lent.retain(|range, _| all.contains(range));
+        let was = std::mem::replace(&mut self.planned, peer.is_some());
+        let Some(peer) = peer else { return false };
+        for range in &peer.ranges {
+            self.lent.remove(range);
+        }
+        let before = std::mem::replace(&mut self.peer, peer);
+        !was || before.address != self.peer.address
+    }
+
+    /// Whether it may send from that address.
+    pub fn speaks_for(&self, address: IpAddr) -> bool {
+        let mut ranges = self.peer.ranges.iter().chain(self.lent.keys());
+        ranges.any(|range| range.contains(address))
+    }
+
+    pub fn connected_since(&self) -> Option<Instant> {
+        self.link.map(|_| self.since)
+    }
+
     /// Packets go out by this connection from now on.
     pub fn connected(&mut self, link: usize, now: Instant) {
-        self.link = Some(link);
+        if self.link.replace(link).is_none() {
+            self.since = now;
+        }
         self.failures = 0;
         self.silent = 0;
         self.heard = 0;

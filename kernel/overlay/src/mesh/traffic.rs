@@ -26,7 +26,7 @@ impl Mesh {
         if self.own.get(ip.source).is_none() {
             return self.drops.count(Reason::NotOurs);
         }
-        let Some(to) = self.routes.get(ip.destination) else {
+        let Some(to) = self.way(ip.destination, None, now) else {
             return self.drops.count(Reason::NoRoute);
         };
         let Some(neighbour) = self.neighbours[to].as_mut() else {
@@ -74,10 +74,10 @@ impl Mesh {
     }
 
     /// Gives the kernel what came by a connection, if it is from who may say it, and passes on what is for another peer.
-    pub(super) fn take(&mut self, at: usize, sink: &mut Sink<'_>) {
+    pub(super) fn take(&mut self, at: usize, now: Instant, sink: &mut Sink<'_>) {
         let onward = self.take_ours(at, sink);
         for one in onward {
-            match self.onward(one.from, &one.packet) {
+            match self.onward(one.from, &one.packet, now) {
                 Some(to) => self.pass_on(Onward { to, ..one }),
                 None => self.dropped(Some(one.from), Reason::Astray, 1),
             }
@@ -107,7 +107,7 @@ impl Mesh {
             }
             let kind = packet.get_u8();
             let permits = |ip: &Ip| match ip {
-                ip if !neighbour.peer.ranges.iter().any(|range| range.contains(ip.source)) => Err(Reason::Spoofed),
+                ip if !neighbour.speaks_for(ip.source) => Err(Reason::Spoofed),
                 ip if self.own.get(ip.destination).is_none() => Err(Reason::Astray),
                 _ => Ok(()),
             };

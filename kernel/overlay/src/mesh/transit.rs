@@ -6,6 +6,7 @@ use crate::{
     status::Reason,
 };
 use bytes::{BufMut, Bytes};
+use std::time::Instant;
 
 /// A packet on its way through.
 pub(super) struct Onward {
@@ -19,8 +20,8 @@ pub(super) struct Onward {
 
 impl Mesh {
     /// Whom a packet is for that came from a neighbour and is for none of our addresses.
-    pub(super) fn onward(&self, from: usize, packet: &[u8]) -> Option<usize> {
-        let to = self.routes.get(Ip::of(packet)?.destination)?;
+    pub(super) fn onward(&self, from: usize, packet: &[u8], now: Instant) -> Option<usize> {
+        let to = self.way(Ip::of(packet)?.destination, Some(from), now)?;
         (to != from).then_some(to)
     }
 
