@@ -1,5 +1,6 @@
 //! What depends on whether a person is looking: colours, warnings, and pipes that close early.
 #![allow(unsafe_code)] // signal(2) has no safe form; it is called once, before any thread is started.
+use sampan_api::rpc::NodeProblem;
 use std::io::{IsTerminal, Write};
 
 /// What a piece of text means; only terminals show it.
@@ -48,6 +49,13 @@ pub fn warn(text: &str) {
         word.to_owned()
     };
     eprintln!("{word} {text}");
+}
+
+/// Warnings of nodes that have no part in an answer.
+pub fn warn_of(problems: &[NodeProblem]) {
+    for NodeProblem { node, message } in problems {
+        warn(&format!("node \"{node}\" is not among them: {message}"));
+    }
 }
 
 /// An error on stderr.

@@ -2,6 +2,7 @@
 use crate::{
     print::{Format, Table, age, format::pretty},
     session::Session,
+    terminal::warn_of,
 };
 use anyhow::{Result, bail};
 use sampan_api::rpc::{self, Peer};
@@ -18,17 +19,17 @@ pub async fn run(format: &Format, no_headers: bool, session: &Session) -> Result
     match format {
         Format::Json => println!("{}", pretty(&list(&peers))),
         Format::Yaml => print!("{}", crate::print::yaml::to_text(&list(&peers))?),
+        Format::Table | Format::Wide if peers.is_empty() && answer.problems.is_empty() => {
+            eprintln!("No peers: this is the only node, or the others are not known yet");
+        }
         Format::Table | Format::Wide => table(&peers, matches!(format, Format::Wide), !no_headers),
         _ => bail!("peers are printed as a table, wide, json or yaml"),
     }
+    warn_of(&answer.problems);
     Ok(())
 }
 
 fn table(peers: &[Peer], wide: bool, headers: bool) {
-    if peers.is_empty() {
-        eprintln!("No peers: this is the only node");
-        return;
-    }
     let mut columns = vec![
         "NODE", "PEER", "ADDRESS", "STATUS", "RTT", "LOSS", "MTU", "RECEIVED", "SENT", "DROPPED",
     ];

@@ -171,6 +171,7 @@ pub fn list(node: &Node) -> rpc::ListImagesResponse {
     });
     rpc::ListImagesResponse {
         images: images.collect(),
+        ..rpc::ListImagesResponse::default()
     }
 }
 

@@ -12,6 +12,7 @@ pub async fn list(node: &Node) -> rpc::ListPeersResponse {
     let name = &node.config.name;
     rpc::ListPeersResponse {
         peers: peers.into_iter().map(|peer| message(name, peer)).collect(),
+        ..rpc::ListPeersResponse::default()
     }
 }
 

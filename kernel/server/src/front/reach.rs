@@ -131,6 +131,20 @@ impl Node {
     }
 }
 
+/// A node to be asked, or why it is not.
+pub(super) type Asked = (String, Result<Node, ApiError>);
+
+pub(super) fn no_node() -> ApiError {
+    ApiError::unavailable("the cluster has no node yet: `sampan get nodes` shows when one has joined")
+}
+
+/// Nothing is said against it.
+fn is_ready(node: &Object) -> bool {
+    let status = node.field_value("status");
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.all(|one| one["type"] != "Ready" || one["status"] == "True")
+}
+
 impl Front {
     pub(super) fn node_named(&self, name: &str) -> Result<Node, ApiError> {
         let key = Key::new("nodes", "", name);
@@ -153,11 +167,26 @@ impl Front {
             .map(|(_, node)| self.nodes.node(&node))
             .collect::<Result<_, _>>()?;
         if nodes.is_empty() {
-            return Err(ApiError::unavailable(
-                "the cluster has no node yet: `sampan get nodes` shows when one has joined",
-            ));
+            return Err(no_node());
         }
         Ok(nodes)
+    }
+
+    /// The node of that name, whatever is said of it; all of them where it is empty, or why some are not asked.
+    pub(super) fn each_node(&self, name: &str) -> Result<Vec<Asked>, ApiError> {
+        if !name.is_empty() {
+            return Ok(vec![(name.to_owned(), Ok(self.node_named(name)?))]);
+        }
+        let state = self.replica.snapshot();
+        let nodes = Selection::of("nodes");
+        let nodes = state.list(&nodes).map(|(key, object)| {
+            let node = match is_ready(&object) {
+                true => self.nodes.node(&object),
+                false => Err(ApiError::unavailable("it is not ready, and was not asked")),
+            };
+            (key.name.to_string(), node)
+        });
+        Ok(nodes.collect())
     }
 
     pub(super) fn node_of_pod(&self, namespace: &str, pod: &str) -> Result<Node, ApiError> {

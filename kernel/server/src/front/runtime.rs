@@ -1,8 +1,12 @@
 //! The service of what nodes do: logs, images, connections to pods, passed on to the node they are on.
-use super::{Front, Pieces, access, caller, reach::Node, trace};
+use super::{
+    Front, Pieces, access, caller,
+    reach::{Node, no_node},
+    trace,
+};
 use futures::{StreamExt, stream};
 use sampan_api::{ApiError, Reason, rpc};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,6 +29,56 @@ where
         }
     });
     futures::future::try_join_all(asked).await
+}
+
+/// How long one of many nodes is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks all nodes at the same time: what those said that answered, and why the others did not. Of one that was named, no
+/// answer is an error.
+async fn ask_each<T, F>(
+    front: &Front,
+    name: &str,
+    ask: impl Fn(Node) -> F,
+) -> Result<(Vec<(Node, T)>, Vec<rpc::NodeProblem>), ApiError>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    if !name.is_empty() {
+        return Ok((ask_all(vec![front.node_named(name)?], ask).await?, Vec::new()));
+    }
+    let nodes = front.each_node(name)?;
+    if nodes.is_empty() {
+        return Err(no_node());
+    }
+    let asked = nodes.into_iter().map(|(name, node)| {
+        let answer = node.map(|node| (node.clone(), ask(node)));
+        async move {
+            let result = match answer {
+                Ok((node, answer)) => match tokio::time::timeout(PATIENCE, answer).await {
+                    Ok(Ok(answer)) => Ok((node, answer.into_inner())),
+                    Ok(Err(status)) => Err(node.explain(status)),
+                    Err(_) => Err(ApiError::unavailable(format!(
+                        "it did not answer within {} s",
+                        PATIENCE.as_secs()
+                    ))),
+                },
+                Err(error) => Err(error),
+            };
+            result.map_err(|error| rpc::NodeProblem {
+                node: name,
+                message: error.message,
+            })
+        }
+    });
+    let (mut answers, mut problems) = (Vec::new(), Vec::new());
+    for result in futures::future::join_all(asked).await {
+        match result {
+            Ok(answer) => answers.push(answer),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok((answers, problems))
 }
 
 /// The service.
@@ -132,14 +186,14 @@ impl rpc::runtime_server::Runtime for Runtime {
         request: Request<rpc::ListImagesRequest>,
     ) -> Result<Response<rpc::ListImagesResponse>, Status> {
         access::check_master(&caller(&request)?, "list images")?;
-        let nodes = self.0.nodes_named(&request.into_inner().node)?;
-        let answers = ask_all(nodes, |mut node| async move {
+        let answers = ask_each(&self.0, &request.into_inner().node, |mut node| async move {
             node.client
                 .list_images(rpc::ListImagesRequest {
                     node: node.name.clone(),
                 })
                 .await
         });
+        let (answers, problems) = answers.await?;
         let of_node = |(node, answer): (Node, rpc::ListImagesResponse)| {
             answer.images.into_iter().map(move |image| rpc::Image {
                 node: node.name.clone(),
@@ -147,7 +201,8 @@ impl rpc::runtime_server::Runtime for Runtime {
             })
         };
         Ok(Response::new(rpc::ListImagesResponse {
-            images: answers.await?.into_iter().flat_map(of_node).collect(),
+            images: answers.into_iter().flat_map(of_node).collect(),
+            problems,
         }))
     }
 
@@ -186,15 +241,15 @@ impl rpc::runtime_server::Runtime for Runtime {
         request: Request<rpc::ListPeersRequest>,
     ) -> Result<Response<rpc::ListPeersResponse>, Status> {
         access::check_master(&caller(&request)?, "list peers")?;
-        let nodes = self.0.nodes_named(&request.into_inner().node)?;
-        let answers = ask_all(nodes, |mut node| async move {
+        let answers = ask_each(&self.0, &request.into_inner().node, |mut node| async move {
             let request = rpc::ListPeersRequest {
                 node: node.name.clone(),
             };
             node.client.list_peers(request).await
         });
-        let peers = answers.await?.into_iter().flat_map(|(_, answer)| answer.peers);
-        Ok(Response::new(rpc::ListPeersResponse { peers: peers.collect() }))
+        let (answers, problems) = answers.await?;
+        let peers = answers.into_iter().flat_map(|(_, answer)| answer.peers).collect();
+        Ok(Response::new(rpc::ListPeersResponse { peers, problems }))
     }
 
     async fn remove_image(

@@ -152,6 +152,7 @@ impl rpc::runtime_server::Runtime for Echo {
                 name: "i".to_owned(),
                 ..Default::default()
             }],
+            problems: Vec::new(),
         }))
     }
     type PortForwardStream = Pieces<rpc::PortForwardResponse>;
@@ -172,7 +173,10 @@ impl rpc::runtime_server::Runtime for Echo {
             node: self.0.to_owned(),
             ..Default::default()
         };
-        Ok(Response::new(rpc::ListPeersResponse { peers: vec![peer] }))
+        Ok(Response::new(rpc::ListPeersResponse {
+            peers: vec![peer],
+            problems: Vec::new(),
+        }))
     }
     /// The first node sends it on to the second, by two ways of which the second ends at once.
     async fn trace(&self, request: Request<rpc::TraceRequest>) -> Result<Response<rpc::TraceResponse>, Status> {
@@ -233,9 +237,26 @@ async fn the_network_is_asked_of_nodes() {
         bench.objects().create(pod(&format!("on-{name}"), name)).await.unwrap();
     }
     let mut runtime = RuntimeClient::new(bench.admin());
+    // One that is there in name alone: nothing listens at its port any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    register_at(&bench, "n3", port).await;
     let peers = runtime.list_peers(rpc::ListPeersRequest::default()).await.unwrap();
-    let peers = peers.into_inner().peers;
-    assert_eq!(peers.iter().map(|peer| &*peer.node).collect::<Vec<_>>(), ["n1", "n2"]);
+    let answer = peers.into_inner();
+    assert_eq!(
+        answer.peers.iter().map(|peer| &*peer.node).collect::<Vec<_>>(),
+        ["n1", "n2"]
+    );
+    assert!(
+        matches!(&*answer.problems, [problem] if problem.node == "n3"),
+        "{answer:?}"
+    );
+    let request = rpc::ListPeersRequest { node: "n3".to_owned() };
+    let error = ApiError::from(runtime.list_peers(request).await.unwrap_err());
+    assert_eq!(error.reason, Reason::Unavailable, "{error}");
     let first = rpc::PortForwardRequest {
         pod: "on-n1".to_owned(),
         port: 80,

@@ -8,6 +8,7 @@ use crate::{
     print::{Format, Moment, Table, columns::short_digest, format, yaml},
     progress::{self, size},
     session::Session,
+    terminal::warn_of,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -136,10 +137,10 @@ fn draw(bar: &ProgressBar, step: &ImageProgress) {
 async fn list(args: ListArgs, session: &Session) -> Result<()> {
     let request = rpc::ListImagesRequest { node: args.node };
     let request = &request;
-    let mut images = session
+    let rpc::ListImagesResponse { mut images, problems } = session
         .again(|| async { session.runtime().list_images(request.clone()).await })
-        .await?
-        .images;
+        .await?;
+    warn_of(&problems);
     images.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
     if args.quiet {
         let digests: std::collections::BTreeSet<_> = images.iter().map(|image| image.digest.as_str()).collect();

@@ -4,7 +4,7 @@ use super::{Plugins, diff::active_of};
 use crate::front::reach::Node;
 use futures::{StreamExt, stream};
 use sampan_api::{
-    ApiError, Object, Selection,
+    ApiError,
     plugin::PluginSpec,
     rpc::{CompareHereRequest, NodeDiff, PluginDiff, PluginDiffRequest, node_plugins_client::NodePluginsClient},
 };
@@ -26,9 +26,6 @@ const FEWEST: usize = 2;
 /// Bytes of a node's answer.
 const LARGEST: usize = 16 << 20;
 
-/// A node to be asked, or why it is not.
-type Asked = (String, Result<Node, ApiError>);
-
 impl Plugins {
     /// What a plugin would change on the nodes.
     pub(super) async fn diff_on_nodes(
@@ -38,7 +35,7 @@ impl Plugins {
         request: &PluginDiffRequest,
     ) -> Result<PluginDiff, ApiError> {
         let (active, active_digest) = active_of(state, spec).unwrap_or_default();
-        let nodes = self.asked(state, &request.node)?;
+        let nodes = self.front.each_node(&request.node)?;
         let most = match request.most as usize {
             0 => MOST_OF_NODE,
             most => most,
@@ -77,29 +74,6 @@ impl Plugins {
             ..PluginDiff::default()
         })
     }
-
-    /// The node of a name, whatever is said of it, or all nodes.
-    fn asked(&self, state: &Snapshot, name: &str) -> Result<Vec<Asked>, ApiError> {
-        if !name.is_empty() {
-            let node = self.front.node_named(name)?;
-            return Ok(vec![(name.to_owned(), Ok(node))]);
-        }
-        let nodes = Selection::of("nodes");
-        let nodes = state.list(&nodes).map(|(key, object)| {
-            let node = match is_ready(&object) {
-                true => self.front.nodes.node(&object),
-                false => Err(ApiError::unavailable("it is not ready, and was not asked")),
-            };
-            (key.name.to_string(), node)
-        });
-        Ok(nodes.collect())
-    }
-}
-
-fn is_ready(node: &Object) -> bool {
-    let status = node.field_value("status");
-    let mut conditions = status["conditions"].as_array().into_iter().flatten();
-    conditions.any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 async fn compared(node: Node, ask: CompareHereRequest) -> Result<NodeDiff, ApiError> {
