@@ -186,7 +186,8 @@ impl rpc::runtime_server::Runtime for Runtime {
         request: Request<rpc::ListImagesRequest>,
     ) -> Result<Response<rpc::ListImagesResponse>, Status> {
         access::check_master(&caller(&request)?, "list images")?;
-        let answers = ask_each(&self.0, &request.into_inner().node, |mut node| async move {
+        let name = request.into_inner().node;
+        let answers = ask_each(&self.0, &name, |mut node| async move {
             node.client
                 .list_images(rpc::ListImagesRequest {
                     node: node.name.clone(),
@@ -241,7 +242,8 @@ impl rpc::runtime_server::Runtime for Runtime {
         request: Request<rpc::ListPeersRequest>,
     ) -> Result<Response<rpc::ListPeersResponse>, Status> {
         access::check_master(&caller(&request)?, "list peers")?;
-        let answers = ask_each(&self.0, &request.into_inner().node, |mut node| async move {
+        let name = request.into_inner().node;
+        let answers = ask_each(&self.0, &name, |mut node| async move {
             let request = rpc::ListPeersRequest {
                 node: node.name.clone(),
             };
