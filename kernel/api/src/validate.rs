@@ -1,5 +1,5 @@
 //! What a manifest must be before it is stored: known, of the right types, within the rules.
-use crate::{ApiError, Cause, KindInfo, Object, kinds, quantity};
+use crate::{ApiError, Cause, KindInfo, Object, kinds};
 use k8s_openapi::api::{
     apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
     policy::v1 as policy, scheduling::v1 as scheduling_types,
@@ -7,9 +7,17 @@ use k8s_openapi::api::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+mod hosts;
 mod ingress;
+mod names;
 mod network;
+mod pods;
 pub mod scheduling;
+mod services;
+mod workloads;
+
+pub use names::is_name;
+use names::{bad_name, is_label_text};
 
 /// Reads and checks a manifest. What is accepted but looks wrong comes back as warnings.
 ///
@@ -33,6 +41,9 @@ pub fn object_of(object: &Object, json: &[u8]) -> Result<Vec<String>, ApiError> 
         Ok(()) => rules(kind, object),
     };
     if causes.is_empty() {
+        if kind.kind == "NetworkPolicy" {
+            network::doubts(&object.field_value("spec"), &mut warnings);
+        }
         return Ok(warnings);
     }
     let name = if object.metadata.name.is_empty() {
@@ -113,40 +124,14 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
     let mut causes = Vec::new();
     metadata(object, &mut causes);
     let spec = object.field_value("spec");
-    let at = |pointer: &str| spec.pointer(pointer).unwrap_or(&Value::Null);
     match kind.kind {
         "Pod" => {
-            pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes);
+            pods::pod("spec", &spec, &["Always", "OnFailure", "Never"], &mut causes);
             scheduling::gates(&spec, &mut causes);
         }
-        "Deployment" | "ReplicaSet" => {
-            for field in [
-                "replicas",
-                "minReadySeconds",
-                "revisionHistoryLimit",
-                "progressDeadlineSeconds",
-            ] {
-                not_negative(&format!("spec.{field}"), at(&format!("/{field}")), &mut causes);
-            }
-            one_of(
-                "spec.strategy.type",
-                at("/strategy/type"),
-                &["RollingUpdate", "Recreate"],
-                &mut causes,
-            );
-            pod("spec.template.spec", at("/template/spec"), &["Always"], &mut causes);
-            selector_matches_template(&spec, &mut causes);
-            rolling_update(&spec, &mut causes);
-        }
-        "Job" => job(&spec, &mut causes),
-        "Service" => {
-            one_of(
-                "spec.type",
-                at("/type"),
-                &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"],
-                &mut causes,
-            );
-        }
+        "Deployment" | "ReplicaSet" => workloads::replicated(&spec, &mut causes),
+        "Job" => workloads::job(&spec, &mut causes),
+        "Service" => services::service(object, &spec, &mut causes),
         "NetworkPolicy" => network::policy(&spec, &mut causes),
         "Node" => network::node(&spec, &mut causes),
         "Ingress" => ingress::ingress(object, &spec, &mut causes),
@@ -157,37 +142,6 @@ fn rules(kind: &KindInfo, object: &Object) -> Vec<Cause> {
         _ => {}
     }
     causes
-}
-
-fn job(spec: &Value, causes: &mut Vec<Cause>) {
-    for field in [
-        "parallelism",
-        "completions",
-        "backoffLimit",
-        "activeDeadlineSeconds",
-        "ttlSecondsAfterFinished",
-    ] {
-        not_negative(&format!("spec.{field}"), &spec[field], causes);
-    }
-    one_of(
-        "spec.completionMode",
-        &spec["completionMode"],
-        &["NonIndexed", "Indexed"],
-        causes,
-    );
-    pod(
-        "spec.template.spec",
-        &spec["template"]["spec"],
-        &["OnFailure", "Never"],
-        causes,
-    );
-    if spec["template"]["spec"]["restartPolicy"].is_null() {
-        let message = "required: OnFailure or Never".to_owned();
-        causes.push(Cause {
-            field: "spec.template.spec.restartPolicy".to_owned(),
-            message,
-        });
-    }
 }
 
 fn metadata(object: &Object, causes: &mut Vec<Cause>) {
@@ -226,29 +180,14 @@ fn metadata(object: &Object, causes: &mut Vec<Cause>) {
     }
 }
 
-/// A DNS subdomain (RFC 1123), as Kubernetes demands of most names.
-pub fn is_name(name: &str) -> bool {
-    let label = |part: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
+fn add(field: String, message: impl Into<String>, causes: &mut Vec<Cause>) {
+    let message = message.into();
+    causes.push(Cause { field, message });
 }
 
-fn bad_name(name: &str) -> String {
-    format!(
-        "\"{name}\" is no name: lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, 253 at most"
-    )
-}
-
-fn is_label_text(text: &str) -> bool {
-    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && edge(text.chars().next())
-        && edge(text.chars().last())
+/// The entries of a list, with their numbers; none where there is no list.
+fn list(value: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    value.as_array().into_iter().flatten().enumerate()
 }
 
 fn not_negative(field: &str, value: &Value, causes: &mut Vec<Cause>) {
@@ -269,154 +208,6 @@ fn one_of(field: &str, value: &Value, known: &[&str], causes: &mut Vec<Cause>) {
         }
         causes.push(Cause {
             field: field.to_owned(),
-            message,
-        });
-    }
-}
-
-fn pod(path: &str, spec: &Value, restart_policies: &[&str], causes: &mut Vec<Cause>) {
-    one_of(
-        &format!("{path}.restartPolicy"),
-        &spec["restartPolicy"],
-        restart_policies,
-        causes,
-    );
-    not_negative(
-        &format!("{path}.terminationGracePeriodSeconds"),
-        &spec["terminationGracePeriodSeconds"],
-        causes,
-    );
-    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if containers.is_empty() {
-        causes.push(Cause {
-            field: format!("{path}.containers"),
-            message: "required: at least one".to_owned(),
-        });
-    }
-    let mut names = std::collections::BTreeSet::new();
-    let init = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let all = containers.iter().enumerate().map(|(i, c)| ("containers", i, c));
-    for (list, index, container) in all.chain(init.iter().enumerate().map(|(i, c)| ("initContainers", i, c))) {
-        let at = format!("{path}.{list}[{index}]");
-        let name = container["name"].as_str().unwrap_or_default();
-        let mut cause = |field: &str, message: String| {
-            causes.push(Cause {
-                field: format!("{at}.{field}"),
-                message,
-            })
-        };
-        if !is_name(name) || name.contains('.') || name.len() > 63 {
-            cause(
-                "name",
-                format!("\"{name}\" is no container name: 1 to 63 lower-case letters, digits and '-'"),
-            );
-        } else if !names.insert(name) {
-            cause("name", format!("\"{name}\" is there twice"));
-        }
-        if container["image"].as_str().is_none_or(str::is_empty) {
-            cause("image", "required".to_owned());
-        }
-        one_of(
-            &format!("{at}.imagePullPolicy"),
-            &container["imagePullPolicy"],
-            &["Always", "IfNotPresent", "Never"],
-            causes,
-        );
-        quantities(&format!("{at}.resources"), &container["resources"], causes);
-        for (i, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
-            let number = port["containerPort"].as_i64().unwrap_or_default();
-            if !(1..=65535).contains(&number) {
-                let field = format!("{at}.ports[{i}].containerPort");
-                causes.push(Cause {
-                    field,
-                    message: format!("{number} is no port: 1 to 65535"),
-                });
-            }
-            one_of(
-                &format!("{at}.ports[{i}].protocol"),
-                &port["protocol"],
-                &["TCP", "UDP", "SCTP"],
-                causes,
-            );
-        }
-    }
-}
-
-fn quantities(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
-    for list in ["requests", "limits"] {
-        for (name, value) in resources[list].as_object().into_iter().flatten() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let problem = match quantity::millis(&text) {
-                Err(error) => Some(error.to_string()),
-                Ok(negative) if negative < 0 => Some(format!("{text} is negative: expected 0 or more")),
-                Ok(_) => None,
-            };
-            if let Some(message) = problem {
-                causes.push(Cause {
-                    field: format!("{path}.{list}.{name}"),
-                    message,
-                });
-            }
-        }
-        let of = |which: &str, name: &str| resources[which][name].as_str().and_then(|t| quantity::millis(t).ok());
-        for name in ["cpu", "memory"] {
-            if list == "limits" && of("requests", name) > of("limits", name) && of("limits", name).is_some() {
-                let message = "must not be more than the limit".to_owned();
-                causes.push(Cause {
-                    field: format!("{path}.requests.{name}"),
-                    message,
-                });
-            }
-        }
-    }
-}
-
-fn selector_matches_template(spec: &Value, causes: &mut Vec<Cause>) {
-    let labels = spec.pointer("/template/metadata/labels").cloned().unwrap_or_default();
-    let labels = serde_json::from_value(labels).unwrap_or_default();
-    let selector = serde_json::from_value(spec["selector"].clone()).unwrap_or_default();
-    let matches = crate::LabelSelector::from_json(&selector).map(|s| s.matches(&labels));
-    let (field, message) = match matches {
-        Err(error) => ("spec.selector", error.message),
-        Ok(_) if selector == Default::default() => {
-            ("spec.selector", "required: matchLabels or matchExpressions".to_owned())
-        }
-        Ok(false) => ("spec.template.metadata.labels", "must match spec.selector".to_owned()),
-        Ok(true) => return,
-    };
-    causes.push(Cause {
-        field: field.to_owned(),
-        message,
-    });
-}
-
-fn rolling_update(spec: &Value, causes: &mut Vec<Cause>) {
-    let mut zeros = 0;
-    for name in ["maxSurge", "maxUnavailable"] {
-        let value = spec
-            .pointer(&format!("/strategy/rollingUpdate/{name}"))
-            .unwrap_or(&Value::Null);
-        let number = match value {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.strip_suffix('%').and_then(|percent| percent.parse().ok()),
-            _ => continue,
-        };
-        match number {
-            Some(0) => zeros += 1,
-            Some(number) if number > 0 => {}
-            _ => {
-                let message = format!("{value} is neither a number of pods nor a percentage as in \"25%\"");
-                causes.push(Cause {
-                    field: format!("spec.strategy.rollingUpdate.{name}"),
-                    message,
-                });
-            }
-        }
-    }
-    if zeros == 2 {
-        let message = "must not be 0 when maxSurge is 0: nothing could ever move".to_owned();
-        causes.push(Cause {
-            field: "spec.strategy.rollingUpdate.maxUnavailable".to_owned(),
             message,
         });
     }

@@ -1,12 +1,8 @@
 //! The rules of NetworkPolicies, and of the ranges of nodes' pods: those of Kubernetes' validation. What a policy says and
 //! nobody can carry out would otherwise be left out in silence, and let in whom it was to keep out.
-use super::one_of;
+use super::{list, one_of};
 use crate::{Cause, LabelSelector, dual, ranges};
 use serde_json::Value;
-
-fn list(value: &Value) -> impl Iterator<Item = (usize, &Value)> {
-    value.as_array().into_iter().flatten().enumerate()
-}
 
 pub(super) fn policy(spec: &Value, causes: &mut Vec<Cause>) {
     selector("spec.podSelector".to_owned(), &spec["podSelector"], causes);
@@ -122,6 +118,33 @@ fn peer(path: &str, peer: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
+/// What a policy says that is let in, and may not be what was meant.
+pub(super) fn doubts(spec: &Value, warnings: &mut Vec<String>) {
+    let mut doubt = |field: String, text: &Value| {
+        let text = text.as_str().unwrap_or_default();
+        let Some(range) = ranges::any(text) else { return };
+        let base = ranges::base(range);
+        if base != range.0 {
+            let (all, one) = (ranges::text((base, range.1)), range.0);
+            let alone = if one.is_ipv4() { 32 } else { 128 };
+            warnings.push(format!(
+                "{field}: {text} has bits after its prefix and is taken for {all}: say that, or {one}/{alone} for the one address"
+            ));
+        }
+    };
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (at, rule) in list(&spec[direction]) {
+            for (number, peer) in list(&rule[peers]) {
+                let path = format!("spec.{direction}[{at}].{peers}[{number}].ipBlock");
+                doubt(format!("{path}.cidr"), &peer["ipBlock"]["cidr"]);
+                for (which, except) in list(&peer["ipBlock"]["except"]) {
+                    doubt(format!("{path}.except[{which}]"), except);
+                }
+            }
+        }
+    }
+}
+
 /// The range of a node's pods.
 pub(super) fn node(spec: &Value, causes: &mut Vec<Cause>) {
     let mut cause = |field: &str, message: String| {
@@ -204,6 +227,31 @@ mod tests {
             "from[0].ipBlock.except[0]",
             "is not within",
         );
+    }
+
+    #[test]
+    fn bits_after_a_prefix_are_let_in_with_a_warning() {
+        let block = json!({"ipBlock": {"cidr": "10.0.0.1/8", "except": ["10.1.0.0/16", "10.2.0.9/16"]}});
+        let policy = |block: Value| {
+            let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "p"},
+                "spec": {"podSelector": {}, "egress": [{"to": [block]}]}});
+            manifest(policy.to_string().as_bytes()).unwrap().1
+        };
+        let at = "spec.egress[0].to[0].ipBlock";
+        assert_eq!(
+            policy(block),
+            [
+                format!(
+                    "{at}.cidr: 10.0.0.1/8 has bits after its prefix and is taken for 10.0.0.0/8: say that, or 10.0.0.1/32 for \
+                     the one address"
+                ),
+                format!(
+                    "{at}.except[1]: 10.2.0.9/16 has bits after its prefix and is taken for 10.2.0.0/16: say that, or \
+                     10.2.0.9/32 for the one address"
+                ),
+            ]
+        );
+        assert!(policy(json!({"ipBlock": {"cidr": "fd42::/64"}})).is_empty());
     }
 
     #[test]

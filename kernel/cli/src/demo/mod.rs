@@ -11,10 +11,11 @@ use crate::{
     up::{Cluster, Settings},
     verbs::compile,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use client::Client;
 use ledger::Ledger;
 use report::Report;
+use sampan_api::dual::ClusterRanges;
 use sampan_container::{BuildConfig, BuildSource, Reference, build_archive};
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, sync::Arc, time::Instant};
 use story::{App, Story};
@@ -59,7 +60,8 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode> {
     // Beside a cluster that this host may have, and another demo.
     settings.cgroup.clone_from(&cgroup);
     // Beside the range of Services, too.
-    settings.pod_cidr = format!("10.{}.{}.0/24", 112 + number / 256 % 16, number % 256);
+    let pods = format!("10.{}.{}.0/24", 112 + number / 256 % 16, number % 256);
+    settings.ranges = Some(ClusterRanges::read(&pods, "").map_err(Error::msg)?);
     let rootless = settings.rootless;
     if rootless {
         let why = "containers need root; run the demo as root to see it";

@@ -170,6 +170,7 @@ impl Cluster {
 
     /// A node of a cluster whose servers are elsewhere.
     async fn start_node(settings: &Settings, enrolled: &Enrolled) -> Result<Self> {
+        ranges::check_given(&settings.pod_cidr, enrolled)?;
         let (ca_pem, keys) = node_identity(&settings.data)?;
         let access = Access {
             context: enrolled.cluster_name.clone(),

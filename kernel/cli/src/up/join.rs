@@ -50,6 +50,25 @@ pub struct JoinArgs {
 }
 
 impl JoinArgs {
+    /// Says what does not go together before anybody is asked and anything is written.
+    fn check(&self) -> Result<()> {
+        if !self.up.pod_cidr.is_empty() {
+            bail!(
+                "--pod-cidr is for `sampan up` on the machine that a cluster begins with: who joins is given a range of the \
+                 cluster's own by its servers, so leave it out"
+            );
+        }
+        if self.up.force_new_cluster {
+            bail!(
+                "--force-new-cluster is for `sampan up` on a server that is left: who joins a cluster has nothing to go on with"
+            );
+        }
+        if self.learner && matches!(self.role, As::Node) {
+            bail!("--learner is for servers: say --role server, too");
+        }
+        Ok(())
+    }
+
     fn token(&self) -> Result<Token> {
         let text = match (&self.token, &self.token_file) {
             (Some(token), _) => token.clone(),
@@ -67,15 +86,8 @@ impl JoinArgs {
 /// # Errors
 /// Why it is not let in, or cannot run.
 pub async fn join(args: JoinArgs, global: &Global) -> Result<()> {
+    args.check()?;
     let token = args.token()?;
-    if args.up.force_new_cluster {
-        bail!(
-            "--force-new-cluster is for `sampan up` on a server that is left: who joins a cluster has nothing to go on with"
-        );
-    }
-    if args.learner && matches!(args.role, As::Node) {
-        bail!("--learner is for servers: say --role server, too");
-    }
     let (role, address) = match args.role {
         As::Server => (Role::Server, args.address),
         As::Node => (Role::Node, args.address),
@@ -134,4 +146,48 @@ async fn advertised(role: Role, settings: &Settings, server: &str) -> Result<Str
         return Ok(settings.listen.to_string());
     }
     Ok(reach::way_to(server).await?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: JoinArgs,
+    }
+
+    #[test]
+    fn flags_that_mean_nothing_at_a_join_are_refused() {
+        for (flags, said) in [
+            ("", None),
+            ("--role server --learner", None),
+            (
+                "--pod-cidr 10.42.9.0/24",
+                Some("given a range of the cluster's own by its servers"),
+            ),
+            (
+                "--role server --pod-cidr 10.42.9.0/24",
+                Some("given a range of the cluster's own by its servers"),
+            ),
+            (
+                "--force-new-cluster",
+                Some("who joins a cluster has nothing to go on with"),
+            ),
+            ("--learner", Some("say --role server, too")),
+        ] {
+            let line = format!("join 10.0.0.1:7443 --token t {flags}");
+            let args = Line::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{error}"));
+            let found = args.args.check().err().map(|error| error.to_string());
+            match said {
+                None => assert_eq!(found, None, "{flags}"),
+                Some(said) => assert!(
+                    found.as_ref().is_some_and(|found| found.contains(said)),
+                    "{flags}: {found:?}"
+                ),
+            }
+        }
+    }
 }

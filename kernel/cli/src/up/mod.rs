@@ -75,8 +75,8 @@ pub struct UpArgs {
     /// The range of the addresses of Services of a new cluster, in the same way [default: 10.96.0.0/12]
     #[arg(long, value_name = "CIDR[,CIDR]", default_value = "", hide_default_value = true)]
     service_cidr: String,
-    /// The range of the addresses of this machine's pods [default: as it was given at the join, else the first /24 (and /64) of
-    /// the cluster's]
+    /// The range of the addresses of this machine's pods, within the cluster's; not at a join, which gives one [default: as it was
+    /// given at the join, else the first /24 (and /64) of the cluster's]
     #[arg(long, value_name = "CIDR[,CIDR]", default_value = "", hide_default_value = true, value_parser = pod_cidr)]
     pod_cidr: String,
     /// A registry, HOST:PORT, that is spoken to without TLS

@@ -1,6 +1,6 @@
 //! The ranges of addresses of a cluster and of this machine's pods: what is said of them at the start, and what follows from it.
 use super::Settings;
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
 use sampan_api::dual::{self, ClusterRanges};
 use sampan_server::enroll::Enrolled;
 
@@ -36,6 +36,18 @@ pub fn of_joined(asked: Option<ClusterRanges>, enrolled: &Enrolled) -> Result<Cl
     let has = enrolled.ranges().map_err(Error::msg)?;
     sampan_server::ranges::check(&asked.unwrap_or(has), &has).map_err(Error::msg)?;
     Ok(has)
+}
+
+/// Whether a node that has joined may be started with these for its pods; it has those that it was given.
+pub fn check_given(asked: &str, enrolled: &Enrolled) -> Result<()> {
+    if asked.is_empty() || dual::of_node(asked) == dual::of_node(&enrolled.pod_cidr) {
+        return Ok(());
+    }
+    bail!(
+        "--pod-cidr {asked}: this machine has joined cluster \"{}\" as a node, and its servers gave it {}: leave --pod-cidr out",
+        enrolled.cluster_name,
+        enrolled.pod_cidr
+    )
 }
 
 /// The ranges of the pods' addresses on the machine that a cluster begins with.

@@ -62,7 +62,15 @@ impl Cluster {
         }
         let number = std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed);
         let cidr = format!("10.{}.{}.0/24", 192 + number / 256 % 32, number % 256);
-        let mut all = vec!["--stop-pods", "--name", "n1", "--pod-cidr", &cidr];
+        let mut all = vec![
+            "--stop-pods",
+            "--name",
+            "n1",
+            "--cluster-cidr",
+            "10.192.0.0/11",
+            "--pod-cidr",
+            &cidr,
+        ];
         all.extend(args);
         Cluster {
             stage: Stage::with(dir, &all),

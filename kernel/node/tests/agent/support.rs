@@ -1,5 +1,6 @@
 //! A node for one test: an agent on a directory, a cgroup and a pod CIDR of its own, with a busybox image.
 use crate::plane::{Plane, manifest};
+use sampan_api::dual::ClusterRanges;
 use sampan_container::{BuildConfig, BuildSource, Store};
 use sampan_node::{Agent, AgentConfig};
 use serde_json::{Value, json};
@@ -58,6 +59,7 @@ impl Bench {
         (config.cert_pem, config.key_pem) = plane.authority.issue("system:node:n1", "system:nodes");
         config.ca_pem = plane.authority.ca_pem.clone();
         config.shim = SHIM.clone();
+        config.ranges = ClusterRanges::read("10.231.0.0/16", "").unwrap();
         config.pod_cidr = format!("10.231.{number}.0/24");
         config.cgroup = format!("sampan-test-{}-{number}", std::process::id());
         config.rootless = rootless;

@@ -369,7 +369,9 @@ async fn the_ranges_of_nodes_pods_are_apart() {
     client.create(node("a", "10.42.4.0/23")).await.unwrap();
     for (range, words) in [
         ("10.42.5.0/24", "overlaps with 10.42.4.0/23, which node \"a\" has"),
-        ("10.40.0.0/13", "overlaps with 10.42.4.0/23, which node \"a\" has"),
+        ("10.42.4.0/22", "overlaps with 10.42.4.0/23, which node \"a\" has"),
+        ("10.40.0.0/13", "lies outside of 10.42.0.0/16"),
+        ("10.43.0.0/24", "lies outside of 10.42.0.0/16"),
         ("10.100.0.0/24", "overlaps with 10.96.0.0/12"),
         ("10.42.6.9/24", "did you mean 10.42.6.0/24?"),
     ] {

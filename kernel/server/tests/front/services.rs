@@ -112,11 +112,47 @@ async fn what_cannot_be_is_said_by_field() {
             "30000 to 32767",
         ),
         (json!({"type": "ExternalName"}), "spec.externalName", "required"),
+        (
+            json!({"externalTrafficPolicy": "Local", "ports": [{"port": 1}]}),
+            "spec.externalTrafficPolicy",
+            "\"Local\" is about what comes from outside",
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.example", "externalTrafficPolicy": "Cluster"}),
+            "spec.externalTrafficPolicy",
+            "of the type ExternalName",
+        ),
+        (
+            json!({"ports": [{"port": 1, "protocol": "ICMP"}]}),
+            "spec.ports[0].protocol",
+            "TCP, UDP, SCTP",
+        ),
     ] {
         let error = client.create(service("x", spec)).await.unwrap_err();
         assert_eq!(error.causes[0].field, field, "{error}");
         assert!(error.causes[0].message.contains(words), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_is_of_another_type_goes_with_the_type() {
+    let bench = Bench::start().await;
+    let mut client = bench.objects();
+    let spec = json!({"type": "NodePort", "externalTrafficPolicy": "Local", "ports": [{"port": 1, "targetPort": 0}]});
+    let made = written(&client.create(service("a", spec)).await.unwrap());
+    assert_eq!(made["spec"]["ports"][0]["targetPort"], 1);
+    let inner = json!({"spec": {"type": "ClusterIP"}});
+    let inner = written(&client.patch("services", "a", PatchType::Merge, inner).await.unwrap());
+    assert!(inner["spec"]["externalTrafficPolicy"].is_null(), "{inner}");
+    let local = json!({"spec": {"externalTrafficPolicy": "Local"}});
+    let error = client
+        .patch("services", "a", PatchType::Merge, local)
+        .await
+        .unwrap_err();
+    assert_eq!(error.causes[0].field, "spec.externalTrafficPolicy", "{error}");
+    let outer = json!({"spec": {"externalTrafficPolicy": "Local", "externalIPs": ["192.0.2.7"]}});
+    let outer = written(&client.patch("services", "a", PatchType::Merge, outer).await.unwrap());
+    assert_eq!(outer["spec"]["externalTrafficPolicy"], "Local");
 }
 
 #[tokio::test]

@@ -170,7 +170,7 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
         }
         let json = next.to_json();
         check_depth(&json)?;
-        validate::manifest(&json)?;
+        as_sound_as(stored, &json)?;
         fixed::changed(stored, next)?;
     }
     if &*key.resource == claims::RESOURCE {
@@ -186,6 +186,19 @@ pub fn check(key: &Key, stored: Option<&Object>, next: &mut Object, state: &Snap
         scheduling::one_default(next, state)?;
     }
     Ok(())
+}
+
+/// Checks what is to be in the place of a stored object. What was let in when there were fewer rules can still be changed, or
+/// nobody could take a finalizer from it: only what is wrong anew is refused.
+fn as_sound_as(stored: &Object, next: &[u8]) -> Result<(), ApiError> {
+    let Err(error) = validate::manifest(next) else {
+        return Ok(());
+    };
+    let known = validate::manifest(&stored.to_json()).map_or_else(|error| error.causes, |_| Vec::new());
+    match !error.causes.is_empty() && error.causes.iter().all(|cause| known.contains(cause)) {
+        true => Ok(()),
+        false => Err(error),
+    }
 }
 
 /// A Plugin object must be about bytes that are there, and at most one of a slot decides.
@@ -363,6 +376,22 @@ mod tests {
         );
         assert!(read(deep.as_bytes(), "").unwrap_err().message.contains("nested"));
         assert!(check_depth(br#"{"text": "[[[[\"[[{{"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_was_let_in_before_a_rule_can_still_be_changed() {
+        let service = |protocol: &str, label: &str| {
+            let value = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "9", "labels": {"a": label}},
+                "spec": {"ports": [{"port": 1, "protocol": protocol}]}});
+            Object::from_value(&value).unwrap()
+        };
+        let stored = service("ICMP", "a");
+        let error = |next: Object| as_sound_as(&stored, &next.to_json()).err().map(|error| error.causes);
+        assert_eq!(error(service("ICMP", "b")), None);
+        assert_eq!(error(service("TCP", "b")), None);
+        let causes = error(service("IGMP", "b")).unwrap();
+        assert!(causes.iter().any(|cause| cause.message.contains("IGMP")), "{causes:?}");
+        assert!(as_sound_as(&service("TCP", "a"), &service("ICMP", "a").to_json()).is_err());
     }
 
     #[test]

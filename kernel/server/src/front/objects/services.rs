@@ -49,10 +49,19 @@ pub fn complete(
         let Some(port) = port.as_object_mut() else { continue };
         default(port, "protocol", json!("TCP"));
         let number = port.get("port").cloned().unwrap_or_default();
+        // As with Kubernetes, these say nothing either.
+        let unsaid = |target: &Value| *target == 0 || *target == "";
+        if port.get("targetPort").is_none_or(unsaid) {
+            port.remove("targetPort");
+        }
         default(port, "targetPort", number);
     }
     if kind == "ClusterIP" {
         drop_kept_node_ports(&mut spec, &before);
+    }
+    if !comes_from_outside(&spec, &kind) && spec.get("externalTrafficPolicy") == before.get("externalTrafficPolicy") {
+        // It was given it when it was of another type: it goes, as with Kubernetes.
+        spec.remove("externalTrafficPolicy");
     }
     let wanted = check(service, &spec, &before, &kind, ranges)?;
     let Some(wanted) = wanted else {
@@ -86,6 +95,16 @@ fn drop_kept_node_ports(spec: &mut Map<String, Value>, before: &Value) {
         if let Some(port) = port.as_object_mut().filter(|_| kept) {
             port.remove("nodePort");
         }
+    }
+}
+
+/// Whether what is not of the cluster may come to a Service, so that there is something to say about how.
+fn comes_from_outside(spec: &Map<String, Value>, kind: &str) -> bool {
+    let addresses = spec.get("externalIPs").and_then(Value::as_array);
+    match kind {
+        "ClusterIP" => addresses.is_some_and(|addresses| !addresses.is_empty()),
+        "ExternalName" => false,
+        _ => true,
     }
 }
 
@@ -150,6 +169,13 @@ fn check(
     if asked == "None" && kind != "ClusterIP" && kind != "ExternalName" {
         let message = format!("a Service of the type {kind} has an address: leave out \"None\"");
         cause("spec.clusterIP".to_owned(), message);
+    }
+    if let Some(policy) = text(spec, "externalTrafficPolicy").filter(|_| !comes_from_outside(spec, kind)) {
+        let message = format!(
+            "\"{policy}\" is about what comes from outside, and to a Service of the type {kind} nothing does: set type: NodePort \
+             or LoadBalancer, or leave it out"
+        );
+        cause("spec.externalTrafficPolicy".to_owned(), message);
     }
     if kind == "ExternalName" && text(spec, "externalName").is_none_or(str::is_empty) {
         cause(
