@@ -172,6 +172,7 @@ fn show(steps: &[TraceStep], format: &Format) -> Result<()> {
         .count();
     terminal::flush();
     match (stops, ends) {
+        (_, 0) => bail!("the packet was not followed to its end"),
         (0, _) => Ok(()),
         (stops, ends) if stops == ends => bail!("the packet does not arrive"),
         (stops, ends) => {

@@ -4,7 +4,7 @@ use super::ground::LocalPod;
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::network::{
     Address, Backend, Datapath, Destination, Entry, EntryKey, Fallback, Frontend, FrontendKey, PodKey, PodRules, Pool,
-    Protocol, Range, Rule,
+    Protocol, Range, Route, Rule,
 };
 use std::net::IpAddr;
 
@@ -19,12 +19,12 @@ pub struct Packet {
 }
 
 /// Where a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
     /// It has just left a pod of this node.
     Pod,
-    /// It comes from another node.
-    Peer,
+    /// It comes from another node; by name, where that is known.
+    Peer(Option<String>),
 }
 
 /// What becomes of a packet at a step.
@@ -64,10 +64,10 @@ pub struct Here<'a> {
 
 impl Here<'_> {
     /// The way of a packet from here on.
-    pub fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
+    pub fn trace(&self, packet: Packet, at: &At) -> Vec<Step> {
         let mut steps = Vec::new();
-        if at == At::Peer {
-            self.arrive(packet, None, &mut steps);
+        if let At::Peer(from) = at {
+            self.hear(packet, from.as_deref(), &mut steps);
             return steps;
         }
         let address = Address::from(packet.destination);
@@ -146,11 +146,7 @@ impl Here<'_> {
         if self.own.iter().any(|range| range.contains(address)) {
             return self.arrive(packet, way, steps);
         }
-        let routes = self.datapath.entries().filter_map(|entry| match entry {
-            Entry::Route(route) if route.range.contains(address) => Some(route),
-            _ => None,
-        });
-        let Some(route) = routes.max_by_key(|route| route.range.prefix) else {
+        let Some(route) = self.route(packet.destination) else {
             let (text, verdict) = match self.cluster.iter().any(|range| range.contains(address)) {
                 true => (format!("no node has {}", packet.destination), Verdict::Stops),
                 false => (
@@ -160,16 +156,65 @@ impl Here<'_> {
             };
             return steps.push(step("route", text, verdict, way));
         };
-        let through = match route.via == route.peer {
-            true => String::new(),
-            false => format!(" through {}", route.via),
-        };
-        let text = format!(
-            "{} is on node {}{through} ({})",
-            packet.destination, route.peer, route.range
-        );
-        steps.push(step("route", text, Verdict::GoesOn, way));
+        steps.push(step("route", toward(packet, route), Verdict::GoesOn, way));
         steps.push(self.peer(&route.via, packet, way));
+    }
+
+    /// From a peer, as the overlay goes about it: what nobody who may say it says is dropped, and what is for none of this node's
+    /// addresses is passed on by this node's own routes.
+    fn hear(&self, packet: Packet, from: Option<&str>, steps: &mut Vec<Step>) {
+        let source = Address::from(packet.source);
+        let may_say = |from: &str| {
+            self.routes()
+                .any(|route| route.via == from && route.range.contains(source))
+        };
+        let mut stops = |text| steps.push(step("route", text, Verdict::Stops, None));
+        if let Some(from) = from.filter(|from| !may_say(from)) {
+            let text = match self.route(packet.source) {
+                Some(back) => format!(
+                    "{} is reached through {} here: not heard from {from}",
+                    packet.source, back.via
+                ),
+                None => format!(
+                    "{} is reached through nobody here: not heard from {from}",
+                    packet.source
+                ),
+            };
+            return stops(text);
+        }
+        let address = Address::from(packet.destination);
+        if self.own.iter().any(|range| range.contains(address)) {
+            return self.arrive(packet, None, steps);
+        }
+        match self.route(packet.destination) {
+            None => stops(format!(
+                "{} is not of this node, and no other has it",
+                packet.destination
+            )),
+            Some(route) if Some(&*route.via) == from => {
+                let (to, via) = (packet.destination, &route.via);
+                stops(format!(
+                    "{to} is reached through {via}, from where it comes: it goes nowhere"
+                ));
+            }
+            Some(route) => {
+                let text = format!("passed on: {}", toward(packet, route));
+                steps.push(step("route", text, Verdict::GoesOn, None));
+                steps.push(self.peer(&route.via, packet, None));
+            }
+        }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.datapath.entries().filter_map(|entry| match entry {
+            Entry::Route(route) => Some(route),
+            _ => None,
+        })
+    }
+
+    fn route(&self, to: IpAddr) -> Option<&Route> {
+        let there = self.routes().filter(|route| route.range.contains(to.into()));
+        there.max_by_key(|route| route.range.prefix)
     }
 
     fn peer(&self, name: &str, packet: Packet, way: Option<u32>) -> Step {
@@ -270,6 +315,15 @@ fn verdict(allows: bool) -> Verdict {
         true => Verdict::GoesOn,
         false => Verdict::Stops,
     }
+}
+
+fn toward(packet: Packet, route: &Route) -> String {
+    let through = match route.via == route.peer {
+        true => String::new(),
+        false => format!(" through {}", route.via),
+    };
+    let (to, Route { peer, range, .. }) = (packet.destination, route);
+    format!("{to} is on node {peer}{through} ({range})")
 }
 
 fn said(packet: Packet) -> String {

@@ -1,7 +1,7 @@
 //! The ways of packets on a node with two pods, a Service, a policy and a peer.
 use super::*;
 use crate::net::Addresses;
-use sampan_sandbox::network::{PeerSet, Ports, Route, Scope};
+use sampan_sandbox::network::{PeerSet, Ports, Scope};
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
     time::Duration,
@@ -55,6 +55,16 @@ fn frontend(at: &str, backends: &[&str]) -> Entry {
     })
 }
 
+/// Through `n2`, the only peer that there is.
+fn route(to: &str, peer: &str) -> Entry {
+    Entry::Route(Route {
+        range: range(to),
+        peer: peer.into(),
+        via: "n2".into(),
+        underlay: address("192.0.2.2"),
+    })
+}
+
 /// `b` is let in from `a` alone, on port 8080.
 fn datapath() -> Datapath {
     let rule = Rule {
@@ -68,12 +78,8 @@ fn datapath() -> Datapath {
     Datapath::with([
         frontend("10.96.0.1", &["10.42.0.3", "10.42.1.2"]),
         frontend("10.96.0.2", &[]),
-        Entry::Route(Route {
-            range: range("10.42.1.0/24"),
-            peer: "n2".into(),
-            via: "n2".into(),
-            underlay: address("192.0.2.2"),
-        }),
+        route("10.42.1.0/24", "n2"),
+        route("10.42.2.0/24", "n3"),
         Entry::Peers(PeerSet {
             name: "a".into(),
             members: vec![range("10.42.0.2/32")],
@@ -122,13 +128,17 @@ fn trace(connected: bool, from: &str, to: &str, port: u16, at: At) -> Vec<String
         port,
         protocol: Protocol::Tcp,
     };
-    let steps = here.trace(packet, at).into_iter();
+    let steps = here.trace(packet, &at).into_iter();
     let text = |step: Step| {
         let way = step.way.map_or(String::new(), |way| format!("{way} "));
         let next = step.next.map_or(String::new(), |(node, _)| format!(" => {node}"));
         format!("{way}{}: {} {:?}{next}", step.what, step.text, step.verdict)
     };
     steps.map(text).collect()
+}
+
+fn from(peer: &str) -> At {
+    At::Peer(Some(peer.into()))
 }
 
 #[test]
@@ -183,15 +193,58 @@ fn it_stops_where_it_is_stopped() {
 #[test]
 fn others_come_in_and_leave() {
     assert_eq!(
-        trace(true, "10.42.1.2", "10.42.0.3", 8080, At::Peer),
+        trace(true, "10.42.1.2", "10.42.0.3", 8080, from("n2")),
         ["ingress: none of 1 rules of policies allows it from 10.42.1.2, port 8080 Stops"]
     );
     assert_eq!(
-        trace(true, "10.42.1.2", "10.42.0.2", 80, At::Peer),
+        trace(true, "10.42.1.2", "10.42.0.2", 80, from("n2")),
         ["pod: default/a at 10.42.0.2:80/tcp, by sp-a Arrives"]
     );
     assert_eq!(
         trace(true, "10.42.0.2", "198.51.100.1", 443, At::Pod),
         ["route: 198.51.100.1 is outside: it leaves with the node's address Leaves"]
+    );
+}
+
+#[test]
+fn a_node_in_the_middle_passes_it_on_by_its_own_routes() {
+    assert_eq!(
+        trace(true, "10.42.0.2", "10.42.2.2", 80, At::Pod),
+        [
+            "route: 10.42.2.2 is on node n3 through n2 (10.42.2.0/24) GoesOn",
+            "peer: n2 at 192.0.2.2:7444, round trip 0.25 ms GoesOn => n2",
+        ]
+    );
+    assert_eq!(
+        trace(true, "10.42.7.2", "10.42.1.2", 80, At::Peer(None)),
+        [
+            "route: passed on: 10.42.1.2 is on node n2 (10.42.1.0/24) GoesOn",
+            "peer: n2 at 192.0.2.2:7444, round trip 0.25 ms GoesOn => n2",
+        ]
+    );
+    // It does not go back to where it comes from.
+    assert_eq!(
+        trace(true, "10.42.1.2", "10.42.2.2", 80, from("n2")),
+        ["route: 10.42.2.2 is reached through n2, from where it comes: it goes nowhere Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.1.2", "10.42.9.2", 80, from("n2")),
+        ["route: 10.42.9.2 is not of this node, and no other has it Stops"]
+    );
+}
+
+#[test]
+fn a_peer_is_heard_for_those_alone_that_are_reached_through_it() {
+    assert_eq!(
+        trace(true, "10.42.2.2", "10.42.0.2", 80, from("n2")),
+        ["pod: default/a at 10.42.0.2:80/tcp, by sp-a Arrives"]
+    );
+    assert_eq!(
+        trace(true, "10.42.2.2", "10.42.0.2", 80, from("n3")),
+        ["route: 10.42.2.2 is reached through n2 here: not heard from n3 Stops"]
+    );
+    assert_eq!(
+        trace(true, "10.42.7.2", "10.42.0.2", 80, from("n2")),
+        ["route: 10.42.7.2 is reached through nobody here: not heard from n2 Stops"]
     );
 }

@@ -17,7 +17,10 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
         network.ok_or_else(|| ApiError::bad_request("without root pods have no network of their own here"))?;
     let destination = address(&request.address)?;
     let (source, at) = match request.pod.is_empty() {
-        true => (address(&request.source)?, At::Peer),
+        true => {
+            let from = (!request.from_node.is_empty()).then(|| request.from_node.clone());
+            (address(&request.source)?, At::Peer(from))
+        }
         false => {
             let (namespace, pod) = (&request.namespace, &request.pod);
             let view = node.views.get(namespace, pod);

@@ -183,7 +183,7 @@ impl rpc::runtime_server::Runtime for Echo {
         let request = request.into_inner();
         let step = |way, next_node: &str| rpc::TraceStep {
             node: self.0.to_owned(),
-            text: format!("{} from {}", request.address, request.source),
+            text: format!("{} from {} of {}", request.address, request.source, request.from_node),
             way,
             next_node: next_node.to_owned(),
             source: "10.0.0.1".to_owned(),
@@ -285,9 +285,9 @@ async fn the_network_is_asked_of_nodes() {
     assert_eq!(
         steps.iter().map(said).collect::<Vec<_>>(),
         [
-            "1 n1 10.96.0.1 from ",
-            "1 n2 10.0.0.2 from 10.0.0.1",
-            "2 n1 10.96.0.1 from "
+            "1 n1 10.96.0.1 from  of ",
+            "1 n2 10.0.0.2 from 10.0.0.1 of n1",
+            "2 n1 10.96.0.1 from  of "
         ]
     );
     bench.stop().await;
