@@ -213,8 +213,12 @@ impl Worker {
     fn trace(&self, packet: Packet, at: &At) -> Vec<Step> {
         let here = Here {
             datapath: &sum(&self.host_ports, &self.slots),
+            objects: &self.objects,
             pods: self.ground.pods().collect(),
             peers: self.ground.peers(),
+            me: &self.me.node,
+            gateways: self.ground.gateways(),
+            nodes: &self.limits.bounds().nodes,
             own: self.me.pod_ranges.clone(),
             cluster: self.cluster.clone(),
             services: self.me.service_ranges.clone(),

@@ -13,7 +13,8 @@ pub async fn trace(front: &Front, mut request: rpc::TraceRequest) -> Result<rpc:
     if request.namespace.is_empty() {
         sampan_api::DEFAULT_NAMESPACE.clone_into(&mut request.namespace);
     }
-    let mut node = front.node_of_pod(&request.namespace, &request.pod)?;
+    let (mut node, on_host) = front.place_of_pod(&request.namespace, &request.pod)?;
+    request.on_host = on_host;
     let protocol = request.protocol.clone();
     let first = node.client.trace(request).await;
     let first = first.map_err(|status| node.explain(status))?.into_inner().steps;
