@@ -116,6 +116,13 @@ fn a_swap_to_a_hub_and_back_breaks_no_flow_and_holds_up_no_request() {
             }
             tokio::time::sleep(stays).await;
             println!("through the hub after {:?}", load.flow.goes_on("through the hub"));
+            let [from, to] = [0, 1].map(|client: usize| clients[client]["metadata"]["name"].as_str().unwrap());
+            let traced = group.ok(0, &format!("net trace {from} pod/{to}:9000"));
+            let passed_on = traced.lines().find(|line| line.contains("passed on: "));
+            assert!(
+                passed_on.unwrap().contains(&format!("n{HUB} ")) && traced.contains("arrives"),
+                "{traced}"
+            );
             group.ok(0, "plugin activate routes");
             for (host, other) in [(NODES[0], NODES[1]), (NODES[1], NODES[0])] {
                 until(group, "they reach each other", || {

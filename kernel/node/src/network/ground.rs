@@ -138,6 +138,11 @@ impl Ground {
         self.kernel.is_some() && (self.stale || self.pods_stale)
     }
 
+    /// This node's addresses towards its pods.
+    pub fn gateways(&self) -> Vec<IpAddr> {
+        self.mesh.range.gateway().iter().collect()
+    }
+
     /// The pods of this node that have a wire.
     pub fn pods(&self) -> impl Iterator<Item = &LocalPod> {
         self.pods.values()

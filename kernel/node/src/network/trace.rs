@@ -1,12 +1,17 @@
 //! Which rules, Services, routes and peers a packet would meet here, and where it would stop: told from what is wanted, in the
 //! order in which the datapath goes about it.
-use super::ground::LocalPod;
+mod overlay;
+mod policies;
+
+use super::{ground::LocalPod, objects::Objects};
+use overlay::toward;
+use policies::Direction;
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::network::{
-    Address, Backend, Datapath, Destination, Entry, EntryKey, Fallback, Frontend, FrontendKey, PodKey, PodRules, Pool,
-    Protocol, Range, Rule,
+    Address, Backend, Datapath, Destination, Entry, EntryKey, Fallback, Frontend, FrontendKey, NodeBounds, Pool,
+    Protocol, Range,
 };
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// A packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +24,14 @@ pub struct Packet {
 }
 
 /// Where a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
     /// It has just left a pod of this node.
     Pod,
-    /// It comes from another node.
-    Peer,
+    /// This node itself has just sent it, or a pod that has the node's network.
+    Host,
+    /// It comes from another node; by name, where that is known.
+    Peer(Option<String>),
 }
 
 /// What becomes of a packet at a step.
@@ -41,7 +48,7 @@ pub enum Verdict {
 /// A step of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// `service`, `egress`, `ingress`, `route`, `peer`, `pod`.
+    /// `service`, `egress`, `ingress`, `route`, `peer`, `pod`, `node`.
     pub what: &'static str,
     pub text: String,
     pub verdict: Verdict,
@@ -51,11 +58,24 @@ pub struct Step {
     pub next: Option<(String, Packet)>,
 }
 
+impl Step {
+    /// One after which it goes on here.
+    pub fn on(what: &'static str, text: String) -> Self {
+        step(what, text, Verdict::GoesOn, None)
+    }
+}
+
 /// What is known here.
 pub struct Here<'a> {
     pub datapath: &'a Datapath,
+    pub objects: &'a Objects,
     pub pods: Vec<&'a LocalPod>,
     pub peers: Vec<PeerStatus>,
+    /// This node's name, and its addresses towards its pods.
+    pub me: &'a str,
+    pub gateways: Vec<IpAddr>,
+    /// What is known of all nodes, this one among them.
+    pub nodes: &'a BTreeMap<String, NodeBounds>,
     /// The ranges of this node's pods, those of all pods, and those of Services.
     pub own: Vec<Range>,
     pub cluster: Vec<Range>,
@@ -64,17 +84,26 @@ pub struct Here<'a> {
 
 impl Here<'_> {
     /// The way of a packet from here on.
-    pub fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
+    pub fn trace(&self, packet: Packet, at: &At) -> Vec<Step> {
         let mut steps = Vec::new();
-        if at == At::Peer {
-            self.arrive(packet, None, &mut steps);
+        if let At::Peer(from) = at {
+            self.hear(packet, from.as_deref(), &mut steps);
+            return steps;
+        }
+        if packet.destination.is_loopback() {
+            let (what, whose) = match at {
+                At::Host => ("node", "this node itself"),
+                _ => ("pod", "the pod itself, and does not leave it"),
+            };
+            let text = format!("{} is {whose}", packet.destination);
+            steps.push(step(what, text, Verdict::Arrives, None));
             return steps;
         }
         let address = Address::from(packet.destination);
         match self.frontend(packet) {
             Some(frontend) => self.by_service(packet, frontend, &mut steps),
             None if self.services.iter().any(|range| range.contains(address)) => {
-                let text = format!("no Service has {}", said(packet));
+                let text = format!("no Service has {}{}", said(packet), self.others_at(packet));
                 steps.push(step("service", text, Verdict::Stops, None));
             }
             None => self.leave(packet, None, &mut steps),
@@ -94,7 +123,26 @@ impl Here<'_> {
                 _ => None,
             }
         };
-        of(Destination::Address(packet.destination.into()))
+        let address = Address::from(packet.destination);
+        let at_node = || {
+            self.is_here(packet.destination)
+                .then(|| Destination::Node(address.family()))
+        };
+        of(Destination::Address(address)).or_else(|| of(at_node()?))
+    }
+
+    /// What there is at other ports of an address of a Service, in words.
+    fn others_at(&self, packet: Packet) -> String {
+        let at = Destination::Address(packet.destination.into());
+        let there = self.datapath.entries().filter_map(|entry| match entry {
+            Entry::Frontend(frontend) if frontend.key.destination == at => Some(frontend),
+            _ => None,
+        });
+        let there: Vec<String> = there.map(|one| format!("{} ({})", one.key, named(one))).collect();
+        match there.is_empty() {
+            true => String::new(),
+            false => format!(": there is {}", there.join(", ")),
+        }
     }
 
     fn by_service(&self, packet: Packet, frontend: &Frontend, steps: &mut Vec<Step>) {
@@ -105,7 +153,7 @@ impl Here<'_> {
                 Fallback::Reject => "it is refused",
                 Fallback::Drop => "it is dropped, as this node has none",
             };
-            let text = format!("{} has no endpoint: {what}", frontend.service);
+            let text = format!("{} has no endpoint: {what}", named(frontend));
             return steps.push(step("service", text, Verdict::Stops, None));
         }
         let stays = match frontend.affinity_seconds {
@@ -115,7 +163,7 @@ impl Here<'_> {
         let text = format!(
             "{} is {}: one of {} endpoints{stays}",
             said(packet),
-            frontend.service,
+            named(frontend),
             taking.len()
         );
         steps.push(step("service", text, Verdict::GoesOn, None));
@@ -131,81 +179,66 @@ impl Here<'_> {
 
     /// From a pod of this node to wherever it is bound for.
     fn leave(&self, packet: Packet, way: Option<u32>, steps: &mut Vec<Step>) {
-        let source = self.pod_at(packet.source);
-        if let Some(rules) = source.and_then(|pod| self.rules(pod))
-            && let Some(egress) = &rules.egress
+        if let Some(pod) = self.pod_at(packet.source)
+            && packet.source != packet.destination
+            && !self.passes(pod, Direction::Egress, packet, way, steps)
         {
-            let allows = self.allows(egress, packet.destination, packet);
-            let text = allowed("to", packet, allows, egress.len());
-            steps.push(step("egress", text, verdict(allows), way));
-            if !allows {
-                return;
-            }
+            return;
         }
-        let address = Address::from(packet.destination);
-        if self.own.iter().any(|range| range.contains(address)) {
+        if self.ends_here(packet.destination) {
             return self.arrive(packet, way, steps);
         }
-        let routes = self.datapath.entries().filter_map(|entry| match entry {
-            Entry::Route(route) if route.range.contains(address) => Some(route),
-            _ => None,
-        });
-        let Some(route) = routes.max_by_key(|route| route.range.prefix) else {
-            let (text, verdict) = match self.cluster.iter().any(|range| range.contains(address)) {
-                true => (format!("no node has {}", packet.destination), Verdict::Stops),
-                false => (
-                    format!("{} is outside: it leaves with the node's address", packet.destination),
+        let to = packet.destination;
+        let Some(route) = self.route(to) else {
+            let (text, verdict) = match (
+                self.cluster.iter().any(|range| range.contains(to.into())),
+                self.node_at(to),
+            ) {
+                (true, _) => (format!("no node has {to}"), Verdict::Stops),
+                (false, Some(node)) => (
+                    format!("{to} is node {node} itself: it leaves with this node's address"),
+                    Verdict::Leaves,
+                ),
+                (false, None) => (
+                    format!("{to} is outside: it leaves with the node's address"),
                     Verdict::Leaves,
                 ),
             };
             return steps.push(step("route", text, verdict, way));
         };
-        let through = match route.via == route.peer {
-            true => String::new(),
-            false => format!(" through {}", route.via),
-        };
-        let text = format!(
-            "{} is on node {}{through} ({})",
-            packet.destination, route.peer, route.range
-        );
-        steps.push(step("route", text, Verdict::GoesOn, way));
+        steps.push(step("route", toward(packet, route), Verdict::GoesOn, way));
         steps.push(self.peer(&route.via, packet, way));
     }
 
-    fn peer(&self, name: &str, packet: Packet, way: Option<u32>) -> Step {
-        let peer = self.peers.iter().find(|peer| peer.name == name);
-        match peer.map(|peer| (peer.address, peer.connected)) {
-            None => step("peer", format!("{name} is no peer of this node"), Verdict::Stops, way),
-            Some((address, None)) => {
-                let text = format!("{name} is away: it is dialled at {address}");
-                step("peer", text, Verdict::Stops, way)
-            }
-            Some((_, Some(connected))) => {
-                let rtt = connected.rtt.as_secs_f64() * 1000.0;
-                let text = format!("{name} at {}, round trip {rtt:.2} ms", connected.address);
-                Step {
-                    next: Some((name.to_owned(), packet)),
-                    ..step("peer", text, Verdict::GoesOn, way)
-                }
-            }
-        }
+    fn node_at(&self, address: IpAddr) -> Option<&str> {
+        let has = |known: &NodeBounds| known.addresses.contains(&address.into());
+        let mut having = self.nodes.iter().filter(|(_, known)| has(known));
+        having.next().map(|(name, _)| &**name)
     }
 
-    /// At a pod of this node.
+    /// Whether an address is this node's own.
+    fn is_here(&self, address: IpAddr) -> bool {
+        self.gateways.contains(&address) || self.node_at(address) == Some(self.me)
+    }
+
+    fn ends_here(&self, address: IpAddr) -> bool {
+        self.is_here(address) || self.own.iter().any(|range| range.contains(address.into()))
+    }
+
+    /// At a pod of this node, or at the node itself.
     fn arrive(&self, packet: Packet, way: Option<u32>, steps: &mut Vec<Step>) {
+        if self.is_here(packet.destination) {
+            let text = format!("{} is this node's own: whatever listens there gets it", said(packet));
+            return steps.push(step("node", text, Verdict::Arrives, way));
+        }
         let Some(pod) = self.pod_at(packet.destination) else {
             let text = format!("no pod of this node has {}", packet.destination);
             return steps.push(step("pod", text, Verdict::Stops, way));
         };
-        if let Some(rules) = self.rules(pod)
-            && let Some(ingress) = &rules.ingress
-        {
-            let allows = self.allows(ingress, packet.source, packet);
-            let text = allowed("from", packet, allows, ingress.len());
-            steps.push(step("ingress", text, verdict(allows), way));
-            if !allows {
-                return;
-            }
+        // What the node itself says to its pods passes always, and what they say to themselves by way of a Service.
+        let always = self.is_here(packet.source) || packet.source == packet.destination;
+        if !always && !self.passes(pod, Direction::Ingress, packet, way, steps) {
+            return;
         }
         let text = format!(
             "{}/{} at {}, by {}",
@@ -223,36 +256,6 @@ impl Here<'_> {
             .find(|pod| pod.addresses.iter().any(|own| own == address))
             .copied()
     }
-
-    fn rules(&self, pod: &LocalPod) -> Option<&PodRules> {
-        let key = EntryKey::Rules(PodKey {
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-        });
-        match self.datapath.get(&key) {
-            Some(Entry::Rules(rules)) => Some(rules),
-            _ => None,
-        }
-    }
-
-    fn allows(&self, rules: &[Rule], other: IpAddr, packet: Packet) -> bool {
-        rules.iter().any(|rule| {
-            let peers = rule.peers.as_ref().is_none_or(|set| self.is_in(set, other.into()));
-            let ports = rule.ports.as_ref().is_none_or(|ports| {
-                ports
-                    .iter()
-                    .any(|range| range.protocol == packet.protocol && (range.first..=range.last).contains(&packet.port))
-            });
-            peers && ports
-        })
-    }
-
-    fn is_in(&self, set: &str, address: Address) -> bool {
-        match self.datapath.get(&EntryKey::Peers(set.to_owned())) {
-            Some(Entry::Peers(set)) => set.members.iter().any(|range| range.contains(address)),
-            _ => false,
-        }
-    }
 }
 
 fn step(what: &'static str, text: String, verdict: Verdict, way: Option<u32>) -> Step {
@@ -265,10 +268,11 @@ fn step(what: &'static str, text: String, verdict: Verdict, way: Option<u32>) ->
     }
 }
 
-fn verdict(allows: bool) -> Verdict {
-    match allows {
-        true => Verdict::GoesOn,
-        false => Verdict::Stops,
+/// Whose a frontend is. A port without a name is called by its number.
+fn named(frontend: &Frontend) -> String {
+    match frontend.service.ends_with(':') {
+        true => format!("{}{}", frontend.service, frontend.key.port),
+        false => frontend.service.clone(),
     }
 }
 
@@ -279,21 +283,6 @@ fn said(packet: Packet) -> String {
         protocol: packet.protocol,
     };
     key.to_string()
-}
-
-fn allowed(toward: &str, packet: Packet, allows: bool, rules: usize) -> String {
-    let other = match toward {
-        "to" => packet.destination,
-        _ => packet.source,
-    };
-    match (allows, rules) {
-        (true, _) => format!("a policy allows it {toward} {other}"),
-        (false, 0) => format!("policies allow nothing: not {toward} {other}"),
-        (false, rules) => format!(
-            "none of {rules} rules of policies allows it {toward} {other}, port {}",
-            packet.port
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl Worker {
                 self.ground.pod_up(pod);
             }
             Input::PodDown { uid } => self.ground.pod_down(&uid),
-            Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, at))),
+            Input::Trace { packet, at, answer } => drop(answer.send(self.trace(packet, &at))),
             Input::Look(look) => self.looks.push(look),
             Input::Figures(asks) => drop(asks.send(self.figures())),
             Input::Peers(asks) => drop(asks.send(self.ground.peers())),
@@ -210,11 +210,15 @@ impl Worker {
         }
     }
 
-    fn trace(&self, packet: Packet, at: At) -> Vec<Step> {
+    fn trace(&self, packet: Packet, at: &At) -> Vec<Step> {
         let here = Here {
             datapath: &sum(&self.host_ports, &self.slots),
+            objects: &self.objects,
             pods: self.ground.pods().collect(),
             peers: self.ground.peers(),
+            me: &self.me.node,
+            gateways: self.ground.gateways(),
+            nodes: &self.limits.bounds().nodes,
             own: self.me.pod_ranges.clone(),
             cluster: self.cluster.clone(),
             services: self.me.service_ranges.clone(),

@@ -16,23 +16,13 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
     let network =
         network.ok_or_else(|| ApiError::bad_request("without root pods have no network of their own here"))?;
     let destination = address(&request.address)?;
-    let (source, at) = match request.pod.is_empty() {
-        true => (address(&request.source)?, At::Peer),
-        false => {
-            let (namespace, pod) = (&request.namespace, &request.pod);
-            let view = node.views.get(namespace, pod);
-            let own = view.and_then(|view| node.addresses.lock().of(&view.uid));
-            let own = own.ok_or_else(|| ApiError::not_found(&Key::new("pods", namespace, pod)))?;
-            // It sends from its address of the other's family.
-            let same = own.iter().find(|own| own.is_ipv4() == destination.is_ipv4());
-            let none = || {
-                ApiError::bad_request(format!(
-                    "pod {namespace}/{pod} has no address of the family of {destination}"
-                ))
-            };
-            (same.ok_or_else(none)?, At::Pod)
-        }
-    };
+    let (source, at) = source(node, request, destination)?;
+    let mut steps = Vec::new();
+    if at == At::Host {
+        let (namespace, pod) = (&request.namespace, &request.pod);
+        let text = format!("pod {namespace}/{pod} has this node's network: it speaks as the node itself");
+        steps.push(Step::on("node", text));
+    }
     let packet = Packet {
         source,
         destination,
@@ -48,10 +38,35 @@ pub async fn trace(node: &Node, request: &rpc::TraceRequest) -> Result<rpc::Trac
             }
         },
     };
-    let steps = network.trace(packet, at).await;
+    steps.extend(network.trace(packet, at).await);
     Ok(rpc::TraceResponse {
         steps: steps.into_iter().map(|step| message(&node.config.name, step)).collect(),
     })
+}
+
+/// Who sends, and where the packet is then.
+fn source(node: &Node, request: &rpc::TraceRequest, destination: IpAddr) -> Result<(IpAddr, At), ApiError> {
+    if request.pod.is_empty() {
+        let from = (!request.from_node.is_empty()).then(|| request.from_node.clone());
+        return Ok((address(&request.source)?, At::Peer(from)));
+    }
+    let (namespace, pod) = (&request.namespace, &request.pod);
+    let view = node.views.get(namespace, pod);
+    let view = view.ok_or_else(|| ApiError::not_found(&Key::new("pods", namespace, pod)))?;
+    // The node speaks to pods from its address towards them.
+    let (own, at) = match request.on_host {
+        true => (Some(node.gateway), At::Host),
+        false => (node.addresses.lock().of(&view.uid), At::Pod),
+    };
+    let own = own.ok_or_else(|| ApiError::bad_request(format!("pod {namespace}/{pod} has no address yet")))?;
+    // It sends from its address of the other's family.
+    let same = own.iter().find(|own| own.is_ipv4() == destination.is_ipv4());
+    let none = || {
+        ApiError::bad_request(format!(
+            "pod {namespace}/{pod} has no address of the family of {destination}"
+        ))
+    };
+    Ok((same.ok_or_else(none)?, at))
 }
 
 fn address(text: &str) -> Result<IpAddr, ApiError> {

@@ -190,6 +190,11 @@ impl Front {
     }
 
     pub(super) fn node_of_pod(&self, namespace: &str, pod: &str) -> Result<Node, ApiError> {
+        self.place_of_pod(namespace, pod).map(|(node, _)| node)
+    }
+
+    /// A pod's node, and whether the pod has the node's network.
+    pub(super) fn place_of_pod(&self, namespace: &str, pod: &str) -> Result<(Node, bool), ApiError> {
         let namespace = if namespace.is_empty() {
             sampan_api::DEFAULT_NAMESPACE
         } else {
@@ -201,8 +206,9 @@ impl Front {
             .snapshot()
             .get(&key)
             .ok_or_else(|| ApiError::not_found(&key))?;
-        match object.field_value("spec")["nodeName"].as_str() {
-            Some(node) if !node.is_empty() => self.node_named(node),
+        let spec = object.field_value("spec");
+        match spec["nodeName"].as_str() {
+            Some(node) if !node.is_empty() => Ok((self.node_named(node)?, spec["hostNetwork"] == true)),
             _ => {
                 let message = format!(
                     "{key} is not bound to a node yet, so nothing of it runs: `sampan describe pod {pod}` says why"

@@ -183,7 +183,10 @@ impl rpc::runtime_server::Runtime for Echo {
         let request = request.into_inner();
         let step = |way, next_node: &str| rpc::TraceStep {
             node: self.0.to_owned(),
-            text: format!("{} from {}", request.address, request.source),
+            text: match request.on_host {
+                true => "as the node".to_owned(),
+                false => format!("{} from {} of {}", request.address, request.source, request.from_node),
+            },
             way,
             next_node: next_node.to_owned(),
             source: "10.0.0.1".to_owned(),
@@ -280,16 +283,25 @@ async fn the_network_is_asked_of_nodes() {
         address: "10.96.0.1".to_owned(),
         ..Default::default()
     };
-    let steps = runtime.trace(request).await.unwrap().into_inner().steps;
+    let steps = runtime.trace(request.clone()).await.unwrap().into_inner().steps;
     let said = |step: &rpc::TraceStep| format!("{} {} {}", step.way, step.node, step.text);
     assert_eq!(
         steps.iter().map(said).collect::<Vec<_>>(),
         [
-            "1 n1 10.96.0.1 from ",
-            "1 n2 10.0.0.2 from 10.0.0.1",
-            "2 n1 10.96.0.1 from "
+            "1 n1 10.96.0.1 from  of ",
+            "1 n2 10.0.0.2 from 10.0.0.1 of n1",
+            "2 n1 10.96.0.1 from  of "
         ]
     );
+    let mut on_host = pod("on-host", "n2");
+    on_host["spec"]["hostNetwork"] = true.into();
+    bench.objects().create(on_host).await.unwrap();
+    let request = rpc::TraceRequest {
+        pod: "on-host".to_owned(),
+        ..request
+    };
+    let steps = runtime.trace(request).await.unwrap().into_inner().steps;
+    assert_eq!(steps.iter().map(said).collect::<Vec<_>>(), ["0 n2 as the node"]);
     bench.stop().await;
 }
 

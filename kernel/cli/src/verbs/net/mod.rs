@@ -1,17 +1,16 @@
 //! `net`: how the network of pods is, and where a packet would stop.
+mod destination;
+
 use super::peers;
 use crate::{
-    doc::Doc,
-    owned,
     print::{Format, Table},
     session::Session,
-    targets, terminal,
+    terminal,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use sampan_api::rpc::{self, TraceStep, TraceVerdict};
 use serde_json::Value;
-use std::net::IpAddr;
 
 const EXAMPLES: &str = "Examples:
   sampan net trace client-5d9c svc/web               # the first port of the Service
@@ -62,7 +61,7 @@ pub async fn run(args: NetArgs, session: &Session) -> Result<()> {
             protocol,
             output,
         } => {
-            let to = destination_of(&destination, session).await?;
+            let to = destination::find(&destination, session).await?;
             let request = rpc::TraceRequest {
                 namespace: session.namespace.clone(),
                 pod: pod.strip_prefix("pod/").unwrap_or(&pod).to_owned(),
@@ -78,69 +77,6 @@ pub async fn run(args: NetArgs, session: &Session) -> Result<()> {
             show(&answer.steps, &output.unwrap_or_default())
         }
     }
-}
-
-struct To {
-    address: IpAddr,
-    port: u16,
-    protocol: String,
-}
-
-async fn destination_of(text: &str, session: &Session) -> Result<To> {
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) => (name, port),
-        None => (text, ""),
-    };
-    let tcp = || "tcp".to_owned();
-    if let Ok(address) = name.trim_matches(['[', ']']).parse() {
-        let port = port
-            .parse()
-            .with_context(|| format!("\"{text}\": expected ADDRESS:PORT"))?;
-        return Ok(To {
-            address,
-            port,
-            protocol: tcp(),
-        });
-    }
-    let Some(targets::Target { kind, name: Some(name) }) = targets::parse(&[name.to_owned()])?.pop() else {
-        bail!("cannot read \"{text}\": expected svc/NAME[:PORT], pod/NAME:PORT or ADDRESS:PORT");
-    };
-    let found = session.get(&targets::key(kind, &session.namespace, &name)).await?;
-    let address = |pointer: &str| {
-        let address = found.text(pointer).parse();
-        address.with_context(|| format!("{} has no address yet", found.full_name()))
-    };
-    match kind.kind {
-        "Service" => {
-            let (port, protocol) = service_port(&found, port)?;
-            Ok(To {
-                address: address("/spec/clusterIP")?,
-                port,
-                protocol,
-            })
-        }
-        "Pod" => {
-            let port = port
-                .parse()
-                .with_context(|| format!("\"{text}\": expected pod/NAME:PORT"))?;
-            Ok(To {
-                address: address("/status/podIP")?,
-                port,
-                protocol: tcp(),
-            })
-        }
-        _ => bail!(
-            "{} has no address: name a Service, a pod or an address",
-            found.full_name()
-        ),
-    }
-}
-
-fn service_port(service: &Doc, wanted: &str) -> Result<(u16, String)> {
-    let port = owned::service_port(service, wanted)?;
-    let number = port["port"].as_u64().and_then(|number| u16::try_from(number).ok());
-    let protocol = port["protocol"].as_str().unwrap_or("TCP").to_ascii_lowercase();
-    Ok((number.context("the port has no number")?, protocol))
 }
 
 fn show(steps: &[TraceStep], format: &Format) -> Result<()> {
@@ -172,6 +108,7 @@ fn show(steps: &[TraceStep], format: &Format) -> Result<()> {
         .count();
     terminal::flush();
     match (stops, ends) {
+        (_, 0) => bail!("the packet was not followed to its end"),
         (0, _) => Ok(()),
         (stops, ends) if stops == ends => bail!("the packet does not arrive"),
         (stops, ends) => {
