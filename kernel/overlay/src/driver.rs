@@ -155,8 +155,7 @@ impl Driver {
     /// Takes from the network what has come, and gives it to the kernel; how much of it that did not want.
     fn receive(&mut self, now: Instant) -> u64 {
         let mut refused = 0;
-        let tun = &self.tun;
-        let mut sink = |head: &[u8], parts: &[Bytes]| refused += u64::from(tun.write(head, parts).is_err());
+        let mut sink = giving(&self.tun, &mut refused);
         for _ in 0..RECEIVES {
             let mesh = &mut self.mesh;
             let received = self.port.receive(|received| {
@@ -182,6 +181,7 @@ impl Driver {
             }
         }
         self.mesh.flush(&mut sink);
+        drop(sink);
         refused
     }
 
@@ -204,11 +204,8 @@ impl Driver {
                 continue;
             };
             let Some(offload) = Offload::read(said) else { continue };
-            let tun = &self.tun;
             self.mesh
-                .submit(now, &offload, packet, &mut |head: &[u8], parts: &[Bytes]| {
-                    refused += u64::from(tun.write(head, parts).is_err());
-                });
+                .submit(now, &offload, packet, &mut giving(&self.tun, &mut refused));
             // While it is still in the processor's cache. What would make a call of its own waits for what is read next.
             self.send(|mesh, most, packets| mesh.transmit_full(now, most, packets));
         }
@@ -275,4 +272,9 @@ impl Driver {
         self.mesh.moved_here(now);
         self.port.local_addr()
     }
+}
+
+/// Gives packets to the kernel, and counts those that it does not want.
+fn giving<'a>(tun: &'a Tun, refused: &'a mut u64) -> impl FnMut(&[u8], &[Bytes]) + 'a {
+    |head, parts| *refused += u64::from(tun.write(head, parts).is_err())
 }

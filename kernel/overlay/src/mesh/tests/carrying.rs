@@ -1,6 +1,16 @@
 //! Which packets are carried, in which pieces, and what becomes of the others.
 use super::*;
 
+/// What the kernel says of a large piece of TCP.
+fn in_segments() -> Offload {
+    Offload {
+        unfinished: true,
+        segments: Segments::Tcp,
+        size: 1380,
+        ..Offload::default()
+    }
+}
+
 #[test]
 fn nobody_speaks_in_the_name_of_others() {
     let authority = Authority::new();
@@ -59,13 +69,7 @@ fn the_one_in_the_middle_passes_on_what_is_for_others() {
     let packet = across(Sample::udp(1200).made());
     net.submit(1, Offload::default(), packet.clone());
     let stream = across(Sample::tcp(50_000).made());
-    let offload = Offload {
-        unfinished: true,
-        segments: Segments::Tcp,
-        size: 1380,
-        ..Offload::default()
-    };
-    net.submit(1, offload, stream.clone());
+    net.submit(1, in_segments(), stream.clone());
     net.seconds(1);
     assert!(net.hosts[1].given.is_empty(), "nothing of it is for the hub itself");
     let given = &net.hosts[2].given;
@@ -97,13 +101,7 @@ fn the_one_in_the_middle_passes_on_what_is_for_others() {
 fn the_one_in_the_middle_cuts_streams_and_tells_who_sends_too_much() {
     let mut net = star(Some(1252));
     let stream = across(Sample::tcp(50_000).made());
-    let offload = Offload {
-        unfinished: true,
-        segments: Segments::Tcp,
-        size: 1380,
-        ..Offload::default()
-    };
-    net.submit(1, offload, stream.clone());
+    net.submit(1, in_segments(), stream.clone());
     net.seconds(1);
     let given = &net.hosts[2].given;
     let payload: Vec<u8> = given.iter().flat_map(|packet| packet[40..].to_vec()).collect();
@@ -152,14 +150,8 @@ fn large_packets_arrive_and_the_sender_of_too_large_ones_is_told() {
     net.seconds(20);
     let path = net.status(2, 1).connected.unwrap().path_mtu;
     assert!((1240..=1252).contains(&path), "{path}");
-    let offload = Offload {
-        unfinished: true,
-        segments: Segments::Tcp,
-        size: 1380,
-        ..Offload::default()
-    };
     let packet = Sample::tcp(50_000).made();
-    net.submit(1, offload, packet.clone());
+    net.submit(1, in_segments(), packet.clone());
     net.seconds(1);
     let payload: Vec<u8> = net.hosts[1]
         .given
@@ -186,16 +178,10 @@ fn while_there_is_more_to_come_calls_are_full() {
     net.seconds(3);
     let now = net.now;
     let mut buffer = Vec::new();
-    let offload = Offload {
-        unfinished: true,
-        segments: Segments::Tcp,
-        size: 1380,
-        ..Offload::default()
-    };
-    net.submit(1, offload, Sample::tcp(40 * 1380).made());
+    net.submit(1, in_segments(), Sample::tcp(40 * 1380).made());
     let full = net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer);
     assert!(full.is_none(), "what is not full waits");
-    net.submit(1, offload, Sample::tcp(40 * 1380).made());
+    net.submit(1, in_segments(), Sample::tcp(40 * 1380).made());
     let full = net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer).unwrap();
     assert_eq!(full.size.div_ceil(full.segment_size.unwrap()), FULL);
     assert!(net.hosts[0].mesh.transmit_full(now, |_| FULL, &mut buffer).is_none());
