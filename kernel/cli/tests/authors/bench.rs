@@ -33,6 +33,7 @@ pub fn clean(program: &str) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         let keep = text == "CARGO_HOME"
+            || text == "CARGO_INCREMENTAL"
             || text.starts_with("CARGO_NET")
             || text.starts_with("CARGO_HTTP")
             || text.starts_with("CARGO_REGISTR");
