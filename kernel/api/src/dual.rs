@@ -257,8 +257,8 @@ impl ClusterRanges {
         }
     }
 
-    /// Whether the ranges of a node are parts of the cluster's, of as many families. What is outside of these is no pod's to
-    /// others: not to rules about what stays in the cluster, and not to who finds the next node a range.
+    /// Whether the ranges of a node are parts of the cluster's, of as many families. What is said of the cluster's pods as a whole
+    /// goes by its ranges, and would leave out those that have addresses outside.
     fn covers(self, node: Dual) -> Result<(), String> {
         let within = |(own, all): &(Range, Range)| own.1 >= all.1 && ranges::overlap(*own, *all);
         match node.iter().zip(self.pods.iter()).find(|pair| !within(pair)) {
