@@ -72,6 +72,11 @@ impl Tally {
         tell(error);
     }
 
+    /// Whether anything failed.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
     /// # Errors
     /// [`Told`] if anything failed.
     pub fn finish(self) -> Result<()> {

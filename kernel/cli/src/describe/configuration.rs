@@ -1,58 +1,20 @@
-//! Services, config maps, secrets, namespaces, and what has no page of its own.
+//! Config maps, secrets, namespaces, and what has no page of its own.
 use super::page::Page;
 use crate::{
-    doc::{Doc, at, entries, list, number, plain, text, texts},
-    print::{
-        age,
-        columns::{joined, or_else, or_none},
-        yaml,
-    },
+    doc::{Doc, entries, plain},
+    print::{age, columns::or_else, yaml},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-fn heading(doc: &Doc, page: &mut Page) {
+/// Name, namespace, labels, annotations.
+pub fn heading(doc: &Doc, page: &mut Page) {
     page.field(0, "Name", doc.name());
     if doc.kind.namespaced {
         page.field(0, "Namespace", doc.namespace());
     }
     page.map(0, "Labels", doc.at("/metadata/labels"));
     page.annotations(0, "Annotations", doc.at("/metadata/annotations"));
-}
-
-pub fn service(doc: &Doc, page: &mut Page) {
-    heading(doc, page);
-    page.field(0, "Selector", joined(doc.at("/spec/selector")));
-    page.field(0, "Type", or_else(doc.text("/spec/type"), "ClusterIP"));
-    page.field_if(0, "IP Family Policy", doc.text("/spec/ipFamilyPolicy"));
-    page.field_if(0, "IP Families", &texts(&doc.value, "/spec/ipFamilies"));
-    page.field(0, "IP", or_none(doc.text("/spec/clusterIP")));
-    page.field_if(0, "IPs", &texts(&doc.value, "/spec/clusterIPs"));
-    page.field_if(0, "External Name", doc.text("/spec/externalName"));
-    for port in list(&doc.value, "/spec/ports") {
-        let protocol = or_else(text(port, "/protocol"), "TCP");
-        let name = or_else(text(port, "/name"), "<unset>");
-        page.field(0, "Port", format_args!("{name}\t{}/{protocol}", number(port, "/port")));
-        let target = plain(at(port, "/targetPort"));
-        let target = if target.is_empty() {
-            number(port, "/port").to_string()
-        } else {
-            target
-        };
-        page.field(0, "TargetPort", format_args!("{target}/{protocol}"));
-        if number(port, "/nodePort") != 0 {
-            page.field(
-                0,
-                "NodePort",
-                format_args!("{name}\t{}/{protocol}", number(port, "/nodePort")),
-            );
-        }
-    }
-    page.field(
-        0,
-        "Session Affinity",
-        or_else(doc.text("/spec/sessionAffinity"), "None"),
-    );
 }
 
 pub fn config_map(doc: &Doc, page: &mut Page) {

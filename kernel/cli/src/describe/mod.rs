@@ -1,6 +1,7 @@
 //! `describe`: an object in detail, laid out as kubectl lays it out, with what happened to it at the end.
 mod configuration;
 mod events;
+mod network;
 mod node;
 mod page;
 mod plugin;
@@ -28,6 +29,10 @@ pub struct Related {
     pub pods: Vec<Doc>,
     /// The replica sets of a deployment.
     pub sets: Vec<Doc>,
+    /// The Services of an Ingress' namespace.
+    pub services: Vec<Doc>,
+    /// The slices of endpoints of a Service, or of those.
+    pub slices: Vec<Doc>,
     pub figures: Option<PluginFigures>,
 }
 
@@ -57,6 +62,15 @@ impl Related {
             "Deployment" => {
                 related.sets = session.list(&all("replicasets.apps", String::new())).await?.objects;
                 related.sets.retain(owned);
+            }
+            "Service" | "Ingress" => {
+                let mut slices = all("endpointslices.discovery.k8s.io", String::new());
+                if doc.kind.kind == "Service" {
+                    slices.label_selector = format!("kubernetes.io/service-name={}", doc.name());
+                } else {
+                    related.services = session.list(&all("services", String::new())).await?.objects;
+                }
+                related.slices = session.list(&slices).await?.objects;
             }
             "Node" => {
                 related.pods = session
@@ -90,7 +104,9 @@ pub fn describe(doc: &Doc, related: &Related, now: Moment) -> String {
         "ReplicaSet" => workload::replica_set(doc, related, &mut page),
         "Job" => workload::job(doc, related, &mut page),
         "Node" => node::describe(doc, related, now, &mut page),
-        "Service" => configuration::service(doc, &mut page),
+        "Service" => network::service(doc, related, &mut page),
+        "Ingress" => network::ingress(doc, related, &mut page),
+        "NetworkPolicy" => network::policy(doc, &mut page),
         "ConfigMap" => configuration::config_map(doc, &mut page),
         "Secret" => configuration::secret(doc, &mut page),
         "Namespace" => configuration::namespace(doc, &mut page),

@@ -170,3 +170,90 @@ fn a_class_of_priority_and_a_budget() {
          Events:                   <none>\n"
     );
 }
+
+#[test]
+fn services_and_ingresses_say_who_is_behind_them() {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"clusterIP": "10.96.0.1", "type": "LoadBalancer", "externalTrafficPolicy": "Local", "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}, {"name": "admin", "port": 81}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}});
+    let endpoint = |address: &str, ready: bool| json!({"addresses": [address], "conditions": {"ready": ready}});
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "http", "port": 8080}],
+        "endpoints": [endpoint("10.42.0.2", true), endpoint("10.42.0.3", false), endpoint("10.42.1.2", true)]});
+    let related = || Related {
+        events: Some(vec![]),
+        services: vec![Doc::new(service.clone()).unwrap()],
+        slices: vec![Doc::new(slice.clone()).unwrap()],
+        ..Related::default()
+    };
+    let text = page(service.clone(), &related());
+    for line in [
+        "LoadBalancer Ingress:     192.0.2.7\n",
+        "Endpoints:                10.42.0.2:8080,10.42.1.2:8080\n",
+        "Endpoints:                <none>\n",
+        "External Traffic Policy:  Local\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let to = |name: &str, port: Value| json!({"service": {"name": name, "port": port}});
+    let ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "shop", "namespace": "default"},
+        "spec": {"tls": [{"hosts": ["shop.example"], "secretName": "shop-tls"}],
+            "rules": [{"host": "shop.example", "http": {"paths": [
+                {"path": "/", "pathType": "Prefix", "backend": to("web", json!({"name": "http"}))},
+                {"path": "/b", "pathType": "Prefix", "backend": to("web", json!({"number": 99}))},
+                {"path": "/c", "pathType": "Prefix", "backend": to("gone", json!({"number": 80}))}]}}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]}}});
+    assert_eq!(
+        page(ingress, &related()),
+        "Name:             shop\nNamespace:        default\nLabels:           <none>\nAnnotations:      <none>\n\
+         Address:          192.0.2.1, 192.0.2.2\nIngress Class:    <none>\nDefault backend:  <default>\n\
+         TLS:\n  shop-tls terminates shop.example\nRules:\n  \
+           Host          Path  Backends\n  \
+           ----          ----  --------\n  \
+           shop.example        \n  \
+                         /     web:http (10.42.0.2:8080,10.42.1.2:8080)\n  \
+                         /b    web:99 (<error: services \"web\" has no port \"99\">)\n  \
+                         /c    gone:80 (<error: services \"gone\" not found>)\n\
+         Events:           <none>\n"
+    );
+}
+
+#[test]
+fn a_policy_says_what_it_lets_through() {
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "web", "namespace": "default", "creationTimestamp": "2026-03-01T11:00:00Z"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"port": 80}, {"protocol": "UDP", "port": 5000, "endPort": 5010}],
+                "from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}, {"podSelector": {"matchLabels": {"role": "front"}}}]},
+                {}],
+            "egress": []}});
+    let text = page(policy, &Related::default());
+    let spec = text.split("Spec:\n").nth(1).unwrap();
+    let lines: Vec<String> = spec
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "PodSelector: app=web",
+            "Allowing ingress traffic:",
+            "To Port: 80/TCP",
+            "To Port: 5000-5010/UDP",
+            "From:",
+            "IPBlock:",
+            "CIDR: 10.0.0.0/8",
+            "Except: 10.1.0.0/16",
+            "From:",
+            "PodSelector: role=front",
+            "----------",
+            "To Port: <any> (traffic allowed to all ports)",
+            "From: <any> (traffic not restricted by source)",
+            "Allowing egress traffic:",
+            "<none> (Selected pods are isolated for egress connectivity)",
+            "Policy Types: Ingress, Egress",
+        ]
+    );
+}

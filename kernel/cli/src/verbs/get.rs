@@ -114,6 +114,10 @@ pub async fn run(args: GetArgs, session: &Session) -> Result<()> {
     if let Some(path) = &args.sort_by {
         groups.iter_mut().for_each(|(_, docs)| sort(docs, path));
     }
+    // Where something failed, that nothing was found says nothing.
+    if tally.failed() && groups.iter().all(|(_, docs)| docs.is_empty()) {
+        return tally.finish();
+    }
     let single = matches!(targets.as_slice(), [(Target { name: Some(_), .. }, _)]);
     show(&args, &groups, single, session)?;
     tally.finish()

@@ -4,6 +4,7 @@ mod pod;
 pub mod scheduling;
 mod workload;
 
+pub use network::first;
 pub use pod::status as pod_status;
 
 use super::{Moment, age};

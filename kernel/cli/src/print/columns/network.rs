@@ -17,9 +17,11 @@ pub static SERVICES: &[Column] = &[
 pub static ENDPOINT_SLICES: &[Column] = &[
     NAME,
     plainly("ADDRESSTYPE", |o, _| text(o, "/addressType").to_owned()),
-    plainly("PORTS", |o, _| first(list(o, "/ports").iter().map(endpoint_port))),
+    plainly("PORTS", |o, _| {
+        first(list(o, "/ports").iter().map(endpoint_port), "<unset>")
+    }),
     plainly("ENDPOINTS", |o, _| {
-        first(list(o, "/endpoints").iter().flat_map(addresses))
+        first(list(o, "/endpoints").iter().flat_map(addresses), "<unset>")
     }),
     AGE,
 ];
@@ -49,12 +51,12 @@ pub static INGRESS_CLASSES: &[Column] = &[
 /// Hosts, endpoints and ports that are shown.
 const SHOWN: usize = 3;
 
-/// The first of many, and how many more there are.
-fn first(all: impl Iterator<Item = String>) -> String {
+/// The first of many, and how many more there are; `none` where there is none.
+pub fn first(all: impl Iterator<Item = String>, none: &str) -> String {
     let all: Vec<String> = all.collect();
     match all.split_at_checked(SHOWN) {
         Some((shown, rest)) if !rest.is_empty() => format!("{} + {} more...", shown.join(","), rest.len()),
-        _ => or_else(&all.join(","), "<unset>"),
+        _ => or_else(&all.join(","), none),
     }
 }
 
