@@ -206,17 +206,26 @@ fn services_and_ingresses_say_who_is_behind_them() {
                 {"path": "/c", "pathType": "Prefix", "backend": to("gone", json!({"number": 80}))}]}}]},
         "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]}}});
     assert_eq!(
-        page(ingress, &related()),
-        "Name:             shop\nNamespace:        default\nLabels:           <none>\nAnnotations:      <none>\n\
-         Address:          192.0.2.1, 192.0.2.2\nIngress Class:    <none>\nDefault backend:  <default>\n\
-         TLS:\n  shop-tls terminates shop.example\nRules:\n  \
-           Host          Path  Backends\n  \
-           ----          ----  --------\n  \
-           shop.example        \n  \
-                         /     web:http (10.42.0.2:8080,10.42.1.2:8080)\n  \
-                         /b    web:99 (<error: services \"web\" has no port \"99\">)\n  \
-                         /c    gone:80 (<error: services \"gone\" not found>)\n\
-         Events:           <none>\n"
+        page(ingress, &related()).lines().collect::<Vec<_>>(),
+        [
+            "Name:             shop",
+            "Namespace:        default",
+            "Labels:           <none>",
+            "Annotations:      <none>",
+            "Address:          192.0.2.1, 192.0.2.2",
+            "Ingress Class:    <none>",
+            "Default backend:  <default>",
+            "TLS:",
+            "  shop-tls terminates shop.example",
+            "Rules:",
+            "  Host          Path  Backends",
+            "  ----          ----  --------",
+            "  shop.example",
+            "                /     web:http (10.42.0.2:8080,10.42.1.2:8080)",
+            "                /b    web:99 (<error: services \"web\" has no port \"99\">)",
+            "                /c    gone:80 (<error: services \"gone\" not found>)",
+            "Events:         <none>",
+        ]
     );
 }
 

@@ -5,3 +5,4 @@ mod hostile;
 mod moving;
 mod stage;
 mod traffic;
+mod translating;

@@ -122,7 +122,7 @@ fn must(arguments: &str) {
 pub struct Namespace(pub String);
 
 impl Namespace {
-    fn new(name: String) -> Self {
+    pub fn new(name: String) -> Self {
         must(&format!("netns add {name}"));
         let namespace = Namespace(name);
         namespace.ip("link set lo up");
