@@ -91,7 +91,7 @@ fn a_transfer_lives_through_a_change_of_what_a_router_translates_to() {
         until("the other sees it elsewhere", || {
             seen_at(other, &shielded.name) == Some(IpAddr::from([192, 0, 2, SEEN_AS[1]]))
         });
-        // QUIC moves the connection; where the machine is so busy that silence lasts, the mesh makes another. The flow knows of neither.
+        // QUIC moves the connection; where silence lasts on a busy machine, the mesh makes another. The flow knows of neither.
         let lasting = shielded.status(&other.name).connected.unwrap().lasting;
         println!("the connection lasts since {lasting:?} of {:?}", connected.elapsed());
         transfer.end();
