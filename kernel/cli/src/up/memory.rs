@@ -30,15 +30,17 @@ fn give_back() -> io::Result<()> {
 }
 
 /// Where this binary's code and constants are mapped, as the file has them: proc_pid_smaps(5). What the loader has relocated
-/// is not as the file has it.
+/// is not as the file has it: it is anonymous, or swapped out. (Dirty is also what was built just now and is not on the disk yet.)
 fn clean() -> io::Result<Vec<(usize, usize)>> {
     let binary = std::env::current_exe()?;
     let smaps = fs::read_to_string("/proc/self/smaps")?;
     let mut ranges = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
-        if let Some(dirty) = line.strip_prefix("Private_Dirty:") {
-            ranges.extend(current.take().filter(|_| dirty.trim() == "0 kB"));
+        if let Some(own) = line.strip_prefix("Anonymous:") {
+            current = current.filter(|_| own.trim() == "0 kB");
+        } else if let Some(swapped) = line.strip_prefix("Swap:") {
+            ranges.extend(current.take().filter(|_| swapped.trim() == "0 kB"));
         } else if !line.split(' ').next().is_some_and(|word| word.ends_with(':')) {
             current = unwritable(line).filter(|_| line.ends_with(&*binary.to_string_lossy()));
         }
