@@ -9,6 +9,13 @@ use crate::{
 use sampan_api::{ApiError, Key, Operation, Plan, Reason, Write, dual};
 use sampan_state::Snapshot;
 use serde_json::json;
+use std::time::Duration;
+
+/// How often it is looked whether the state has come.
+const ARRIVING: Duration = Duration::from_millis(20);
+
+/// So long a server that joined waits for it before it goes on without.
+const MOST_ARRIVING: Duration = Duration::from_secs(30);
 
 /// Makes what is missing, in one entry.
 ///
@@ -55,6 +62,19 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
         }
     }
     Ok(())
+}
+
+/// Waits until what the cluster began with is here, too: a server that has just joined has nothing yet, and what it answered
+/// would be of a cluster without ranges and namespaces.
+pub async fn arrived(replica: &ReplicaHandle) {
+    let arriving = async {
+        while replica.snapshot().get(&features::key()).is_none() {
+            tokio::time::sleep(ARRIVING).await;
+        }
+    };
+    if tokio::time::timeout(MOST_ARRIVING, arriving).await.is_err() {
+        tracing::warn!("the cluster's state has not come yet: it comes from the leader, once there is one");
+    }
 }
 
 /// One for each class, so that one that somebody else made meanwhile holds up no other.

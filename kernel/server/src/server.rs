@@ -3,7 +3,7 @@ use crate::{
     BuiltinPlugin, StartError,
     address::{advertised, bind, duplicate, listen_error},
     backup,
-    bootstrap::bootstrap,
+    bootstrap::{self, bootstrap},
     builtins,
     certificate::OwnCertificate,
     enroll::Enrolled,
@@ -173,7 +173,10 @@ impl Server {
             }),
         )?;
         match Self::start_on(config, cluster, replica.clone(), &post).await {
-            Ok(server) => Ok(server),
+            Ok(server) => {
+                bootstrap::arrived(&replica).await;
+                Ok(server)
+            }
             Err(error) => {
                 replica.shutdown().await;
                 Err(error)

@@ -22,7 +22,7 @@ pub fn service(doc: &Doc, related: &Related, page: &mut Page) {
     page.field_if(0, "External Name", doc.text("/spec/externalName"));
     page.field_if(0, "LoadBalancer Ingress", &balanced(doc));
     for port in list(&doc.value, "/spec/ports") {
-        service_port(port, &related.slices, page);
+        service_port(port, doc, &related.slices, page);
     }
     page.field(
         0,
@@ -38,7 +38,7 @@ pub fn service(doc: &Doc, related: &Related, page: &mut Page) {
     );
 }
 
-fn service_port(port: &Value, slices: &[Doc], page: &mut Page) {
+fn service_port(port: &Value, service: &Doc, slices: &[Doc], page: &mut Page) {
     let protocol = or_else(text(port, "/protocol"), "TCP");
     let name = or_else(text(port, "/name"), "<unset>");
     page.field(0, "Port", format_args!("{name}\t{}/{protocol}", number(port, "/port")));
@@ -51,12 +51,16 @@ fn service_port(port: &Value, slices: &[Doc], page: &mut Page) {
             format_args!("{name}\t{}/{protocol}", number(port, "/nodePort")),
         );
     }
-    page.field(0, "Endpoints", endpoints(slices, text(port, "/name")));
+    page.field(0, "Endpoints", endpoints(service, slices, text(port, "/name")));
 }
 
-/// The ready endpoints of a port of a Service, the first of them.
-fn endpoints(slices: &[Doc], port: &str) -> String {
-    let found = slices.iter().flat_map(|slice| {
+/// The first of the ready endpoints of a port of a Service, those of its first family before the others.
+fn endpoints(service: &Doc, slices: &[Doc], port: &str) -> String {
+    let of = |slice: &&Doc| slice.text("/metadata/labels/kubernetes.io~1service-name") == service.name();
+    let mut slices: Vec<&Doc> = slices.iter().filter(of).collect();
+    let family = or_else(service.text("/spec/ipFamilies/0"), "IPv4");
+    slices.sort_by_key(|slice| slice.text("/addressType") != family);
+    let found = slices.into_iter().flat_map(|slice| {
         let ports = list(&slice.value, "/ports").iter();
         let numbers = ports.filter(move |one| text(one, "/name") == port);
         let numbers: Vec<i64> = numbers.map(|one| number(one, "/port")).collect();
@@ -134,11 +138,7 @@ fn backend(backend: &Value, related: &Related) -> String {
             };
             match list(&service.value, "/spec/ports").iter().find(is_it) {
                 None => format!("<error: services \"{name}\" has no port \"{port}\">"),
-                Some(found) => {
-                    let of = |slice: &&Doc| slice.text("/metadata/labels/kubernetes.io~1service-name") == name;
-                    let slices: Vec<Doc> = related.slices.iter().filter(of).cloned().collect();
-                    endpoints(&slices, text(found, "/name"))
-                }
+                Some(found) => endpoints(service, &related.slices, text(found, "/name")),
             }
         }
     };
@@ -157,11 +157,12 @@ pub fn policy(doc: &Doc, page: &mut Page) {
         some => some,
     };
     page.field(1, "PodSelector", pods);
-    let types: Vec<String> = list(&doc.value, "/spec/policyTypes").iter().map(plain).collect();
-    let affects = |direction: &str| match types.is_empty() {
-        true => direction == "Ingress" || !doc.at("/spec/egress").is_null(),
-        false => types.iter().any(|one| one == direction),
-    };
+    let mut types: Vec<String> = list(&doc.value, "/spec/policyTypes").iter().map(plain).collect();
+    if types.is_empty() {
+        types.push("Ingress".to_owned());
+        types.extend((!doc.at("/spec/egress").is_null()).then(|| "Egress".to_owned()));
+    }
+    let affects = |direction: &str| types.iter().any(|one| one == direction);
     for (direction, rules, peers, side) in [
         ("Ingress", "/spec/ingress", "From", "source"),
         ("Egress", "/spec/egress", "To", "destination"),
