@@ -1,0 +1,50 @@
+//! A swap of network plugins in the middle of which agents are killed, and a slot in which nobody decides any more.
+use super::{ALL, HUB, NODES, clean, load_hub, straight, through_hub, under_load};
+use crate::{churning::set_up_on, group::play, steady::Steady, tools::have};
+use std::time::Duration;
+
+/// So long after a swap an agent is killed: before it knows of it, while the new ways are made, and before the old ones end.
+const INTO_IT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(400), Duration::from_millis(2500)];
+
+#[test]
+fn agents_that_are_killed_in_a_swap_end_where_the_others_are() {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, clients) = set_up_on(group, &ALL).await;
+        let load = under_load(group, &clients).await;
+        load_hub(group);
+        for (into_it, killed) in INTO_IT.into_iter().zip([NODES[0], HUB, NODES[1]]) {
+            for (plugin, by_hub) in [("hub-and-spoke", true), ("routes", false)] {
+                group.ok(0, &format!("plugin activate {plugin}"));
+                tokio::time::sleep(into_it).await;
+                group.kill(killed);
+                group.start_node(killed).await;
+                match by_hub {
+                    true => through_hub(group).await,
+                    false => straight(group).await,
+                }
+                println!(
+                    "n{killed} was killed {into_it:?} into it: the flow goes on after {:?}",
+                    load.flow.goes_on(plugin)
+                );
+            }
+        }
+        // Nobody decides any more: what was decided last stands, for an agent that starts anew, too.
+        group.ok(0, "plugin activate hub-and-spoke");
+        through_hub(group).await;
+        group.ok(0, "plugin remove hub-and-spoke --force");
+        group.kill(NODES[0]);
+        group.start_node(NODES[0]).await;
+        load.flow.goes_on("without a plugin");
+        through_hub(group).await;
+        group.ok(0, "plugin activate routes");
+        straight(group).await;
+        // What was on the way when an agent died is lost; nothing is from now on.
+        load.requests.iter().for_each(Steady::anew);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        load.end();
+        clean(group).await;
+    });
+}
