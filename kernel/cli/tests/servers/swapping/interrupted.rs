@@ -1,6 +1,6 @@
-//! A swap of network plugins in the middle of which agents are killed, and a slot in which nobody decides any more.
-use super::{ALL, HUB, NODES, clean, load_hub, straight, through_hub, under_load};
-use crate::{churning::set_up_on, group::play, steady::Steady, tools::have};
+//! A swap of network plugins in the middle of which agents are killed, and a slot from which who decides is taken away.
+use super::{ALL, HUB, NODES, clean, component, load_hub, peers, straight, through_hub, under_load};
+use crate::{churning::set_up_on, group::play, nodes::until, steady::Steady, tools::have};
 use std::time::Duration;
 
 /// So long after a swap an agent is killed: before it knows of it, while the new ways are made, and before the old ones end.
@@ -31,16 +31,21 @@ fn agents_that_are_killed_in_a_swap_end_where_the_others_are() {
                 );
             }
         }
-        // Nobody decides any more: what was decided last stands, for an agent that starts anew, too.
+        // Where the one that decides is taken away the one before takes its place.
         group.ok(0, "plugin activate hub-and-spoke");
         through_hub(group).await;
         group.ok(0, "plugin remove hub-and-spoke --force");
-        group.kill(NODES[0]);
-        group.start_node(NODES[0]).await;
-        load.flow.goes_on("without a plugin");
-        through_hub(group).await;
-        group.ok(0, "plugin activate routes");
         straight(group).await;
+        load.flow.goes_on("by the one before");
+        // Where there is none, nobody reaches anybody, until another is there.
+        group.ok(0, "plugin remove routes --force");
+        for host in NODES {
+            until(group, "nobody is a peer", || peers(group, host).is_empty()).await;
+        }
+        let file = component(group, sampan_builtin::PLUGINS, "routes");
+        group.ok(0, &format!("plugin load {file} --name mesh --slot routes --activate"));
+        straight(group).await;
+        load.flow.goes_on("by another");
         // What was on the way when an agent died is lost; nothing is from now on.
         load.requests.iter().for_each(Steady::anew);
         tokio::time::sleep(Duration::from_secs(2)).await;
