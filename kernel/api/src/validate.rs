@@ -1,5 +1,5 @@
 //! What a manifest must be before it is stored: known, of the right types, within the rules.
-use crate::{ApiError, Cause, KindInfo, Object, kinds};
+use crate::{ApiError, Cause, KindInfo, Object, Reason, kinds, rpc::FieldValidation};
 use k8s_openapi::api::{
     apps::v1 as apps, batch::v1 as batch, core::v1 as core, discovery::v1 as discovery, networking::v1 as networking,
     policy::v1 as policy, scheduling::v1 as scheduling_types,
@@ -25,22 +25,25 @@ use names::{bad_name, is_label_text};
 /// `BadRequest` for a kind that is not known, `Invalid` naming each field that is wrong and what was expected.
 pub fn manifest(json: &[u8]) -> Result<(Object, Vec<String>), ApiError> {
     let object = Object::from_json(json)?;
-    let warnings = object_of(&object, json)?;
+    let warnings = object_of(&object, json, FieldValidation::Warn)?;
     Ok((object, warnings))
 }
 
-/// As [`manifest`], of an object that was read from this JSON.
+/// As [`manifest`], of an object that was read from this JSON. Fields that its kind does not have are warnings, or refused,
+/// or not spoken of.
 ///
 /// # Errors
-/// As [`manifest`].
-pub fn object_of(object: &Object, json: &[u8]) -> Result<Vec<String>, ApiError> {
+/// As [`manifest`], and `BadRequest` naming each unknown field where none is to be let in.
+pub fn object_of(object: &Object, json: &[u8], unknown: FieldValidation) -> Result<Vec<String>, ApiError> {
     let kind = kinds::of_manifest(&object.api_version, &object.kind)?;
-    let mut warnings = Vec::new();
-    let causes = match schema(kind, json, &mut warnings) {
+    let mut fields = Vec::new();
+    let causes = match schema(kind, json, &mut fields) {
         Err(cause) => vec![cause],
         Ok(()) => rules(kind, object),
     };
+    fields.retain(|field| !OUR_FIELDS.contains(&(kind.kind, field)));
     if causes.is_empty() {
+        let mut warnings = unknown_fields(object, fields, unknown)?;
         if kind.kind == "NetworkPolicy" {
             network::doubts(&object.field_value("spec"), &mut warnings);
         }
@@ -57,36 +60,61 @@ pub fn object_of(object: &Object, json: &[u8]) -> Result<Vec<String>, ApiError> 
     ))
 }
 
-/// Whether the JSON has the kind's types; unknown fields become warnings.
-fn schema(kind: &KindInfo, json: &[u8], warnings: &mut Vec<String>) -> Result<(), Cause> {
+/// What nodes say of themselves that Kubernetes has no field for: whoever edits one gives it back.
+const OUR_FIELDS: [(&str, &str); 1] = [("Node", "status.daemonEndpoints.overlayEndpoint")];
+
+/// What is to be said of fields that the kind does not have; in Kubernetes' words where they are refused.
+fn unknown_fields(object: &Object, fields: Vec<String>, wanted: FieldValidation) -> Result<Vec<String>, ApiError> {
+    let say = |field: &String| format!("unknown field \"{field}\"");
+    match wanted {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict if !fields.is_empty() => {
+            let version = object.api_version.rsplit('/').next().unwrap_or_default();
+            let kind = &object.kind;
+            let message =
+                format!("{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error");
+            let cause = |field: String| Cause {
+                message: say(&field),
+                field,
+            };
+            Err(ApiError {
+                causes: fields.into_iter().map(cause).collect(),
+                ..ApiError::new(Reason::BadRequest, message)
+            })
+        }
+        _ => Ok(fields.iter().map(say).collect()),
+    }
+}
+
+/// Whether the JSON has the kind's types; fields that it does not have are noted.
+fn schema(kind: &KindInfo, json: &[u8], unknown: &mut Vec<String>) -> Result<(), Cause> {
     match kind.kind {
-        "Pod" => typed::<core::Pod>(json, warnings),
-        "Node" => typed::<core::Node>(json, warnings),
-        "Namespace" => typed::<core::Namespace>(json, warnings),
-        "Service" => typed::<core::Service>(json, warnings),
-        "ConfigMap" => typed::<core::ConfigMap>(json, warnings),
-        "Secret" => typed::<core::Secret>(json, warnings),
-        "ServiceAccount" => typed::<core::ServiceAccount>(json, warnings),
-        "Event" => typed::<core::Event>(json, warnings),
-        "Deployment" => typed::<apps::Deployment>(json, warnings),
-        "ReplicaSet" => typed::<apps::ReplicaSet>(json, warnings),
-        "Job" => typed::<batch::Job>(json, warnings),
-        "EndpointSlice" => typed::<discovery::EndpointSlice>(json, warnings),
-        "NetworkPolicy" => typed::<networking::NetworkPolicy>(json, warnings),
-        "Ingress" => typed::<networking::Ingress>(json, warnings),
-        "IngressClass" => typed::<networking::IngressClass>(json, warnings),
-        "PriorityClass" => typed::<scheduling_types::PriorityClass>(json, warnings),
-        "PodGroup" => typed::<scheduling::PodGroup>(json, warnings),
-        "PodDisruptionBudget" => typed::<policy::PodDisruptionBudget>(json, warnings),
+        "Pod" => typed::<core::Pod>(json, unknown),
+        "Node" => typed::<core::Node>(json, unknown),
+        "Namespace" => typed::<core::Namespace>(json, unknown),
+        "Service" => typed::<core::Service>(json, unknown),
+        "ConfigMap" => typed::<core::ConfigMap>(json, unknown),
+        "Secret" => typed::<core::Secret>(json, unknown),
+        "ServiceAccount" => typed::<core::ServiceAccount>(json, unknown),
+        "Event" => typed::<core::Event>(json, unknown),
+        "Deployment" => typed::<apps::Deployment>(json, unknown),
+        "ReplicaSet" => typed::<apps::ReplicaSet>(json, unknown),
+        "Job" => typed::<batch::Job>(json, unknown),
+        "EndpointSlice" => typed::<discovery::EndpointSlice>(json, unknown),
+        "NetworkPolicy" => typed::<networking::NetworkPolicy>(json, unknown),
+        "Ingress" => typed::<networking::Ingress>(json, unknown),
+        "IngressClass" => typed::<networking::IngressClass>(json, unknown),
+        "PriorityClass" => typed::<scheduling_types::PriorityClass>(json, unknown),
+        "PodGroup" => typed::<scheduling::PodGroup>(json, unknown),
+        "PodDisruptionBudget" => typed::<policy::PodDisruptionBudget>(json, unknown),
         _ => Ok(()),
     }
 }
 
-fn typed<T: DeserializeOwned>(json: &[u8], warnings: &mut Vec<String>) -> Result<(), Cause> {
+fn typed<T: DeserializeOwned>(json: &[u8], unknown: &mut Vec<String>) -> Result<(), Cause> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let mut unknown =
-        |path: serde_ignored::Path<'_>| warnings.push(format!("unknown field \"{}\"", plain_path(&path.to_string())));
-    let result: Result<T, _> = serde_ignored::deserialize(&mut reader, &mut unknown);
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(plain_path(&path.to_string()));
+    let result: Result<T, _> = serde_ignored::deserialize(&mut reader, &mut note);
     result.map(drop).map_err(|error| Cause {
         field: wrong_path::<T>(json),
         message: plain_message(&error.to_string()),
@@ -258,5 +286,40 @@ mod tests {
                 "unknown field \"spec.template.spec.containers[0].imagee\"".to_owned()
             ])
         );
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_where_that_is_wanted() {
+        let mut odd = deployment(1.into());
+        odd["spec"]["replica"] = 3.into();
+        odd["metadata"]["lables"] = serde_json::json!({});
+        let checked = |value: &Value, wanted| {
+            let json = value.to_string();
+            object_of(&Object::from_json(json.as_bytes()).unwrap(), json.as_bytes(), wanted)
+        };
+        let error = checked(&odd, FieldValidation::Strict).unwrap_err();
+        assert_eq!(error.reason, Reason::BadRequest);
+        assert_eq!(
+            error.message,
+            "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error"
+        );
+        let causes: Vec<_> = error.causes.iter().map(|c| (&*c.field, &*c.message)).collect();
+        assert_eq!(
+            causes,
+            [
+                ("metadata.lables", "unknown field \"metadata.lables\""),
+                ("spec.replica", "unknown field \"spec.replica\"")
+            ]
+        );
+        assert_eq!(checked(&odd, FieldValidation::Ignore), Ok(vec![]));
+        assert_eq!(checked(&odd, FieldValidation::Unspecified).unwrap().len(), 2);
+        assert_eq!(checked(&deployment(1.into()), FieldValidation::Strict), Ok(vec![]));
+        // A node as agents register it.
+        let node = |field: &str| {
+            serde_json::json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
+                "status": {"daemonEndpoints": {field: {"Port": 1}}}})
+        };
+        assert_eq!(checked(&node("overlayEndpoint"), FieldValidation::Strict), Ok(vec![]));
+        assert!(checked(&node("overlayEndpiont"), FieldValidation::Strict).is_err());
     }
 }

@@ -4,7 +4,7 @@ use crate::figure::{Figure, beside, missing, percentile};
 use anyhow::{Context, Result, bail, ensure};
 use sampan_api::rpc::Selection;
 use sampan_cli::{
-    session::{Seen, Session},
+    session::{Asked, Seen, Session},
     up::{Cluster, Settings},
 };
 use sampan_container::{BuildConfig, BuildSource, Reference, build_archive};
@@ -248,7 +248,7 @@ async fn measure_applies(cluster: &Cluster, home: &Path) -> Result<Vec<f64>> {
             "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
         });
         let started = Instant::now();
-        session.apply(&pod, false).await?;
+        session.apply(&pod, Asked::default()).await?;
         tokio::time::timeout(PATIENCE, until_runs(&mut watcher, &name))
             .await
             .with_context(|| format!("pod {name} does not run"))??;

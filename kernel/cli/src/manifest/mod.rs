@@ -49,12 +49,15 @@ impl Manifest {
         Doc::new(self.value.clone()).map_err(|error| self.locate(error).into())
     }
 
-    /// The error with places: of the fields that it blames, or of the object.
+    /// The error with places: of the fields that it blames (named once, also where the reason names them), or of the object.
     #[must_use]
     pub fn locate(&self, mut error: ApiError) -> ApiError {
         for cause in &mut error.causes {
             let place = self.place(&cause.field);
-            cause.field.insert_str(0, &format!("{place}: "));
+            match cause.message.contains(&format!("\"{}\"", cause.field)) {
+                true => cause.field = place,
+                false => cause.field.insert_str(0, &format!("{place}: ")),
+            }
         }
         if error.causes.is_empty() && matches!(error.reason, Reason::BadRequest | Reason::TooLarge) {
             let field = if error.message.starts_with("no kind") {

@@ -62,6 +62,15 @@ pub struct Listing {
     pub revision: u64,
 }
 
+/// How a manifest is to be taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Decided by the server, and not done.
+    pub dry_run: bool,
+    /// What becomes of fields that are not known.
+    pub unknown: rpc::FieldValidation,
+}
+
 /// What came of a write.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -250,38 +259,41 @@ impl Session {
 
     /// # Errors
     /// As [`Session::once`]; a create is never repeated by itself.
-    pub async fn create(&self, value: &Value, dry_run: bool) -> Result<Written> {
+    pub async fn create(&self, value: &Value, asked: Asked) -> Result<Written> {
         let default_namespace = self.namespace.clone();
         let request = rpc::CreateRequest {
             json: value.to_string().into(),
             default_namespace,
-            dry_run,
+            dry_run: asked.dry_run,
+            field_validation: asked.unknown.into(),
         };
         Written::of(self.once(async { self.objects().create(request).await }).await?)
     }
 
     /// # Errors
     /// As [`Session::once`].
-    pub async fn replace(&self, value: &Value, dry_run: bool) -> Result<Written> {
+    pub async fn replace(&self, value: &Value, asked: Asked) -> Result<Written> {
         let default_namespace = self.namespace.clone();
         let json = value.to_string().into();
         let request = rpc::ReplaceRequest {
             json,
             default_namespace,
             status: false,
-            dry_run,
+            dry_run: asked.dry_run,
+            field_validation: asked.unknown.into(),
         };
         Written::of(self.once(async { self.objects().replace(request).await }).await?)
     }
 
     /// # Errors
     /// As [`Session::once`].
-    pub async fn apply(&self, value: &Value, dry_run: bool) -> Result<Written> {
+    pub async fn apply(&self, value: &Value, asked: Asked) -> Result<Written> {
         let default_namespace = self.namespace.clone();
         let request = rpc::ApplyRequest {
             json: value.to_string().into(),
             default_namespace,
-            dry_run,
+            dry_run: asked.dry_run,
+            field_validation: asked.unknown.into(),
         };
         let request = &request;
         Written::of(

@@ -1,5 +1,5 @@
 //! `apply` and `replace`: manifests become objects.
-use super::outcome::{Says, word};
+use super::outcome::{Says, Validate, word};
 use crate::{
     doc::Doc,
     failure::Tally,
@@ -30,6 +30,8 @@ pub struct ApplyArgs {
     #[arg(short = 'l', long)]
     selector: Option<String>,
     #[command(flatten)]
+    validate: Validate,
+    #[command(flatten)]
     says: Says,
 }
 
@@ -38,6 +40,8 @@ pub struct ApplyArgs {
 pub struct ReplaceArgs {
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    validate: Validate,
     #[command(flatten)]
     says: Says,
 }
@@ -103,7 +107,7 @@ pub async fn run(args: ApplyArgs, session: &Session) -> Result<()> {
         let result = if args.says.on_client() {
             would_apply(&ready.doc, session).await
         } else {
-            session.apply(&ready.doc.value, args.says.on_server()).await
+            session.apply(&ready.doc.value, args.validate.asked(&args.says)).await
         };
         conclude(&ready, result, None, &args.says, &mut tally);
     }
@@ -123,7 +127,7 @@ pub async fn replace(args: ReplaceArgs, session: &Session) -> Result<()> {
     for ready in read(&args.files, None, session)? {
         let result = match args.says.on_client() {
             true => Ok(untried(&ready.doc, Outcome::Configured)),
-            false => session.replace(&ready.doc.value, args.says.on_server()).await,
+            false => session.replace(&ready.doc.value, args.validate.asked(&args.says)).await,
         };
         conclude(&ready, result, Some("replaced"), &args.says, &mut tally);
     }

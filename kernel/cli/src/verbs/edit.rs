@@ -1,4 +1,5 @@
 //! `edit`: objects in the user's editor; what the server refuses comes back with the reason as a comment.
+use super::outcome::{Says, Validate};
 use crate::{
     doc::Doc,
     failure::{self, Tally},
@@ -28,6 +29,8 @@ const HEADER: &str = "\
 pub struct EditArgs {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    validate: Validate,
 }
 
 pub async fn run(args: EditArgs, session: &Session) -> Result<()> {
@@ -41,11 +44,11 @@ pub async fn run(args: EditArgs, session: &Session) -> Result<()> {
         println!("nothing to edit");
         return Ok(());
     }
-    edit(docs, session).await?;
+    edit(docs, args.validate, session).await?;
     tally.finish()
 }
 
-async fn edit(docs: Vec<Doc>, session: &Session) -> Result<()> {
+async fn edit(docs: Vec<Doc>, validate: Validate, session: &Session) -> Result<()> {
     let original = match docs.as_slice() {
         [only] => yaml::to_text(&only.value)?,
         several => {
@@ -74,7 +77,7 @@ async fn edit(docs: Vec<Doc>, session: &Session) -> Result<()> {
             let kept = keep(&plain)?;
             bail!("edit cancelled: nothing was changed after the failure; a copy of your changes is in {kept}");
         }
-        match replace(&docs, &text, session).await {
+        match replace(&docs, &text, validate, session).await {
             Ok(()) => return Ok(()),
             Err(error) => {
                 let words = failure::words(&error);
@@ -86,7 +89,7 @@ async fn edit(docs: Vec<Doc>, session: &Session) -> Result<()> {
 }
 
 /// Writes back what changed.
-async fn replace(docs: &[Doc], text: &str, session: &Session) -> Result<()> {
+async fn replace(docs: &[Doc], text: &str, validate: Validate, session: &Session) -> Result<()> {
     let mut edited = Vec::new();
     let lines = text.lines().map(|line| if line.starts_with('#') { "#" } else { line });
     // Comments are kept as lines, so that places are those of the file in the editor.
@@ -108,7 +111,7 @@ async fn replace(docs: &[Doc], text: &str, session: &Session) -> Result<()> {
         if original.value == doc.value {
             continue;
         }
-        let written = session.replace(&doc.value, false).await?;
+        let written = session.replace(&doc.value, validate.asked(&Says::default())).await?;
         written.warn();
         println!("{} edited", doc.full_name());
     }

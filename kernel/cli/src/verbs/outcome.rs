@@ -1,8 +1,8 @@
 //! What verbs that change something say: `deployment.apps/web created`, or the object as `-o` asks.
-use crate::{doc::Doc, print::Format};
+use crate::{doc::Doc, print::Format, session::Asked};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use sampan_api::rpc::write_response::Outcome;
+use sampan_api::rpc::{FieldValidation, write_response::Outcome};
 
 /// Whether something is done, or only tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,34 @@ pub struct Says {
     /// How to print the object: name, yaml, json, jsonpath=…
     #[arg(short = 'o', long, value_name = "FORMAT", value_parser = Format::parse)]
     pub output: Option<Format>,
+}
+
+/// What becomes of manifests with fields that are not known.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Validate {
+    /// Unknown fields: strict (or true) refuses them, warn says so, ignore (or false) says nothing
+    #[arg(long, value_parser = directive, default_value = "strict", value_name = "HOW",
+        num_args = 0..=1, default_missing_value = "strict", require_equals = true)]
+    validate: FieldValidation,
+}
+
+impl Validate {
+    /// How a manifest is asked for.
+    pub fn asked(self, says: &Says) -> Asked {
+        Asked {
+            dry_run: says.on_server(),
+            unknown: self.validate,
+        }
+    }
+}
+
+fn directive(text: &str) -> Result<FieldValidation, String> {
+    match text {
+        "strict" | "true" => Ok(FieldValidation::Strict),
+        "warn" => Ok(FieldValidation::Warn),
+        "ignore" | "false" => Ok(FieldValidation::Ignore),
+        _ => Err("must be one of: strict (or true), warn, ignore (or false)".to_owned()),
+    }
 }
 
 impl Says {

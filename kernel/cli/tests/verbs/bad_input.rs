@@ -44,14 +44,50 @@ fn manifests_that_are_wrong_say_where() {
 }
 
 #[test]
-fn unknown_fields_warn_with_their_place() {
+fn unknown_fields_are_refused_with_their_place() {
     let stage = Stage::new();
-    let done = stage.feed(
+    let map = "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let odd = NGINX.replace("  replicas: 3", "  replicas: 3\n  replica: 3") + map;
+    let refused = "Error from server (BadRequest): Deployment in version \"v1\" cannot be handled as a Deployment: \
+                   strict decoding error: STDIN:9:12: unknown field \"spec.replica\"\n";
+    for verb in [
         "apply -f -",
-        &NGINX.replace("  replicas: 3", "  replicas: 3\n  replica: 3"),
+        "apply -f - --validate",
+        "create -f - --validate=true",
+        "apply -f - --dry-run=server",
+    ] {
+        let done = stage.feed(verb, &odd);
+        assert_eq!((done.code, done.err.as_str()), (1, refused), "{verb}: {done:?}");
+        assert!(done.out.starts_with("configmap/a "), "the others are done: {done:?}");
+        stage.run("delete cm a");
+    }
+    assert_eq!(stage.ok("get deploy -o name"), "");
+
+    let warned = stage.feed("apply -f - --validate=warn", &odd);
+    assert_eq!(warned.code, 0, "{warned:?}");
+    assert_eq!(warned.err, "Warning: STDIN:9:12: unknown field \"spec.replica\"\n");
+    for verb in ["apply -f - --validate=ignore", "replace -f - --validate=false"] {
+        let ignored = stage.feed(verb, &odd);
+        assert_eq!((ignored.code, ignored.err.as_str()), (0, ""), "{verb}: {ignored:?}");
+    }
+    let refused = stage.feed("replace -f -", &odd);
+    assert!(
+        refused.code == 1 && refused.err.contains("STDIN:9:12: unknown field"),
+        "{refused:?}"
     );
-    assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(done.err, "Warning: STDIN:9:12: unknown field \"spec.replica\"\n");
+    let how = stage.feed("apply -f - --validate=maybe", &odd);
+    assert!(
+        how.err
+            .contains("must be one of: strict (or true), warn, ignore (or false)"),
+        "{how:?}"
+    );
+
+    let two = odd.replace("metadata:\n  name: nginx", "metadata:\n  lables: {}\n  name: nginx");
+    let both = stage.feed("apply -f -", &two).err;
+    assert!(
+        both.contains("\n  * STDIN:4:11: unknown field \"metadata.lables\"\n  * STDIN:10:12: unknown field"),
+        "{both}"
+    );
 }
 
 #[test]

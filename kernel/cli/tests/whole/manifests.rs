@@ -30,7 +30,12 @@ fn a_guestbook_in_every_hand() {
     }
     let mut cluster = Cluster::start(tempfile::tempdir().unwrap(), &[]);
     cluster.load_busybox("busybox:1.36");
-    let applied = cluster.feed("apply -f -", GUESTBOOK);
+    let strict = cluster.feed("apply -f - --dry-run=server", GUESTBOOK);
+    assert!(
+        strict.code == 1 && strict.err.contains("unknown field \"spec.sessionAfinity\""),
+        "{strict:?}"
+    );
+    let applied = cluster.feed("apply -f - --validate=warn", GUESTBOOK);
     assert_eq!((applied.out, applied.code), (outcome("created"), 0), "{}", applied.err);
     assert_eq!(
         applied.err,
@@ -51,7 +56,7 @@ fn a_guestbook_in_every_hand() {
     let marked = format!("\u{feff}{GUESTBOOK}");
     let framed = format!("---\n---\n# nothing\n---\n{GUESTBOOK}\n...\n---\n");
     for (hand, text) in [("CRLF", windows), ("BOM", marked), ("empty documents", framed)] {
-        let again = cluster.feed("apply -f -", &text);
+        let again = cluster.feed("apply -f - --validate=warn", &text);
         assert_eq!(
             (again.out, again.code),
             (outcome("unchanged"), 0),
@@ -80,9 +85,36 @@ fn a_guestbook_in_every_hand() {
     assert_eq!(ports, "80 443");
     cluster.note();
     as_a_list(&cluster);
+    as_printed(&cluster);
     cluster.ok("delete namespace guestbook");
     cluster.until("get all -A -o name", str::is_empty);
     cluster.finish();
+}
+
+/// What the cluster itself writes into its objects has no field that is not known: whoever edits them gives it back.
+fn as_printed(cluster: &Cluster) {
+    let kinds = [
+        "nodes",
+        "pods",
+        "services",
+        "endpointslices",
+        "jobs",
+        "replicasets",
+        "namespaces",
+        "events",
+    ];
+    // The guestbook's own, which were let in.
+    let odd = ["imagePullPolcy", "sessionAfinity"];
+    for kind in kinds {
+        let printed = cluster.ok(&format!("get {kind} -A -o json"));
+        let again = cluster.feed("replace -f - --dry-run=server", &printed);
+        let mut lines = again.err.lines().filter(|line| line.contains("unknown field"));
+        assert!(
+            lines.all(|line| odd.iter().any(|odd| line.contains(odd))),
+            "{kind}: {again:?}"
+        );
+        assert!(!again.out.is_empty() || !again.err.is_empty(), "{kind}");
+    }
 }
 
 /// What `get -o json` prints, and other tools write, is applied as it is.

@@ -3,7 +3,7 @@ mod data;
 
 use super::{
     apply::{conclude, read, untried},
-    outcome::Says,
+    outcome::{Says, Validate},
 };
 use crate::{doc::Doc, failure::Tally, manifest::Files, session::Session};
 use anyhow::{Result, bail};
@@ -27,6 +27,8 @@ const EXAMPLES: &str = "Examples:
 pub struct CreateArgs {
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    validate: Validate,
     #[command(flatten)]
     says: Says,
     #[command(subcommand)]
@@ -92,7 +94,7 @@ struct JobArgs {
 
 pub async fn run(args: CreateArgs, session: &Session) -> Result<()> {
     let (mut value, says) = match args.what {
-        None => return from_files(&args.files, &args.says, session).await,
+        None => return from_files(&args.files, args.validate, &args.says, session).await,
         Some(What::Namespace(args)) => (namespace(&args), args.says),
         Some(What::Deployment(args)) => (deployment(&args)?, args.says),
         Some(What::Configmap(args)) => (data::config_map(&args)?, args.says),
@@ -108,12 +110,12 @@ pub async fn run(args: CreateArgs, session: &Session) -> Result<()> {
     if says.on_client() {
         return says.say(&doc, "created");
     }
-    let written = session.create(&doc.value, says.on_server()).await?;
+    let written = session.create(&doc.value, args.validate.asked(&says)).await?;
     written.warn();
     says.say(written.object.as_ref().unwrap_or(&doc), "created")
 }
 
-async fn from_files(files: &Files, says: &Says, session: &Session) -> Result<()> {
+async fn from_files(files: &Files, validate: Validate, says: &Says, session: &Session) -> Result<()> {
     if files.filename.is_empty() {
         bail!("say what: -f FILE, or namespace, deployment, configmap, secret, job (see --help)");
     }
@@ -121,7 +123,7 @@ async fn from_files(files: &Files, says: &Says, session: &Session) -> Result<()>
     for ready in read(files, None, session)? {
         let result = match says.on_client() {
             true => Ok(untried(&ready.doc, Outcome::Created)),
-            false => session.create(&ready.doc.value, says.on_server()).await,
+            false => session.create(&ready.doc.value, validate.asked(says)).await,
         };
         conclude(&ready, result, Some("created"), says, &mut tally);
     }

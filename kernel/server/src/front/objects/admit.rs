@@ -11,6 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Selection, Write, kinds,
     plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, World},
+    rpc::FieldValidation,
     validate,
 };
 use sampan_state::{Snapshot, claims, merge_patch, priority};
@@ -37,15 +38,20 @@ pub struct Manifest {
 /// Reads, completes and checks a manifest. Its status, if it has one, is left as it is.
 ///
 /// # Errors
-/// As [`validate::manifest`], and for JSON that is nested too deeply.
-pub fn read(json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> {
+/// As [`validate::object_of`], and for JSON that is nested too deeply.
+pub fn read(json: &[u8], default_namespace: &str, unknown: FieldValidation) -> Result<Manifest, ApiError> {
     check_depth(json)?;
-    let_in(Object::from_json(json)?, json, default_namespace)
+    let_in(Object::from_json(json)?, json, default_namespace, unknown)
 }
 
 /// As [`read`], of an object that was read from this JSON.
-fn let_in(mut object: Object, json: &[u8], default_namespace: &str) -> Result<Manifest, ApiError> {
-    let warnings = validate::object_of(&object, json)?;
+fn let_in(
+    mut object: Object,
+    json: &[u8],
+    default_namespace: &str,
+    unknown: FieldValidation,
+) -> Result<Manifest, ApiError> {
+    let warnings = validate::object_of(&object, json, unknown)?;
     let kind = object.kind_info()?;
     if !kind.namespaced {
         object.metadata.namespace.clear();
@@ -273,7 +279,7 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
         Operation::Create(object) => {
             check_depth(json)?;
             object.metadata.name = key.name.to_string();
-            let mut manifest = let_in(std::mem::take(object), json, &key.namespace)?;
+            let mut manifest = let_in(std::mem::take(object), json, &key.namespace, FieldValidation::Ignore)?;
             check(key, None, &mut manifest.object, state)?;
             *object = manifest.object;
             let status = object.fields.remove("status");
@@ -285,7 +291,7 @@ pub fn write(write: &mut Write, json: &[u8], state: &Snapshot) -> Result<(), Api
         }
         Operation::Replace(object) => {
             check_depth(json)?;
-            let mut manifest = let_in(std::mem::take(object), json, &key.namespace)?;
+            let mut manifest = let_in(std::mem::take(object), json, &key.namespace, FieldValidation::Ignore)?;
             let stored = state.get(key);
             if let Some(stored) = &stored {
                 scheduling::keep_priority(stored, &mut manifest.object);
@@ -361,7 +367,7 @@ mod tests {
     #[test]
     fn a_secrets_texts_become_data() {
         let secret = br#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"b":"eA=="},"stringData":{"a":"hi"}}"#;
-        let manifest = read(secret, "team").unwrap();
+        let manifest = read(secret, "team", FieldValidation::Strict).unwrap();
         assert_eq!(manifest.object.field_value("data"), json!({"a": "aGk=", "b": "eA=="}));
         assert!(!manifest.object.fields.contains("stringData"));
         assert_eq!(manifest.key, Key::new("secrets", "team", "s"));
@@ -374,7 +380,12 @@ mod tests {
             "[".repeat(50_000),
             "]".repeat(50_000)
         );
-        assert!(read(deep.as_bytes(), "").unwrap_err().message.contains("nested"));
+        assert!(
+            read(deep.as_bytes(), "", FieldValidation::Strict)
+                .unwrap_err()
+                .message
+                .contains("nested")
+        );
         assert!(check_depth(br#"{"text": "[[[[\"[[{{"}"#).is_ok());
     }
 
@@ -397,7 +408,7 @@ mod tests {
     #[test]
     fn a_namespace_has_its_finalizer() {
         let json = br#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"n","namespace":"x"},"status":{"phase":"odd"}}"#;
-        let mut object = read(json, "default").unwrap().object;
+        let mut object = read(json, "default", FieldValidation::Strict).unwrap().object;
         as_new(&mut object);
         assert_eq!(object.metadata.finalizers, [NAMESPACE_FINALIZER]);
         assert_eq!(object.metadata.namespace, "");

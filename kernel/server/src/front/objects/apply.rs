@@ -21,7 +21,7 @@ impl Front {
         request: &rpc::ApplyRequest,
     ) -> Result<rpc::WriteResponse, ApiError> {
         for _ in 0..ATTEMPTS {
-            let manifest = admit::read(&request.json, &request.default_namespace)?;
+            let manifest = admit::read(&request.json, &request.default_namespace, request.field_validation())?;
             if manifest.key.name.is_empty() {
                 let message = "apply needs metadata.name: with generateName there is nothing to merge with; use create";
                 return Err(ApiError::bad_request(message));

@@ -38,7 +38,7 @@ impl Front {
         who: &Identity,
         request: &rpc::CreateRequest,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let mut manifest = admit::read(&request.json, &request.default_namespace)?;
+        let mut manifest = admit::read(&request.json, &request.default_namespace, request.field_validation())?;
         access::check(who, Verb::Create, &manifest.key, &self.replica.snapshot())?;
         admit::as_new(&mut manifest.object);
         self.create_object(manifest, request.dry_run).await
@@ -96,7 +96,7 @@ impl Front {
         who: &Identity,
         request: &rpc::ReplaceRequest,
     ) -> Result<rpc::WriteResponse, ApiError> {
-        let manifest = admit::read(&request.json, &request.default_namespace)?;
+        let manifest = admit::read(&request.json, &request.default_namespace, request.field_validation())?;
         let verb = if request.status {
             Verb::UpdateStatus
         } else {
