@@ -1,5 +1,6 @@
 //! The agent: all of the node's parts put together, started and ended.
 mod act;
+mod admission;
 mod adopt;
 mod making;
 mod node;

@@ -1,6 +1,6 @@
 //! The agent's one loop: what is wanted and what is seen go in, actions and statuses come out, one pod at a time.
 use super::{
-    act,
+    act, admission,
     node::{Node, is_uid},
     record::Record,
     view::{ContainerView, View},
@@ -177,12 +177,23 @@ impl Table {
                 let status = desired.pod.status.as_ref().filter(|status| status.start_time.is_some());
                 let actual = match status {
                     Some(status) => reconcile::recall(&desired, status, Vec::new(), false, now),
-                    None => Actual::new(&desired, now),
+                    None => self.admit(&desired, now),
                 };
                 self.pods.insert(uid.clone(), Entry::new(desired, actual, None));
             }
         }
         self.turn(&uid);
+    }
+
+    /// What there is of a pod that came, or that it was turned away.
+    fn admit(&self, desired: &Desired, now: Millis) -> Actual {
+        let Some(refusal) = admission::refusal(desired, self.pods.values()) else {
+            return Actual::new(desired, now);
+        };
+        let (reason, message) = (refusal.reason, refusal.message);
+        let told = event(desired, None, true, reason, message.clone(), now);
+        self.node.writer.event(told);
+        Actual::refused(desired, reason, format!("Pod was rejected: {message}"), now)
     }
 
     fn gone(&mut self, uid: &str) {

@@ -211,6 +211,37 @@ impl Actual {
         }
     }
 
+    /// Of a pod that this node does not take on: it has failed, and nothing of it is ever made.
+    pub fn refused(desired: &Desired, reason: &str, message: String, now: Millis) -> Self {
+        Actual {
+            sandbox: Sandbox::Removed,
+            stop: Some(Stop {
+                cause: StopCause::Finished,
+                deadline: now,
+            }),
+            terminal: Some(Terminal {
+                succeeded: false,
+                reason: Some(reason.to_owned()),
+                message: Some(message),
+            }),
+            ..Actual::new(desired, now)
+        }
+    }
+
+    /// Whether it has ended for good, and nothing of it runs.
+    pub fn has_ended(&self) -> bool {
+        self.terminal.is_some() && !self.is_alive()
+    }
+
+    /// Whether it has ended before any of its containers came to anything: there is nothing to say of them.
+    pub fn never_began(&self) -> bool {
+        let idle = |container: &Container| {
+            let waits = matches!(&container.state, State::Waiting(waiting) if waiting.reason.is_empty());
+            waits && !container.ran && container.last.is_none()
+        };
+        self.terminal.is_some() && self.containers.iter().all(idle)
+    }
+
     /// Whether anything of it is or may be alive.
     pub fn is_alive(&self) -> bool {
         self.containers.iter().any(|container| container.state.is_alive())

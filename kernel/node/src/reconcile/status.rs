@@ -23,7 +23,7 @@ pub fn status(desired: &Desired, actual: &mut Actual, facts: &NodeFacts, now: Mi
         let list: Vec<_> = of_kind
             .map(|(spec, container)| container_status(desired, actual, spec, container))
             .collect();
-        (!list.is_empty()).then_some(list)
+        (!list.is_empty() && !actual.never_began()).then_some(list)
     };
     let (init, main) = (statuses(true), statuses(false));
     let phase = phase(desired, actual);
