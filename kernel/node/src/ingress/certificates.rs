@@ -2,8 +2,6 @@
 use super::proxy::Proxy;
 use rustls::{
     ServerConfig,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -14,9 +12,6 @@ use std::{
     fmt,
     sync::{Arc, Weak},
 };
-
-/// Links of one chain at the most.
-const MOST_LINKS: usize = 16;
 
 /// Why a Secret's certificate cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -29,41 +24,23 @@ pub struct CertificateError {
 /// What can be shown.
 pub type Keys = HashMap<Secret, Arc<CertifiedKey>>;
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
 /// Reads what Secrets hold. One that cannot be shown is as it was before.
 pub fn read(pairs: &BTreeMap<Secret, KeyPair>, before: &Keys) -> (Keys, Vec<CertificateError>) {
     let (mut keys, mut errors) = (Keys::new(), Vec::new());
-    let provider = provider();
     for (secret, pair) in pairs {
-        match certified(pair, &provider) {
+        match pair.certified() {
             Ok(key) => drop(keys.insert(secret.clone(), Arc::new(key))),
-            Err(why) => {
+            Err(error) => {
                 if let Some(key) = before.get(secret) {
                     keys.insert(secret.clone(), key.clone());
                 }
-                let secret = secret.clone();
+                let field = if error.is_of_key() { "tls.key" } else { "tls.crt" };
+                let (secret, why) = (secret.clone(), format!("{field}: {error}"));
                 errors.push(CertificateError { secret, why });
             }
         }
     }
     (keys, errors)
-}
-
-fn certified(pair: &KeyPair, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(pair.cert_pem.as_bytes())
-        .take(MOST_LINKS)
-        .collect();
-    let chain = chain.map_err(|error| format!("tls.crt is no PEM: {error}"))?;
-    if chain.is_empty() {
-        return Err("there is no certificate in tls.crt".to_owned());
-    }
-    let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes());
-    let key = key.map_err(|error| format!("there is no key in tls.key: {error}"))?;
-    // It also says if the key is another's.
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())
 }
 
 /// Gives each handshake what is shown then to who asks for that host. Who asks for one that nothing is shown for is refused.
@@ -87,7 +64,7 @@ impl ResolvesServerCert for Resolver {
 /// # Errors
 /// If TLS cannot be set up.
 pub fn server_config(proxy: &Arc<Proxy>) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver(Arc::downgrade(proxy))));

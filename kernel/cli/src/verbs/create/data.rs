@@ -1,12 +1,9 @@
 //! Config maps and secrets, of files and literals.
 use crate::verbs::outcome::Says;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
-use rustls::{
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    sign::CertifiedKey,
-};
+use sampan_tls::KeyPair;
 use serde_json::{Map, Value, json};
 use std::{
     fs::File,
@@ -98,16 +95,18 @@ pub fn secret(args: SecretArgs) -> Result<(Value, Says)> {
 
 fn tls(args: &TlsArgs) -> Result<Value> {
     let (cert, key) = (content(&args.cert)?, content(&args.key)?);
-    let chain = CertificateDer::pem_slice_iter(&cert).collect::<Result<Vec<_>, _>>();
-    let chain = chain.with_context(|| format!("{} is no certificate in PEM", args.cert.display()))?;
-    if chain.is_empty() {
-        bail!("there is no certificate in {}", args.cert.display());
-    }
-    let private = PrivateKeyDer::from_pem_slice(&key);
-    let private = private.with_context(|| format!("there is no private key in PEM in {}", args.key.display()))?;
-    // It also says if the key is another's.
-    CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider())
-        .with_context(|| format!("{} is not the key of {}", args.key.display(), args.cert.display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let pair = KeyPair {
+        cert_pem: text(&cert),
+        key_pem: text(&key),
+    };
+    pair.certified().map_err(|error| {
+        let (path, other) = match error.is_of_key() {
+            true => (&args.key, &args.cert),
+            false => (&args.cert, &args.key),
+        };
+        anyhow!("{} does not go with {}: {error}", path.display(), other.display())
+    })?;
     let data = json!({"tls.crt": STANDARD.encode(cert), "tls.key": STANDARD.encode(key)});
     Ok(
         json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": args.name}, "data": data}),
@@ -240,7 +239,14 @@ mod tests {
         assert_eq!(made["type"], "kubernetes.io/tls");
         assert!(sampan_api::validate::manifest(made.to_string().as_bytes()).is_ok());
         let refused = |cert: &PathBuf, key: &PathBuf| format!("{:#}", tls(&args(cert, key)).unwrap_err());
-        assert!(refused(&cert, &other).contains("is not the key of"));
+        let (at, of_other) = (cert.display().to_string(), other.display().to_string());
+        let words = refused(&cert, &other);
+        assert!(
+            words.starts_with(&format!(
+                "{of_other} does not go with {at}: the key is not the certificate's"
+            )),
+            "{words}"
+        );
         assert!(refused(&key, &key).contains("there is no certificate in"));
         assert!(refused(&cert, &cert).contains("no private key"));
     }
