@@ -13,6 +13,7 @@ mod expiry;
 mod farewell;
 pub mod features;
 pub mod front;
+mod ingresses;
 mod membership;
 pub mod metrics;
 pub mod peers;

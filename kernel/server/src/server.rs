@@ -12,7 +12,7 @@ use crate::{
     farewell::{self, stand_down_when_lost},
     features::Build,
     front::{Front, Listening, NodeClients, NodeLiveness, serve},
-    membership,
+    ingresses, membership,
     peers::{Book, Own, Peers, members},
     pki::{Authority, PkiError, private_dir, read_small, write_private},
     policies::{Narrator, Policies},
@@ -360,6 +360,9 @@ fn watch_over(front: &Arc<Front>, config: &ServerConfig) -> Vec<JoinHandle<()>> 
         config.build.clone(),
         closing,
     )));
+    let (_, replica, closing) = parts();
+    let narrator = front.narrator.of("ingress");
+    tasks.push(tokio::spawn(ingresses::tell(replica, narrator, closing)));
     if let Some(schedule) = config.snapshots.clone() {
         let (_, replica, closing) = parts();
         let taking = keep_taking(replica, schedule, config.cluster_name.clone(), closing);

@@ -152,10 +152,15 @@ impl Writer {
         if self.counts.len() >= REMEMBERED {
             self.counts.clear();
         }
+        let known = self.replica.snapshot().get(&key);
+        // What was told before this process, or before the counts were dropped, goes on; what gathers for one entry is not
+        // in the state yet.
+        let so_far = known.as_ref().and_then(|event| event.field_value("count").as_u64());
+        let so_far = so_far.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
         let count = self.counts.entry(name).or_default();
-        *count += 1;
+        *count = so_far.max(*count).saturating_add(1);
         let now = Timestamp::from_millis(self.replica.now_millis());
-        let operation = match self.replica.snapshot().get(&key) {
+        let operation = match known {
             Some(_) => Operation::Merge(json!({"count": *count, "lastTimestamp": now})),
             None => Operation::Create(self.event(&key, story, &uid, now)),
         };

@@ -9,6 +9,7 @@ mod committing;
 mod evicting;
 mod extremes;
 mod families;
+mod ingresses;
 mod nodes;
 mod objects;
 mod plugins;
