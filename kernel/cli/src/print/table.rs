@@ -44,6 +44,13 @@ impl Table {
         self
     }
 
+    /// With one more column at the end.
+    #[must_use]
+    pub fn with(mut self, header: &str) -> Self {
+        self.headers.push(header.to_owned());
+        self
+    }
+
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         // A cell is one line, and does not move the terminal's cursor.
         let plain = |cell: String| cell.replace(|c: char| c.is_control(), " ");

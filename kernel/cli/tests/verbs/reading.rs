@@ -186,3 +186,25 @@ fn a_pod_is_explained() {
     );
     assert!(stage.refused("explain pod none --scheduling").contains("not found"));
 }
+    failed_on_a_node(&stage);
+/// What nodes say of a plugin that they run is to be seen where plugins are.
+fn failed_on_a_node(stage: &Stage) {
+    let uid = stage.ok("get plugin routes -o jsonpath={.metadata.uid}");
+    let event = format!(
+        "apiVersion: v1\nkind: Event\nmetadata: {{name: routes.1}}\ntype: Warning\nreason: PluginFailed\nmessage: it trapped\n\
+         source: {{component: kubelet, host: h1}}\nlastTimestamp: 2020-01-05T00:00:00Z\n\
+         involvedObject: {{kind: Plugin, apiVersion: sampan.dev/v1, name: routes, uid: {uid}}}\n"
+    );
+    assert_eq!(stage.feed("create -f -", &event).code, 0);
+    let list = stage.ok("plugin list");
+    let line = |start: &str| list.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(line("NAME ").ends_with("FAILED ON"), "{list}");
+    assert!(
+        line("routes ").contains("   h1 (") && line("routes ").ends_with(" ago)"),
+        "{list}"
+    );
+    assert!(line("scheduler ").ends_with("<none>"), "{list}");
+    let page = stage.ok("plugin describe routes");
+    assert!(page.contains("it trapped") && !page.contains("Calls:"), "{page}");
+}
+

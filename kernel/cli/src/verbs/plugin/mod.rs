@@ -6,24 +6,20 @@ mod inspect;
 mod project;
 mod record;
 mod replay;
+mod shown;
 mod trial;
 
 use super::outcome::Says;
 use crate::{
     cli::Global,
-    describe,
     doc::Doc,
-    print::{Format, Moment, columns::short_digest},
+    print::{Format, columns::short_digest},
     progress::{self, size},
     session::Session,
-    targets, terminal,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use sampan_api::{
-    Key, plugin,
-    rpc::{self, PluginChunk, PluginHeader},
-};
+use sampan_api::rpc::{self, PluginChunk, PluginHeader};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -183,8 +179,8 @@ async fn ask(verb: Verb, global: &Global) -> Result<()> {
         Verb::Record(args) => return record::run(args, session).await,
         Verb::Inspect { file, output } => return inspect::run(&file, output, session).await,
         Verb::Load(args) => return load(args, session).await,
-        Verb::List { output } => return list(output, session).await,
-        Verb::Describe { name } => return describe(&name, session).await,
+        Verb::List { output } => return shown::list(output, session).await,
+        Verb::Describe { name } => return shown::describe(&name, session).await,
         Verb::Activate(args) => say(
             &args,
             &session.once(client.activate(request(&args))).await?,
@@ -309,39 +305,4 @@ fn config(text: &str) -> Result<String> {
     };
     let value: Value = serde_json::from_str(&json).context("--plugin-config is not JSON")?;
     Ok(value.to_string())
-}
-
-async fn list(output: Option<Format>, session: &Session) -> Result<()> {
-    let kind = targets::kind("plugins")?;
-    let docs = session
-        .list(&targets::Scope::default().selection(kind, session))
-        .await?
-        .objects;
-    let format = output.unwrap_or_default();
-    if !format.is_table() {
-        print!("{}", format.many(&docs, true)?);
-        return Ok(());
-    }
-    let dress = crate::print::table::Dress {
-        wide: format == Format::Wide,
-        colours: terminal::colours(),
-        ..Default::default()
-    };
-    print!("{}", super::get::listing(kind, &docs, &dress, Moment::now()));
-    Ok(())
-}
-
-async fn describe(name: &str, session: &Session) -> Result<()> {
-    let mut client = session.plugins();
-    let figures = session
-        .once(client.describe(rpc::PluginRequest { name: name.to_owned() }))
-        .await?;
-    let doc = match figures.object.as_ref().filter(|object| !object.json.is_empty()) {
-        Some(object) => Doc::from_message(object)?,
-        None => session.get(&Key::new(plugin::RESOURCE, "", name)).await?,
-    };
-    let mut related = describe::Related::of(&doc, true, session).await?;
-    related.figures = Some(figures);
-    print!("{}", describe::describe(&doc, &related, Moment::now()));
-    Ok(())
 }

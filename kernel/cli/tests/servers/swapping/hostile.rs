@@ -20,6 +20,10 @@ fn hostile_network_plugins_leave_the_last_good_datapath() {
             until(group, "each node has given it up", || complaints(group, how).1 == 3).await;
             println!("{how}: given up by all nodes after {:?}", begun.elapsed());
             assert_eq!(complaints(group, how).0, 9, "three tries on each");
+            let list = group.ok(0, "plugin list");
+            let line = list.lines().find(|line| line.starts_with(&format!("{how} "))).unwrap();
+            let is_named = |host: &usize| line.contains(&format!("n{host}"));
+            assert!(NODES.iter().all(is_named) && line.ends_with(" ago)"), "{list}");
             load.flow.goes_on(how);
             for host in NODES {
                 assert_eq!(peers(group, host).len(), 2, "{how}");
