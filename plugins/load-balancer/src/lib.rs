@@ -85,10 +85,12 @@ impl Controller for LoadBalancer {
             {
                 ingresses::ingress(&mut plan, &ingress, snapshot);
             }
-        } else if let Some(service) = snapshot.get(key)
-            && !service.is_deleting()
-        {
-            self.service(&mut plan, &service, snapshot);
+        } else if let Some(service) = snapshot.get(key) {
+            if !service.is_deleting() {
+                self.service(&mut plan, &service, snapshot);
+            }
+        } else {
+            self.wake_waiting(&mut plan, key, snapshot);
         }
         Ok(plan)
     }
@@ -102,6 +104,7 @@ impl LoadBalancer {
             // It was one before.
             if !known.is_empty() {
                 plan.patch_status(service, json!({"loadBalancer": null}));
+                self.wake_waiting(plan, &service.key, snapshot);
             }
             return;
         }
@@ -116,6 +119,15 @@ impl LoadBalancer {
             true => of_nodes(service, &known, snapshot),
             false => self.of_pool(plan, service, &known, snapshot),
         };
+        let gives_back = match &wanted {
+            // One of its ports may be free now: those that it had are known to nobody.
+            Ok(wanted) if *wanted == known => self.pool.is_empty() && !known.is_empty(),
+            Ok(wanted) => !known.is_subset(wanted),
+            Err(_) => !known.is_empty(),
+        };
+        if gives_back {
+            self.wake_waiting(plan, &service.key, snapshot);
+        }
         match wanted {
             Ok(wanted) if wanted == known => {}
             Ok(wanted) => {
@@ -136,6 +148,25 @@ impl LoadBalancer {
                 }
             }
         }
+    }
+}
+
+impl LoadBalancer {
+    /// What one gives back another may have: those that lack something are looked at again.
+    fn wake_waiting(&self, plan: &mut Plan, key: &Key, snapshot: &dyn Snapshot) {
+        let all = Query::all("services").only(&["metadata", "spec.type", "spec.ipFamilies", "status"]);
+        for other in snapshot.list(&all) {
+            if other.key != *key && other.spec()["type"] == "LoadBalancer" && self.waits(&other) {
+                plan.wake_up(&other.key, 0);
+            }
+        }
+    }
+
+    /// Whether it has no address, or of a pool not one of each family that there is.
+    fn waits(&self, service: &Object) -> bool {
+        let known = addresses(service);
+        let lacks = |is_v6: &bool| self.pool.has(*is_v6) && !known.iter().any(|address| address.is_ipv6() == *is_v6);
+        known.is_empty() || families(service).iter().any(lacks)
     }
 }
 
