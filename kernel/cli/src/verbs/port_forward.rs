@@ -3,15 +3,16 @@ use crate::{
     doc::{Doc, list},
     owned,
     session::Session,
-    targets,
+    targets, terminal,
 };
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use futures::StreamExt;
+use rustix::io::Errno;
 use sampan_api::rpc::PortForwardRequest;
 use serde_json::Value;
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
 };
@@ -38,7 +39,7 @@ pub struct PortForwardArgs {
     /// Ports: REMOTE, LOCAL:REMOTE, or :REMOTE for any local one
     #[arg(value_name = "[LOCAL:]REMOTE", required = true)]
     ports: Vec<Ports>,
-    /// Where to listen
+    /// Where to listen; localhost is 127.0.0.1 and ::1, where there is IPv6
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', default_value = "localhost")]
     address: Vec<String>,
 }
@@ -100,30 +101,65 @@ pub async fn run(args: PortForwardArgs, session: &Session) -> Result<()> {
         namespace: pod.namespace().to_owned(),
         pod: pod.name().to_owned(),
     });
+    let places = args.address.iter().map(|text| addresses(text));
+    let places = places.collect::<Result<Vec<_>>>()?;
     let mut listeners = Vec::new();
     for ports in &args.ports {
         let remote = remote(&named, &pod, &ports.remote)?;
-        let local = ports.local.unwrap_or(remote);
-        for address in addresses(&args.address)? {
-            let at = SocketAddr::new(address, local);
-            let listener = TcpListener::bind(at).await;
-            let listener = listener.with_context(|| format!("cannot listen on {at}: is another program there?"))?;
-            println!("Forwarding from {} -> {remote}", listener.local_addr()?);
-            listeners.push(accept(listener, remote, way.clone()));
+        let mut local = ports.local.unwrap_or(remote);
+        for place in &places {
+            for listener in listen(place, local).await? {
+                let at = listener.local_addr()?;
+                println!("Forwarding from {at} -> {remote}");
+                // Any port is the same at all addresses.
+                local = at.port();
+                listeners.push(accept(listener, remote, way.clone()));
+            }
         }
     }
     futures::future::try_join_all(listeners).await?;
     Ok(())
 }
 
-fn addresses(texts: &[String]) -> Result<Vec<IpAddr>> {
-    let address = |text: &String| match text.as_str() {
-        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
-        text => text
-            .parse()
-            .with_context(|| format!("\"{text}\" is no address to listen on")),
-    };
-    texts.iter().map(address).collect()
+/// The addresses of one place. Of several, one must be had.
+fn addresses(text: &str) -> Result<Vec<IpAddr>> {
+    if text == "localhost" {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    let address = text.trim_start_matches('[').trim_end_matches(']').parse();
+    Ok(vec![
+        address.with_context(|| format!("\"{text}\" is no address to listen on"))?,
+    ])
+}
+
+/// Listens at a place, at the same port of all its addresses.
+async fn listen(place: &[IpAddr], mut port: u16) -> Result<Vec<TcpListener>> {
+    let (mut listeners, mut failures) = (Vec::new(), Vec::new());
+    for address in place {
+        let at = SocketAddr::new(*address, port);
+        let bound = TcpListener::bind(at).await.and_then(|listener| {
+            port = listener.local_addr()?.port();
+            Ok(listener)
+        });
+        match bound {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => failures.push((at, error)),
+        }
+    }
+    let said = |at: SocketAddr| format!("cannot listen on {at}: is another program there?");
+    if listeners.is_empty()
+        && let Some((at, error)) = failures.pop()
+    {
+        return Err(error).context(said(at));
+    }
+    // Where there is no IPv6, nobody misses it.
+    for (at, error) in failures {
+        let lacking = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT].map(Errno::raw_os_error);
+        if !error.raw_os_error().is_some_and(|number| lacking.contains(&number)) {
+            terminal::warn(&format!("{}: {error}", said(at)));
+        }
+    }
+    Ok(listeners)
 }
 
 /// The number of the pod's port. That of a Service leads to its target.
@@ -212,6 +248,26 @@ async fn next(mut reads: OwnedReadHalf) -> Option<(PortForwardRequest, OwnedRead
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn any_port_is_the_same_in_both_families() {
+        let place = addresses("localhost").unwrap();
+        let listeners = listen(&place, 0).await.unwrap();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        assert!(
+            !ports.is_empty() && ports.iter().all(|port| *port == ports[0]),
+            "{ports:?}"
+        );
+        // One that is taken leaves the other; both that are taken leave nothing.
+        let error = listen(&place[..1], ports[0]).await.unwrap_err();
+        assert!(error.to_string().contains("is another program there?"), "{error}");
+        drop(listeners);
+        let _taken = TcpListener::bind((place[0], ports[0])).await.unwrap();
+        let left = listen(&place, ports[0]).await;
+        assert_eq!(left.is_ok(), ports.len() == 2, "{left:?}");
+        assert_eq!(addresses("[::1]").unwrap(), addresses("::1").unwrap());
+        assert!(addresses("here").unwrap_err().to_string().contains("\"here\""));
+    }
 
     #[test]
     fn ports_as_kubectl_takes_them() {

@@ -2,6 +2,7 @@
 use crate::stage::{NGINX, PATIENCE, Stage, sampan};
 use std::{
     io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
     process::Stdio,
 };
 
@@ -109,6 +110,42 @@ fn describe_and_events_tell_the_story() {
 }
 
 #[test]
+fn forwarded_ports_are_those_of_both_loopbacks() {
+    let stage = Stage::new();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: a}]}\n";
+    stage.feed("create -f -", pod);
+    let mut wanted = vec!["127.0.0.1"];
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => wanted.push("[::1]"),
+        Err(error) => eprintln!("SKIPPED: no IPv6 here: {error}"),
+    }
+    for (address, wanted) in [
+        ("localhost", wanted),
+        ("127.0.0.3,127.0.0.2", vec!["127.0.0.3", "127.0.0.2"]),
+    ] {
+        let mut child = sampan(stage.dir.path())
+            .args(["port-forward", "pod/p", ":80", "--address", address])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ports = Vec::new();
+        for at in &wanted {
+            let line = lines.next().unwrap().unwrap();
+            let port = line
+                .strip_prefix(&format!("Forwarding from {at}:"))
+                .and_then(|rest| rest.strip_suffix(" -> 80"));
+            ports.push(port.unwrap_or_else(|| panic!("{at}: {line}")).to_owned());
+            drop(TcpStream::connect(format!("{at}:{}", ports[0])).unwrap());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    }
+}
+
+#[test]
 fn wait_knows_conditions_paths_and_time() {
     let stage = Stage::new();
     stage.feed("apply -f -", NGINX);
@@ -151,6 +188,7 @@ fn plugins_and_the_cluster_itself() {
     assert_eq!(stage.ok("get plugins scheduler -o jsonpath={.spec.mode}"), "Active");
     let page = stage.ok("plugin describe scheduler");
     assert!(page.contains("World:") && page.contains("Figures:"), "{page}");
+    failed_on_a_node(&stage);
     let file = stage.file("no.wasm", "this is no component");
     let refused = stage.refused(&format!("plugin load {file} --name no"));
     assert!(refused.contains("no WebAssembly component"), "{refused}");
@@ -161,6 +199,27 @@ fn plugins_and_the_cluster_itself() {
     );
     assert!(stage.ok("version").contains("Server Version: v"));
     assert_eq!(stage.ok("config current-context"), "sampan\n");
+}
+
+/// What nodes say of a plugin that they run is to be seen where plugins are.
+fn failed_on_a_node(stage: &Stage) {
+    let uid = stage.ok("get plugin routes -o jsonpath={.metadata.uid}");
+    let event = format!(
+        "apiVersion: v1\nkind: Event\nmetadata: {{name: routes.1}}\ntype: Warning\nreason: PluginFailed\nmessage: it trapped\n\
+         source: {{component: kubelet, host: h1}}\nlastTimestamp: 2020-01-05T00:00:00Z\n\
+         involvedObject: {{kind: Plugin, apiVersion: sampan.dev/v1, name: routes, uid: {uid}}}\n"
+    );
+    assert_eq!(stage.feed("create -f -", &event).code, 0);
+    let list = stage.ok("plugin list");
+    let line = |start: &str| list.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(line("NAME ").ends_with("FAILED ON"), "{list}");
+    assert!(
+        line("routes ").contains("   h1 (") && line("routes ").ends_with(" ago)"),
+        "{list}"
+    );
+    assert!(line("scheduler ").ends_with("<none>"), "{list}");
+    let page = stage.ok("plugin describe routes");
+    assert!(page.contains("it trapped") && !page.contains("Calls:"), "{page}");
 }
 
 #[test]
@@ -186,25 +245,3 @@ fn a_pod_is_explained() {
     );
     assert!(stage.refused("explain pod none --scheduling").contains("not found"));
 }
-    failed_on_a_node(&stage);
-/// What nodes say of a plugin that they run is to be seen where plugins are.
-fn failed_on_a_node(stage: &Stage) {
-    let uid = stage.ok("get plugin routes -o jsonpath={.metadata.uid}");
-    let event = format!(
-        "apiVersion: v1\nkind: Event\nmetadata: {{name: routes.1}}\ntype: Warning\nreason: PluginFailed\nmessage: it trapped\n\
-         source: {{component: kubelet, host: h1}}\nlastTimestamp: 2020-01-05T00:00:00Z\n\
-         involvedObject: {{kind: Plugin, apiVersion: sampan.dev/v1, name: routes, uid: {uid}}}\n"
-    );
-    assert_eq!(stage.feed("create -f -", &event).code, 0);
-    let list = stage.ok("plugin list");
-    let line = |start: &str| list.lines().find(|line| line.starts_with(start)).unwrap();
-    assert!(line("NAME ").ends_with("FAILED ON"), "{list}");
-    assert!(
-        line("routes ").contains("   h1 (") && line("routes ").ends_with(" ago)"),
-        "{list}"
-    );
-    assert!(line("scheduler ").ends_with("<none>"), "{list}");
-    let page = stage.ok("plugin describe routes");
-    assert!(page.contains("it trapped") && !page.contains("Calls:"), "{page}");
-}
-
