@@ -1,6 +1,6 @@
 //! The Node object: what this node is, and that it lives.
 use super::{Change, ControlPlane, Retry, follow};
-use crate::{config::AgentConfig, network::Prepared, whereabouts::Whereabouts};
+use crate::{config::AgentConfig, net::PodCidr, network::Prepared, whereabouts::Whereabouts};
 use sampan_api::{ApiError, Key, Object, Operation, Plan, Reason, Write, kinds, rpc, time::Timestamp};
 use serde_json::{Value, json};
 use std::{
@@ -34,11 +34,14 @@ impl Identity {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let memory = proc_value("/proc/meminfo", "MemTotal:").unwrap_or(0) * 1024;
         let disk = rustix::fs::statvfs(&config.data).map_or(0, |vfs| vfs.f_blocks * vfs.f_frsize);
+        // Of pods on the loopback there is no end.
+        let room = config.cidr().ok().filter(|_| !config.rootless).map(PodCidr::room);
+        let pods = config.max_pods.min(room.unwrap_or(u32::MAX));
         let capacity = json!({
             "cpu": cpus.to_string(),
             "memory": format!("{}Ki", memory / 1024),
             "ephemeral-storage": format!("{}Ki", disk / 1024),
-            "pods": config.max_pods.to_string(),
+            "pods": pods.to_string(),
         });
         let architecture = architecture();
         let mut endpoints = json!({"kubeletEndpoint": {"Port": serves.port()}});

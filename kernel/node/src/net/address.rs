@@ -58,6 +58,11 @@ impl PodCidr {
         self.ranges
     }
 
+    /// How many pods can have an address. Not the first (the range's own), the second (the node's) and the last.
+    pub fn room(self) -> u32 {
+        self.size() - 3
+    }
+
     fn size(self) -> u32 {
         1 << (32 - u32::from(self.prefix))
     }
@@ -166,9 +171,9 @@ impl AddressPool {
         }
     }
 
-    /// After the last given, round and round. Not the first (the range's own), the second (the node's) or the last.
+    /// After the last given, round and round.
     fn free(&mut self, cidr: PodCidr) -> Option<Ipv4Addr> {
-        let usable = cidr.size() - 3;
+        let usable = cidr.room();
         for step in 0..usable {
             let offset = 2 + (self.next.saturating_sub(1) + step) % usable;
             let address = Ipv4Addr::from(cidr.base + offset);

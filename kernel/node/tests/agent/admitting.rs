@@ -1,4 +1,4 @@
-//! Whom the node takes on: no pod that wants what another here has.
+//! Whom the node takes on: no pod that wants what another here has, and no more than it has addresses for.
 use crate::support::{Bench, SLEEP, container};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -68,4 +68,29 @@ async fn of_two_pods_with_one_port_of_the_node_the_second_is_turned_away() {
     bench.create_pod("third", with_port(json!({"containerPort": 81, "hostPort": 38080})));
     bench.plane.until_phase("third", "Running").await;
     bench.finish().await;
+}
+
+#[tokio::test]
+async fn a_node_says_no_more_pods_than_its_range_has_addresses_for() {
+    for (range, rootless, pods) in [
+        ("10.231.200.0/29", false, "5"),
+        ("10.231.200.0/22", false, "250"),
+        ("10.231.200.0/29", true, "250"),
+    ] {
+        if !rootless && !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: {range} needs root");
+            continue;
+        }
+        let mut bench = Bench::prepare(rootless).await;
+        bench.config.pod_cidr = range.to_owned();
+        bench.start_agent().await;
+        let node = bench.plane.get("nodes", "n1").unwrap();
+        let status = &node["status"];
+        assert_eq!(
+            (&status["capacity"]["pods"], &status["allocatable"]["pods"]),
+            (&json!(pods), &json!(pods)),
+            "{range}"
+        );
+        bench.finish().await;
+    }
 }
