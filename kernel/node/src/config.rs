@@ -53,7 +53,9 @@ pub struct AgentConfig {
     pub ingress: Places,
     /// Where the node's figures are served for Prometheus, on the loopback. None: nowhere.
     pub metrics: Option<SocketAddr>,
-    /// How many pods it takes.
+    /// Whether a server of the control plane runs on this machine, too.
+    pub control_plane: bool,
+    /// How many pods it takes at the most; no more than its range has addresses for.
     pub max_pods: u32,
     /// The cgroup below which pods have theirs, without a slash before it: `sampan`.
     pub cgroup: String,
@@ -87,6 +89,7 @@ impl AgentConfig {
             overlay: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ingress: Places::default(),
             metrics: None,
+            control_plane: false,
             max_pods: 250,
             cgroup: "sampan".to_owned(),
             shutdown_grace: Duration::from_secs(2),

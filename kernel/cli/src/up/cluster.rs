@@ -225,6 +225,7 @@ impl Cluster {
         let addresses = [settings.listen.ip().to_string(), host.to_owned()];
         let keys = server.authority().issue_node(&settings.name, &addresses)?;
         let mut config = self.agent_config(settings, keys)?;
+        config.control_plane = true;
         if let Ok(address) = host
             .parse::<IpAddr>()
             .map_err(drop)

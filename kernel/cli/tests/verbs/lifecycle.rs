@@ -73,5 +73,11 @@ fn a_machine_joins_as_a_node_and_runs_its_part() {
     node.wait().unwrap();
     assert!(said.len() == 2 && said[0].contains("as node \"joined\""), "{said:?}");
     assert!(said[1].contains("is ready on") && runs, "{said:?}");
-    assert!(stage.ok("get node joined").contains("Ready"));
+    let node = stage.ok("get node joined --no-headers");
+    assert_eq!(
+        node.split_whitespace().nth(2),
+        Some("<none>"),
+        "it is no server's: {node}"
+    );
+    assert!(node.contains("Ready"), "{node}");
 }

@@ -86,6 +86,8 @@ fn a_guestbook_in_every_hand() {
     cluster.note();
     as_a_list(&cluster);
     as_printed(&cluster);
+    let nodes = cluster.ok("get nodes --no-headers");
+    assert_eq!(nodes.split_whitespace().nth(2), Some("control-plane"), "{nodes}");
     cluster.ok("delete namespace guestbook");
     cluster.until("get all -A -o name", str::is_empty);
     cluster.finish();

@@ -69,11 +69,14 @@ impl Identity {
                 "systemUUID": read("/sys/class/dmi/id/product_uuid"),
             },
         });
-        let labels = json!({
+        let mut labels = json!({
             "kubernetes.io/hostname": config.name,
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": architecture,
         });
+        if config.control_plane {
+            labels["node-role.kubernetes.io/control-plane"] = "true".into();
+        }
         let pod_cidr = if config.rootless {
             String::new()
         } else {

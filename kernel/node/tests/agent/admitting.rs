@@ -83,6 +83,7 @@ async fn a_node_says_no_more_pods_than_its_range_has_addresses_for() {
         }
         let mut bench = Bench::prepare(rootless).await;
         bench.config.pod_cidr = range.to_owned();
+        bench.config.control_plane = pods == "5";
         bench.start_agent().await;
         let node = bench.plane.get("nodes", "n1").unwrap();
         let status = &node["status"];
@@ -91,6 +92,9 @@ async fn a_node_says_no_more_pods_than_its_range_has_addresses_for() {
             (&json!(pods), &json!(pods)),
             "{range}"
         );
+        // Which machine a server is on, too, is to be seen.
+        let role = &node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"];
+        assert_eq!(role.is_string(), pods == "5", "{role}");
         bench.finish().await;
     }
 }
