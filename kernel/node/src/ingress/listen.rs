@@ -31,6 +31,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Bytes that are read ahead of one connection.
 const READ_AHEAD: usize = 64 << 10;
 
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Before it is looked again for the rest of that; nearly always it comes in one piece.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// Requests of one HTTP/2 connection at a time.
 const MOST_STREAMS: u32 = 128;
 
@@ -103,10 +109,18 @@ async fn connection(
         https: acceptor.is_some(),
         progress: Progress::now(),
     };
-    let stream = Watched::new(stream, client.progress.clone());
     let Some(acceptor) = acceptor else {
-        return serve(proxy, stream, client, limits, false).await;
+        let is_h2 = tokio::select! {
+            () = proxy.closing.cancelled() => return,
+            is_h2 = timeout(proxy.times.header, begins_in_h2(&stream)) => is_h2,
+        };
+        let Ok(is_h2) = is_h2 else {
+            return proxy.figures.count(Figure::Malformed);
+        };
+        let stream = Watched::new(stream, client.progress.clone());
+        return serve(proxy, stream, client, limits, is_h2).await;
     };
+    let stream = Watched::new(stream, client.progress.clone());
     match timeout(proxy.times.header, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -117,6 +131,21 @@ async fn connection(
             tracing::debug!(%error, %from, "a handshake failed");
         }
         Err(_) => proxy.figures.count(Figure::Handshakes),
+    }
+}
+
+/// Whether a client begins with HTTP/2, as one does that knows beforehand that it is spoken (RFC 9113, 3.3). Nothing is taken of
+/// what it says. hyper-util's builder that finds out by itself would wait for the first words without an end.
+async fn begins_in_h2(stream: &TcpStream) -> bool {
+    let mut begun = [0; PREFACE.len()];
+    loop {
+        // What is wrong with the connection is seen again by whoever serves it.
+        let seen = stream.peek(&mut begun).await.unwrap_or(0);
+        if seen == 0 || seen == PREFACE.len() || !PREFACE.starts_with(&begun[..seen]) {
+            return begun == *PREFACE;
+        }
+        // There is something to be read all the time: more of it is not waited for by that.
+        sleep(GLANCE).await;
     }
 }
 

@@ -56,6 +56,13 @@ async fn slow_heads_and_handshakes_are_not_waited_for() {
     };
     let (answer, _) = drip(ingress.http_addresses()[0], "GET / HTTP/1.1\r\nHost: a\r\nX: ").await;
     assert!(!answer.contains("200"), "{answer}");
+    // The beginning of HTTP/2, and never the rest of it.
+    let (mut reading, mut writing) = TcpStream::connect(ingress.http_addresses()[0])
+        .await
+        .unwrap()
+        .into_split();
+    writing.write_all(b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+    assert_eq!(read_all(&mut reading).await, "");
     // A record of a handshake that never ends.
     let (answer, _) = drip(ingress.https_addresses()[0], "\x16\x03\x01\x02\x00").await;
     assert!(answer.is_empty() || !answer.contains("HTTP"), "{answer}");

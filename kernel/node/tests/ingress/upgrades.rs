@@ -1,6 +1,7 @@
 //! Websockets, and whatever else a connection may become.
-use crate::stage::{Backend, LONG, all_to, config, figure, full, read_all, start};
-use http::{Response, StatusCode};
+use crate::stage::{Backend, Client, LONG, all_to, config, figure, full, raw, read_all, start};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -139,4 +140,42 @@ async fn upgraded_connections_end_when_still_and_when_the_node_stops() {
     echoes(&mut stream, &HELLO).await;
     assert_eq!(read_all(stream).await, "");
     timeout(LONG, ending).await.unwrap().unwrap();
+}
+
+/// HTTP/2 without TLS, by who knows beforehand that it is spoken.
+#[tokio::test]
+async fn who_begins_with_http2_is_answered_in_it() {
+    let backend = Backend::named("web").await;
+    let ingress = start(config(), all_to(&[&backend]));
+    let to = ingress.http_addresses()[0];
+    let mut client = Client::over(TcpStream::connect(to).await.unwrap(), true).await;
+    for path in ["/a", "/b"] {
+        let request = Request::get(format!("http://shop.example{path}"));
+        let response = client.send(request.body(full("")).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        let told = response.into_body().collect().await.unwrap().to_bytes();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(told.starts_with(&format!("web GET {path}\n")), "{told}");
+        assert!(
+            told.contains("host: shop.example") && told.contains("x-forwarded-proto: http\n"),
+            "{told}"
+        );
+    }
+    // In pieces, too.
+    let mut slow = TcpStream::connect(to).await.unwrap();
+    for piece in [
+        &b"PRI"[..],
+        b" * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0],
+    ] {
+        slow.write_all(piece).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut frame = [0; 9];
+    slow.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame[3], 4, "its settings come first: {frame:?}");
+    // What begins alike and is not is a request of HTTP/1.1, if any.
+    let answer = raw(to, "PRINT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    ingress.shutdown().await;
 }
