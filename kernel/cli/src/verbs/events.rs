@@ -1,8 +1,11 @@
 //! `events`: what happened, oldest first, and what happens.
-use super::get::listing;
 use crate::{
     doc::Doc,
-    print::{Format, Moment, columns::chronology, table, table::Dress},
+    print::{
+        Format, Moment,
+        columns::{self, chronology},
+        table::{self, Dress, Table},
+    },
     session::{Seen, Session},
     targets, terminal,
 };
@@ -90,26 +93,39 @@ pub async fn run(args: EventsArgs, session: &Session) -> Result<()> {
         }
         return Ok(());
     }
-    match format.is_table() {
-        true => print!("{}", listing(kind, &docs, &dress, Moment::now())),
-        false => print!("{}", format.many(&docs, !args.no_headers)?),
+    let mut lines = table::for_kind(kind, &dress);
+    if format.is_table() {
+        let now = Moment::now();
+        docs.iter().for_each(|doc| row(doc, &dress, now, &mut lines));
+        print!("{}", lines.take(!args.no_headers));
+    } else {
+        print!("{}", format.many(&docs, !args.no_headers)?);
     }
     if !args.watch {
         return Ok(());
     }
-    let mut lines = table::for_kind(kind, &dress);
     let mut watcher = session.watch(selection, listed.revision);
     loop {
         terminal::flush();
         match watcher.next().await? {
             Seen::Added(doc) | Seen::Modified(doc) if args.wants(&doc) && format.is_table() => {
-                lines.row(table::cells(&doc, "", &dress, Moment::now()));
+                row(&doc, &dress, Moment::now(), &mut lines);
                 print!("{}", lines.take(false));
             }
             Seen::Added(doc) | Seen::Modified(doc) if args.wants(&doc) => print!("{}", format.one(&doc)?),
             _ => {}
         }
     }
+}
+
+/// An event's row, which says how often it repeated: `get events` does not, as with kubectl.
+fn row(event: &Doc, dress: &Dress, now: Moment, lines: &mut Table) {
+    let mut cells = table::cells(event, "", dress, now);
+    let when = usize::from(dress.namespace);
+    if let Some(cell) = cells.get_mut(when) {
+        *cell = columns::seen(&event.value, now);
+    }
+    lines.row(cells);
 }
 
 impl EventsArgs {

@@ -110,6 +110,30 @@ fn describe_and_events_tell_the_story() {
 }
 
 #[test]
+fn events_say_how_often_they_repeated() {
+    let mut stage = Stage::new();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: lonely}\nspec: {containers: [{name: a, image: a}]}\n";
+    stage.feed("create -f -", pod);
+    let told = stage.until("events --for=pod/lonely", |out| out.contains("FailedScheduling"));
+    assert!(told.starts_with("LAST SEEN ") && !told.contains("(x"), "{told}");
+    // Who tells it again counts on from what was told.
+    stage.stop();
+    stage.again();
+    let told = stage.until("events --for=pod/lonely", |out| out.contains("(x2 over "));
+    assert_eq!(told.matches("FailedScheduling").count(), 1, "{told}");
+    assert!(!stage.ok("get events").contains("(x2"), "as kubectl's get");
+
+    let event = "apiVersion: v1\nkind: Event\nmetadata: {name: e}\ntype: Warning\nreason: BackOff\nmessage: again\ncount: 5\n\
+                 firstTimestamp: 2020-01-01T00:00:00Z\nlastTimestamp: 2020-01-05T00:00:00Z\n\
+                 involvedObject: {kind: Pod, name: other}\n";
+    stage.feed("create -f -", event);
+    let line = stage.ok("events -A --for=pod/other --no-headers");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!((words[0], words[2], words[3]), ("default", "(x5", "over"), "{line}");
+    assert!(words[1].contains('y') && words[4].ends_with(')'), "{line}");
+}
+
+#[test]
 fn forwarded_ports_are_those_of_both_loopbacks() {
     let stage = Stage::new();
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, image: a}]}\n";

@@ -291,6 +291,15 @@ pub fn first_seen(event: &Value) -> &str {
         .unwrap_or_default()
 }
 
+/// When an event was last seen and, of one that repeats, how often and since when: `3m (x5 over 10m)`.
+pub fn seen(event: &Value, now: Moment) -> String {
+    let last = now.since(last_seen(event));
+    match count(event) {
+        1 => last,
+        times => format!("{last} (x{times} over {})", now.since(first_seen(event))),
+    }
+}
+
 /// How often an event was seen.
 pub fn count(event: &Value) -> i64 {
     number(event, "/series/count").max(number(event, "/count")).max(1)
