@@ -72,6 +72,9 @@ impl Scope {
 /// # Errors
 /// That there is none, naming the nearest.
 pub fn kind(name: &str) -> Result<&'static KindInfo> {
+    if matches!(name, "peers" | "peer") {
+        bail!("peers are no objects: `sampan get peers -o wide` shows how nodes reach each other");
+    }
     kinds::of_name(name).map_err(|error| anyhow!(error.message))
 }
 
@@ -262,6 +265,9 @@ mod tests {
             "{}",
             error("pdos")
         );
+        for peers in ["peers", "peer/n2", "peers n2"] {
+            assert!(error(peers).contains("`sampan get peers -o wide`"), "{peers}");
+        }
         assert!(error("pod deploy/web").contains("already says its type"));
         assert!(error("pod/").contains("expected TYPE/NAME"));
         assert!(error(",").contains("names no type"));
