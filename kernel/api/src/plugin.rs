@@ -1,6 +1,7 @@
 //! The Plugin object: what a policy is, as state.
 //!
-//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, all others fill their own names.
+//! A plugin fills a *slot*: a scheduler fills the scheduler's name that pods ask for, one that gives addresses fills `ipam`, all
+//! others fill their own names.
 //! Of the plugins of one slot at most one is `Active`; a swap is one plan that changes the modes of two.
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +11,9 @@ pub const RESOURCE: &str = "plugins.sampan.dev";
 
 /// The slot of schedulers that name none, and the scheduler of pods that name none.
 pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+/// The slot of plugins that give pods their addresses: each node asks one.
+pub const IPAM: &str = "ipam";
 
 /// What a plugin is wanted to be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +43,8 @@ pub enum World {
     Ingress,
     /// A component of `wasi:http/proxy` that stands before Ingresses.
     Filter,
+    /// Gives the pods of a node their addresses.
+    Ipam,
 }
 
 /// What a plugin does now.
@@ -73,17 +79,27 @@ pub struct PluginStatus {
 }
 
 impl World {
-    pub const ALL: [World; 5] = [
+    pub const ALL: [World; 6] = [
         World::Scheduler,
         World::Controller,
         World::Network,
         World::Ingress,
         World::Filter,
+        World::Ipam,
     ];
 
     /// Whether plugins of this world run on every node, instead of on the servers.
     pub fn runs_on_nodes(self) -> bool {
-        matches!(self, World::Network | World::Ingress | World::Filter)
+        matches!(self, World::Network | World::Ingress | World::Filter | World::Ipam)
+    }
+
+    /// The slot of a plugin that names none.
+    pub fn slot_of(self, name: &str) -> &str {
+        match self {
+            World::Scheduler => DEFAULT_SCHEDULER,
+            World::Ipam => IPAM,
+            World::Controller | World::Network | World::Ingress | World::Filter => name,
+        }
     }
 
     pub fn as_str(self) -> &'static str {
@@ -93,6 +109,7 @@ impl World {
             World::Network => "network",
             World::Ingress => "ingress",
             World::Filter => "filter",
+            World::Ipam => "ipam",
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     ingress::{IngressPlugin, IngressWorld},
     inspect::{self, Contract},
     instance::{self, Instance},
+    ipam::{IpamPlugin, IpamWorld},
     network::{NetworkPlugin, NetworkWorld},
     scheduler::{FormerWorld, SchedulerPlugin, SchedulerWorld},
     ticker::Ticker,
@@ -41,11 +42,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits of a world: a scheduler is asked for hundreds of pods at a time and must not hold up the queue. The others
-    /// may be told much at once.
+    /// The limits of a world: a scheduler is asked for hundreds of pods at a time and must not hold up the queue, and a pod
+    /// waits for its address. The others may be told much at once.
     pub fn for_world(world: World) -> Self {
         match world {
-            World::Scheduler => Limits::default(),
+            World::Scheduler | World::Ipam => Limits::default(),
             World::Controller | World::Network | World::Ingress | World::Filter => Limits {
                 deadline: Duration::from_secs(1),
                 ..Limits::default()
@@ -154,6 +155,7 @@ impl PluginEngine {
             World::Controller => Pre::Controller(instance::prepare::<ControllerWorld>(self, component)?),
             World::Network => Pre::Network(instance::prepare::<NetworkWorld>(self, component)?),
             World::Ingress => Pre::Ingress(instance::prepare::<IngressWorld>(self, component)?),
+            World::Ipam => Pre::Ipam(instance::prepare::<IpamWorld>(self, component)?),
             // Nodes run it, as a workload: here it is known to compile, and what it asks for.
             World::Filter => Pre::Filter,
         };
@@ -178,6 +180,7 @@ impl PluginEngine {
             World::Controller => loaded.controller().and_then(|mut plugin| plugin.0.describe()),
             World::Network => loaded.network().and_then(|mut plugin| plugin.instance.describe()),
             World::Ingress => loaded.ingress().and_then(|mut plugin| plugin.instance.describe()),
+            World::Ipam => loaded.ipam().and_then(|mut plugin| plugin.instance.describe()),
             World::Filter => Ok(Description::default()),
         };
         loaded.description = described.map_err(start)?;
@@ -191,6 +194,7 @@ enum Pre {
     Controller(<ControllerWorld as instance::World>::Pre),
     Network(<NetworkWorld as instance::World>::Pre),
     Ingress(<IngressWorld as instance::World>::Pre),
+    Ipam(<IpamWorld as instance::World>::Pre),
     Filter,
 }
 
@@ -202,6 +206,7 @@ impl Pre {
             Pre::Controller(_) => World::Controller,
             Pre::Network(_) => World::Network,
             Pre::Ingress(_) => World::Ingress,
+            Pre::Ipam(_) => World::Ipam,
             Pre::Filter => World::Filter,
         };
         CallError::Refused(format!("it is for the world {world}, not {wanted}"))
@@ -264,6 +269,17 @@ impl Loaded {
         match &self.pre {
             Pre::Ingress(pre) => self.instance(pre).map(IngressPlugin::new),
             other => Err(other.is_not(World::Ingress)),
+        }
+    }
+
+    /// A fresh, configured instance; it is to be started.
+    ///
+    /// # Errors
+    /// What it failed with, or that it gives no addresses.
+    pub fn ipam(&self) -> Result<IpamPlugin, CallError> {
+        match &self.pre {
+            Pre::Ipam(pre) => self.instance(pre).map(IpamPlugin::new),
+            other => Err(other.is_not(World::Ipam)),
         }
     }
 

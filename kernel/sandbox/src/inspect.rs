@@ -52,7 +52,7 @@ pub struct Contract {
 }
 
 /// All that are known; of a world's editions the newest first.
-const CONTRACTS: [Contract; 6] = [
+const CONTRACTS: [Contract; 7] = [
     Contract {
         world: World::Scheduler,
         policy: "sampan:scheduler/policy@0.2.0",
@@ -73,6 +73,11 @@ const CONTRACTS: [Contract; 6] = [
         world: World::Ingress,
         policy: "sampan:ingress/policy@0.1.0",
         may_import: &["sampan:ingress/types@0.1.0", "sampan:network/types@0.1.0"],
+    },
+    Contract {
+        world: World::Ipam,
+        policy: "sampan:ipam/policy@0.1.0",
+        may_import: &["sampan:ipam/types@0.1.0"],
     },
     Contract {
         world: World::Filter,

@@ -12,6 +12,7 @@ mod figures;
 pub mod ingress;
 mod inspect;
 mod instance;
+pub mod ipam;
 mod limiter;
 pub mod network;
 mod planning;

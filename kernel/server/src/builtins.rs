@@ -42,6 +42,7 @@ impl BuiltinPlugin {
             "spread" | "binpack" => (World::Scheduler, DEFAULT_SCHEDULER, Mode::Standby),
             "routes" | "service" | "network-policy" => (World::Network, name, Mode::Active),
             "ingress" => (World::Ingress, name, Mode::Active),
+            "ipam" => (World::Ipam, plugin::IPAM, Mode::Active),
             controller => (World::Controller, controller, Mode::Active),
         };
         BuiltinPlugin {

@@ -26,7 +26,7 @@ pub const RESOURCE: &str = sampan_state::claims::CLUSTER.0;
 const NAME: &str = sampan_state::claims::CLUSTER.1;
 
 /// The level of this build.
-pub const LEVEL: u32 = 5;
+pub const LEVEL: u32 = 6;
 
 /// That of builds that knew of none, and of a state that says none.
 const FIRST: u32 = 1;
@@ -102,6 +102,8 @@ pub enum Feature {
     /// Plugins of the world `filter`. A server of level 4 cannot read them: it gives no node their bytes, and lets go of bytes that
     /// they share with a plugin that is removed.
     Filters,
+    /// Plugins of the world `ipam`. A server of level 5 cannot read them, and does of them what one of level 4 does of filters.
+    Ipam,
 }
 
 impl Feature {
@@ -109,6 +111,7 @@ impl Feature {
     pub fn of_world(world: World) -> Self {
         match world {
             World::Filter => Feature::Filters,
+            World::Ipam => Feature::Ipam,
             _ => Feature::Networking,
         }
     }
@@ -120,6 +123,7 @@ impl Feature {
             Feature::Networking => sampan_state::claims::LEVEL,
             Feature::Scheduling => priority::LEVEL,
             Feature::Ranges | Feature::Filters => 5,
+            Feature::Ipam => 6,
         }
     }
 }

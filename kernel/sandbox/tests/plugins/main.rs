@@ -11,6 +11,7 @@ mod apart;
 mod controllers;
 mod hostile;
 mod ingresses;
+mod ipams;
 mod loading;
 mod networks;
 mod schedulers;

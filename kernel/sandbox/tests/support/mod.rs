@@ -49,6 +49,7 @@ pub fn plugin(name: &str) -> Vec<u8> {
                 "guest-controller",
                 "guest-network",
                 "guest-ingress",
+                "guest-ipam",
             ],
         )
     });

@@ -225,7 +225,7 @@ impl Recruiter {
                 let mut controlling = Controlling::new(slot, replica, fleet, narrator);
                 spawn(slot, move || follower.run(&mut controlling))
             }
-            World::Network | World::Ingress | World::Filter => None,
+            World::Network | World::Ingress | World::Filter | World::Ipam => None,
         }
     }
 }

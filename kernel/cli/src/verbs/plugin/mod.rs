@@ -131,7 +131,7 @@ struct LoadArgs {
     #[arg(long)]
     slot: Option<String>,
     /// The contract it keeps [default: as its exports say]
-    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress", "filter"])]
+    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress", "filter", "ipam"])]
     world: Option<String>,
     /// JSON for it, or @FILE
     #[arg(long, value_name = "JSON")]

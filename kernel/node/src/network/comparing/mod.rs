@@ -85,7 +85,7 @@ impl Comparer {
         match spec.world {
             World::Network => self.compare_in::<NetworkPlugin>(spec, most).await,
             World::Ingress => self.compare_in::<IngressPlugin>(spec, most).await,
-            World::Scheduler | World::Controller | World::Filter => {
+            World::Scheduler | World::Controller | World::Filter | World::Ipam => {
                 Err(format!("nodes do not compare plugins of the world {}", spec.world))
             }
         }

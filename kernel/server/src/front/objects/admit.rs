@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Selection, Write, kinds,
-    plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, World},
+    plugin::{self, Mode, PluginSpec, World},
     rpc::FieldValidation,
     validate,
 };
@@ -112,15 +112,8 @@ fn complete(object: &mut Object) {
         "Plugin" => {
             let mut spec = object.field_value("spec");
             if spec["slot"].as_str().is_none_or(str::is_empty) && spec.is_object() {
-                let fills_its_name = [World::Controller, World::Network, World::Ingress, World::Filter]
-                    .iter()
-                    .any(|world| spec["world"] == world.as_str());
-                spec["slot"] = if fills_its_name {
-                    object.metadata.name.clone()
-                } else {
-                    DEFAULT_SCHEDULER.to_owned()
-                }
-                .into();
+                let known = World::ALL.into_iter().find(|world| spec["world"] == world.as_str());
+                spec["slot"] = known.unwrap_or_default().slot_of(&object.metadata.name).into();
                 object.set_field("spec", &spec);
             }
         }
@@ -229,6 +222,14 @@ fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     }
     if let Some(grant) = spec.grants.first() {
         cause("grants", format!("\"{grant}\" cannot be granted: no grants exist yet"));
+    }
+    if spec.world == World::Ipam && spec.slot != plugin::IPAM {
+        let message = format!(
+            "\"{}\" is asked by nobody: plugins of the world ipam fill the slot \"{}\"",
+            spec.slot,
+            plugin::IPAM
+        );
+        cause("slot", message);
     }
     let plugins = Selection::of(plugin::RESOURCE);
     for (_, other) in state

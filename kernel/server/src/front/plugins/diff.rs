@@ -90,10 +90,18 @@ const BUILT_IN: &str = "built-in";
 /// Whether a plugin is compared with the active one.
 fn compares(name: &str, spec: &PluginSpec) -> Result<(), ApiError> {
     let refused = |why: String| Err(ApiError::new(Reason::Invalid, why));
-    if spec.world == World::Filter {
-        return refused(format!(
-            "plugin \"{name}\" is a filter: it answers requests, and what it would answer to those to come is not known"
-        ));
+    match spec.world {
+        World::Filter => {
+            return refused(format!(
+                "plugin \"{name}\" is a filter: it answers requests, and what it would answer to those to come is not known"
+            ));
+        }
+        World::Ipam => {
+            return refused(format!(
+                "plugin \"{name}\" gives pods their addresses: those that have one keep it, and which pods come is not known"
+            ));
+        }
+        _ => {}
     }
     match spec.mode {
         Mode::Shadow => Ok(()),

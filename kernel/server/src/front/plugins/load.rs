@@ -4,7 +4,7 @@ use crate::features::{self, Feature};
 use bytes::{Bytes, BytesMut};
 use sampan_api::{
     ApiError, Cause, Key, Object, Operation, Plan, Reason, Write, kinds,
-    plugin::{self, DEFAULT_SCHEDULER, Mode, PluginSpec, PluginStatus, World},
+    plugin::{self, Mode, PluginSpec, PluginStatus, World},
     rpc, validate,
 };
 use sampan_sandbox::{Description, Limits, LoadError};
@@ -171,8 +171,8 @@ impl Plugins {
         let key = Key::new(plugin::RESOURCE, "", &name);
         self.may_take_place(&key, &sent)?;
         let tried = self.try_out(&name, sent.bytes.clone(), spec, world).await?;
-        if tried.spec.world == World::Filter {
-            features::require(&self.front.replica.snapshot(), Feature::Filters)?;
+        if tried.spec.world.runs_on_nodes() {
+            features::require(&self.front.replica.snapshot(), Feature::of_world(tried.spec.world))?;
         }
         let size = sent.bytes.len() as u64;
         self.front.replica.put_blob(sent.bytes.clone()).await?;
@@ -248,11 +248,7 @@ impl Plugins {
             .map_err(|(field, why)| invalid(name, field, format!("the component was not let in: {why}")))?;
         spec.world = world;
         if spec.slot.is_empty() {
-            spec.slot = if world == World::Scheduler {
-                DEFAULT_SCHEDULER.to_owned()
-            } else {
-                name.to_owned()
-            };
+            spec.slot = world.slot_of(name).to_owned();
         }
         Ok(Tried { spec, description })
     }

@@ -117,8 +117,13 @@ impl Plugins {
             let (seats, this) = slot_of(state, name)?;
             let this = &seats[this];
             let answer = this.key.clone();
-            if this.spec.world == World::Filter {
-                let message = format!("{answer} is a filter: it answers requests, so nobody is asked beside another");
+            let alone = match this.spec.world {
+                World::Filter => "is a filter: it answers requests",
+                World::Ipam => "gives pods their addresses: a pod has one",
+                _ => "",
+            };
+            if !alone.is_empty() {
+                let message = format!("{answer} {alone}, so nobody is asked beside another");
                 return Err(ApiError::new(Reason::Invalid, message));
             }
             let mut writes = Vec::new();
