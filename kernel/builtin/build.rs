@@ -35,6 +35,7 @@ const PLUGINS: &[&str] = &[
     "service",
     "network-policy",
     "ingress",
+    "ipam",
 ];
 
 /// Plugins that misbehave, for the demo and for tests.
@@ -47,6 +48,7 @@ const HOSTILE: &[&str] = &[
     "hostile-start",
     "hostile-rubbish",
     "hostile-network",
+    "hostile-ipam",
     "hostile-careless",
 ];
 

@@ -6,7 +6,7 @@
 pub type Component = (&'static str, &'static [u8]);
 
 /// The built-in policies. `scheduler`, `spread` and `binpack` are schedulers, `routes`, `service` and `network-policy` decide about the
-/// network, `ingress` about requests from outside, the others are controllers.
+/// network, `ingress` about requests from outside, `ipam` about pods' addresses, the others are controllers.
 pub static PLUGINS: &[Component] = include!(concat!(env!("OUT_DIR"), "/plugins.rs"));
 
 /// Policies that misbehave, each in one way: what the demo and the tests show the sandbox with.

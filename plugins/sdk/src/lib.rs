@@ -24,6 +24,7 @@
 pub mod controller;
 mod index;
 pub mod ingress;
+pub mod ipam;
 pub mod network;
 pub mod planning;
 pub mod scheduler;

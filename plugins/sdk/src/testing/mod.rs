@@ -1,7 +1,10 @@
-//! Tests of policies: a small cluster and traces for schedulers, golden cases for controllers, a node for network plugins.
+//! Tests of policies: a small cluster and traces for schedulers, golden cases for controllers, a node for plugins that run
+//! on nodes.
+mod ipam;
 mod network;
 pub mod placing;
 
+pub use ipam::Addresses;
 pub use network::{Datapath, Draw, Routing, Told, network_node};
 pub use placing::{cluster, node, pod};
 
