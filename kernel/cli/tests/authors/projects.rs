@@ -10,7 +10,7 @@ fn a_project_of_each_world_builds_tests_and_loads() {
     let stage = Stage::new();
     let dir = tempfile::tempdir().unwrap();
     let (target, _guard) = projects();
-    for world in ["scheduler", "controller", "network", "ingress"] {
+    for world in ["scheduler", "controller", "network", "ingress", "ipam"] {
         let name = format!("my-{world}");
         let said = ok(sampan(&format!("plugin new {name} --world {world}")).current_dir(dir.path()));
         assert!(

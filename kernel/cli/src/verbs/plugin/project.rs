@@ -25,6 +25,8 @@ const CONTROLLER: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../tem
 
 const NETWORK: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/network/src/lib.rs"))];
 
+const IPAM: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/ipam/src/lib.rs"))];
+
 const INGRESS: [(&str, &str); 1] = [("src/lib.rs", include_str!("../../../templates/ingress/src/lib.rs"))];
 
 /// What the README of a scheduler says of trying it out.
@@ -49,12 +51,13 @@ const TOP: [&str; 2] = ["plugins/Cargo.lock", "rust-toolchain.toml"];
   sampan plugin new mine --world scheduler
   sampan plugin new tidy-up --world controller
   sampan plugin new my-routes --world network
-  sampan plugin new my-hosts --world ingress")]
+  sampan plugin new my-hosts --world ingress
+  sampan plugin new my-addresses --world ipam")]
 pub struct NewArgs {
     /// What the policy is called; a folder of this name is made
     name: String,
     /// What it decides about
-    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress"], default_value = "scheduler")]
+    #[arg(long, value_parser = ["scheduler", "controller", "network", "ingress", "ipam"], default_value = "scheduler")]
     world: String,
     /// The folder, where it is to be another
     #[arg(long)]
@@ -110,13 +113,14 @@ fn files(name: &str, world: &str) -> Result<Vec<(String, String)>> {
         "controller" => &CONTROLLER,
         "network" => &NETWORK,
         "ingress" => &INGRESS,
+        "ipam" => &IPAM,
         _ => &SCHEDULER,
     };
     let loading = match world {
         "scheduler" => format!("{TESTING}{LOADING}"),
         "controller" => LOADING.to_owned(),
         "network" => LOADING_ON_NODES.replace("SLOT", "routes"),
-        _ => LOADING_ON_NODES.replace("SLOT", "ingress"),
+        slot => LOADING_ON_NODES.replace("SLOT", slot),
     };
     let put_in = |text: &str| {
         text.replace("LOADING\n", &loading)
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_project_has_its_names_and_what_it_is_built_from() {
-        for world in ["scheduler", "controller", "network", "ingress"] {
+        for world in ["scheduler", "controller", "network", "ingress", "ipam"] {
             let files = files("most-memory", world).unwrap();
             let text = |path: &str| {
                 let found = files.iter().find(|(known, _)| known == path);
