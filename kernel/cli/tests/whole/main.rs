@@ -2,6 +2,7 @@
 //! components by other toolchains, and what goes wrong in the life of a machine.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A panic here is the test failing.
 
+mod addresses;
 mod cluster;
 mod disks;
 mod killing;

@@ -1,6 +1,6 @@
 //! Finding again, when the agent starts, the pods that were here when it ended.
 use super::{
-    node::{Node, is_uid},
+    node::{Node, claimant, is_uid},
     record::Record,
     sandbox,
     table::Entry,
@@ -59,7 +59,7 @@ async fn adopt_one(node: &Arc<Node>, uid: &str, record: Record) -> Entry {
         if let Some(addresses) = net::Addresses::of_texts(&actual.ips) {
             node.addresses.lock().keep(uid, addresses.v4);
             if let Some(network) = node.network.as_ref().filter(|_| !desired.is_on_host()) {
-                network.found(node.local_pod(&desired, addresses));
+                network.found(node.local_pod(&desired, addresses), claimant(&desired));
             }
         }
     }

@@ -101,10 +101,12 @@ impl Agent {
             server: network.as_ref().and_then(Prepared::dns),
             ..net::ClusterDns::default()
         };
-        let network = network.map(|network| network.start(&config, &plane, &writer, &whereabouts));
+        let addresses = AddressPool::new((!config.rootless).then_some(cidr));
+        let addresses = Arc::new(parking_lot::Mutex::new(addresses));
+        let network = network.map(|network| network.start(&config, &plane, &writer, &whereabouts, &addresses));
         let node = Arc::new(Node {
             images: Images::new(store, &config),
-            addresses: parking_lot::Mutex::new(AddressPool::new((!config.rootless).then_some(cidr))),
+            addresses,
             writer,
             records: record::Records::start().map_err(io_error(&config.data))?,
             views: view::Views::default(),

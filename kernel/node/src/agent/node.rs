@@ -13,8 +13,13 @@ use crate::{
 };
 use parking_lot::Mutex;
 use sampan_api::{ApiError, Key, Object};
+use sampan_sandbox::ipam;
 use sampan_tls::{Credentials, Renewer};
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 use tokio::sync::mpsc;
 
 /// Objects kept for when the control plane is away.
@@ -30,7 +35,7 @@ pub struct Node {
     pub identity: Identity,
     pub whereabouts: Whereabouts,
     pub images: Images,
-    pub addresses: Mutex<AddressPool>,
+    pub addresses: Arc<Mutex<AddressPool>>,
     pub writer: Writer,
     pub records: Records,
     pub views: Views,
@@ -114,6 +119,28 @@ impl Node {
         }
     }
 
+    /// The addresses of a pod with a network of its own.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    pub async fn claim(&self, desired: &Desired) -> Result<Addresses, String> {
+        match &self.network {
+            Some(network) => network.claim(claimant(desired)).await,
+            None => {
+                let claimed = self.addresses.lock().claim(&desired.uid);
+                claimed.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    /// A pod needs its addresses no more.
+    pub async fn release(&self, uid: &str) {
+        match &self.network {
+            Some(network) => network.release(uid).await,
+            None => self.addresses.lock().release(uid),
+        }
+    }
+
     pub fn facts(&self, pod_ips: Vec<String>) -> Facts {
         Facts {
             pod_ips,
@@ -192,6 +219,19 @@ impl Node {
             }
             Err(error) => self.kept.lock().get(&key).cloned().map(Some).ok_or(error),
         }
+    }
+}
+
+/// A pod, as whoever gives addresses is told of it.
+pub fn claimant(desired: &Desired) -> ipam::Pod {
+    let meta = &desired.pod.metadata;
+    let pairs = |of: &Option<BTreeMap<String, String>>| of.clone().unwrap_or_default().into_iter().collect();
+    ipam::Pod {
+        namespace: desired.namespace.clone(),
+        name: desired.name.clone(),
+        uid: desired.uid.clone(),
+        labels: pairs(&meta.labels),
+        annotations: pairs(&meta.annotations),
     }
 }
 

@@ -42,7 +42,7 @@ async fn try_create(node: &Arc<Node>, desired: &Desired) -> Result<Vec<String>, 
     let addresses = if host_network {
         node_addresses(node)
     } else {
-        node.addresses.lock().claim(uid).map_err(|e| e.to_string())?
+        node.claim(desired).await?
     };
     prepare_dir(node, desired, addresses).map_err(|error| format!("{}: {error}", dir.display()))?;
     if !node.config.rootless {
@@ -148,7 +148,7 @@ async fn take_down(node: &Arc<Node>, desired: &Desired, link: Option<Link>) {
     if let Some(network) = &node.network {
         network.pod_down(uid);
     }
-    node.addresses.lock().release(uid);
+    node.release(uid).await;
     node.images.release(uid);
 }
 

@@ -58,9 +58,18 @@ impl PodCidr {
         self.ranges
     }
 
-    /// How many pods can have an address. Not the first (the range's own), the second (the node's) and the last.
+    /// What no pod gets: the range's own, the node's, and the last.
+    pub fn reserved(self) -> [Ipv4Addr; 3] {
+        [0, 1, self.size() - 1].map(|offset| Ipv4Addr::from(self.base + offset))
+    }
+
+    /// How many pods can have an address.
     pub fn room(self) -> u32 {
         self.size() - 3
+    }
+
+    fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address).wrapping_sub(self.base) < self.size()
     }
 
     fn size(self) -> u32 {
@@ -164,6 +173,26 @@ impl AddressPool {
         }
     }
 
+    /// Whether an address can be given that somebody else has chosen.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, address: Ipv4Addr) -> Result<(), String> {
+        let Some(cidr) = self.cidr else {
+            return Err(format!("{address} is chosen, where pods are on the loopback"));
+        };
+        if !cidr.contains(address) {
+            return Err(format!("{address} is not in {cidr}"));
+        }
+        if cidr.reserved().contains(&address) {
+            return Err(format!("{address} is the node's own, or the first or last of {cidr}"));
+        }
+        match self.used.get(&address) {
+            Some(uid) => Err(format!("{address} is that of the pod with the uid {uid}")),
+            None => Ok(()),
+        }
+    }
+
     /// The pod does not need one any more.
     pub fn release(&mut self, uid: &str) {
         if let Some(address) = self.by_pod.remove(uid) {
@@ -171,7 +200,7 @@ impl AddressPool {
         }
     }
 
-    /// After the last given, round and round.
+    /// After the last given, round and round. Not what is reserved: the first, the second and the last.
     fn free(&mut self, cidr: PodCidr) -> Option<Ipv4Addr> {
         let usable = cidr.room();
         for step in 0..usable {
@@ -243,6 +272,30 @@ mod tests {
         pool.keep("old", Ipv4Addr::new(10, 42, 0, 2));
         assert_ne!(pool.claim("new").unwrap().v4, Ipv4Addr::new(10, 42, 0, 2));
         assert_eq!(pool.claim("old").unwrap().v4, Ipv4Addr::new(10, 42, 0, 2));
+    }
+
+    #[test]
+    fn what_somebody_else_chooses_is_checked() {
+        let mut pool = pool("10.42.0.0/24");
+        pool.keep("old", Ipv4Addr::new(10, 42, 0, 9));
+        let check = |pool: &AddressPool, text: &str| pool.check(text.parse().unwrap());
+        for (wrong, why) in [
+            ("10.42.1.9", "not in 10.42.0.0/24"),
+            ("10.41.255.255", "not in"),
+            ("10.42.0.0", "the node's own"),
+            ("10.42.0.1", "the node's own"),
+            ("10.42.0.255", "the node's own"),
+            ("10.42.0.9", "the pod with the uid old"),
+        ] {
+            let said = check(&pool, wrong).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+        for good in ["10.42.0.2", "10.42.0.254"] {
+            assert_eq!(check(&pool, good), Ok(()), "{good}");
+        }
+        pool.release("old");
+        assert_eq!(check(&pool, "10.42.0.9"), Ok(()));
+        assert!(check(&AddressPool::new(None), "127.5.0.1").is_err());
     }
 
     #[test]

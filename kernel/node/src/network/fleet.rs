@@ -178,6 +178,12 @@ impl Fleet {
         self.states.values().any(|state| matches!(state, State::Coming { .. }))
     }
 
+    /// Whether somebody of a world was sent for and has not come yet.
+    pub fn expects(&self, world: World) -> bool {
+        let mut states = self.states.iter();
+        states.any(|(make, state)| make.world == world && matches!(state, State::Coming { .. }))
+    }
+
     /// What was sent for has come, or will not. Says why not.
     pub fn arrived(&mut self, make: Make, result: Result<Box<Loaded>, String>) -> Result<(), String> {
         // Nobody wants it any more.

@@ -3,7 +3,8 @@
 //!
 //! One thread, `worker`, has it all: the objects that the control plane tells of (`feed`, `objects`), the bounds that they set
 //! (`limits`), the plugins (`fleet`, `slots`), and what is the network's own on this machine (`ground`): the overlay with its
-//! peers, and the kernel's datapath. Plugins of the world `ingress` are asked beside, for what the `door` does with requests.
+//! peers, and the kernel's datapath. Plugins of the world `ingress` are asked beside, for what the `door` does with requests, and
+//! the one of the world `ipam` is seated, which is asked by whoever brings up a pod.
 //! What was wanted last is on disk (`kept`) for when no server is there.
 //!
 //! Invariants:
@@ -13,12 +14,14 @@
 //!   there is a network at all.
 pub mod comparing;
 mod door;
+mod failures;
 mod feed;
 mod figures;
 mod filters;
 mod fleet;
 mod ground;
 mod host_ports;
+mod ipam;
 mod kept;
 mod limits;
 mod objects;
@@ -28,6 +31,7 @@ mod retry;
 mod slot;
 mod slots;
 pub mod trace;
+mod turn;
 mod worker;
 
 pub use door::Places;
@@ -36,10 +40,9 @@ pub use host_ports::of as host_ports;
 
 use crate::{
     config::AgentConfig,
-    control::{About, ControlPlane, NodeEvent, Writer},
+    control::{ControlPlane, Writer},
     dns::{Dns, DnsConfig, IpNet},
-    host,
-    net::PodCidr,
+    net::{AddressPool, Addresses, PodCidr},
     whereabouts::Whereabouts,
 };
 use comparing::{Comparer, Comparison};
@@ -48,6 +51,7 @@ use feed::{Feeds, Services, Told};
 use filters::Filtering;
 use fleet::Fleet;
 use ground::Ground;
+use ipam::Ipam;
 use k8s_openapi::api::core::v1::Service;
 use kept::Keeper;
 use limits::Limits;
@@ -57,6 +61,7 @@ use sampan_api::{dual::Dual, plugin::PluginSpec};
 use sampan_overlay::PeerStatus;
 use sampan_sandbox::{
     PluginEngine,
+    ipam::Pod,
     network::{Datapath, Identity},
 };
 use sampan_tls::Credentials;
@@ -99,6 +104,7 @@ pub struct Network {
     inputs: Sender<Input>,
     thread: Mutex<Option<JoinHandle<()>>>,
     comparer: Comparer,
+    ipam: Arc<Ipam>,
     services: Arc<Services>,
     dns: Option<Arc<Dns>>,
     synced: watch::Receiver<bool>,
@@ -149,11 +155,13 @@ impl Prepared {
         plane: &ControlPlane,
         writer: &Writer,
         whereabouts: &Whereabouts,
+        pool: &Arc<Mutex<AddressPool>>,
     ) -> Result<Network, String> {
         let engine = PluginEngine::compiled_by(config.compiler.clone(), Some(config.cache.clone()));
         let engine = engine.map_err(|error| error.to_string())?;
         let (inputs, receiver) = channel();
         let comparer = Comparer::new(engine.clone(), plane.clone(), inputs.clone());
+        let ipam = Arc::new(Ipam::new(&config.name, self.range, pool.clone(), inputs.clone()));
         let services = Arc::new(Services::default());
         let dns = self.dns.clone();
         let (synced, told) = watch::channel(false);
@@ -189,6 +197,7 @@ impl Prepared {
             fleet: Fleet::new(engine, plane.clone(), Handle::current(), inputs.clone()),
             slots,
             ingresses,
+            ipam: ipam.clone(),
             door: Door::new(&config.ingress, whereabouts, plane, filtering.filters()),
             filtering,
             resuming: true,
@@ -197,7 +206,7 @@ impl Prepared {
             ground: self.ground,
             peers,
             keeper: Keeper::new(file),
-            tell: tell(writer.clone()),
+            tell: failures::tell(writer.clone()),
             failures: BTreeMap::new(),
             waiting: Vec::new(),
             looks: Vec::new(),
@@ -211,6 +220,7 @@ impl Prepared {
             inputs,
             thread: Mutex::new(Some(thread)),
             comparer,
+            ipam,
             services,
             dns,
             synced: told,
@@ -232,8 +242,22 @@ fn tell_moves(mut address: watch::Receiver<IpAddr>, inputs: Sender<Input>) {
 }
 
 impl Network {
+    /// The addresses of a pod: those that it has, or new ones.
+    ///
+    /// # Errors
+    /// In words for people: none is free, or the plugin that gives them says so.
+    pub async fn claim(&self, pod: Pod) -> Result<Addresses, String> {
+        self.ipam.clone().claim(pod, self.patience()).await
+    }
+
+    /// A pod needs its addresses no more.
+    pub async fn release(&self, uid: &str) {
+        self.ipam.clone().release(uid.to_owned()).await;
+    }
+
     /// A pod that was here before.
-    pub fn found(&self, pod: LocalPod) {
+    pub fn found(&self, pod: LocalPod, claimed: Pod) {
+        self.ipam.found(claimed, pod.addresses.v4);
         let _ = self.inputs.send(Input::PodUp { pod, ready: None });
     }
 
@@ -250,15 +274,19 @@ impl Network {
             pod,
             ready: Some(ready),
         };
-        let patience = match *self.established.borrow() {
-            true => PATIENCE,
-            false => FIRST_PATIENCE,
-        };
-        if self.inputs.send(up).is_ok() && tokio::time::timeout(patience, wait).await.is_err() {
+        if self.inputs.send(up).is_ok() && tokio::time::timeout(self.patience(), wait).await.is_err() {
             tracing::warn!(
                 pod = name,
                 "the network's plugins are late: the pod starts without their rules"
             );
+        }
+    }
+
+    /// How long a pod waits for plugins.
+    fn patience(&self) -> Duration {
+        match *self.established.borrow() {
+            true => PATIENCE,
+            false => FIRST_PATIENCE,
         }
     }
 
@@ -316,36 +344,4 @@ impl Network {
 
 fn net_of((base, prefix): (IpAddr, u8)) -> IpNet {
     IpNet::new_assert(base, prefix)
-}
-
-/// Failures of plugins become events of their objects.
-fn tell(writer: Writer) -> worker::Tell {
-    Box::new(move |failure, uid| {
-        let (plugin, why) = (&failure.plugin, &failure.why);
-        tracing::warn!(
-            plugin,
-            why,
-            given_up = failure.given_up,
-            "a network plugin failed on this node"
-        );
-        let message = match failure.given_up {
-            true => format!("{why}; it is not asked again on this node, and what was wanted last stays"),
-            false => why.clone(),
-        };
-        let about = About {
-            api_version: "sampan.dev/v1",
-            kind: "Plugin",
-            namespace: String::new(),
-            name: plugin.clone(),
-            uid: uid.to_owned(),
-        };
-        writer.event(NodeEvent {
-            about,
-            field_path: String::new(),
-            warning: true,
-            reason: "PluginFailed",
-            message,
-            at: host::unix_millis(),
-        });
-    })
 }

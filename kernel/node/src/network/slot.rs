@@ -4,13 +4,15 @@
 //! until then the one before goes on. After a failure what was wanted last stays, and a fresh instance is asked soon; after
 //! three within a minute the last good one is.
 use super::{
+    failures::Failure,
     feed,
+    fleet::LineUp,
     objects::{News, Objects},
     planner::Planner,
-    retry::Retry,
+    turn::Turn,
 };
 use sampan_sandbox::{
-    Breaker, CallError, Loaded,
+    CallError, Loaded,
     network::{Delta, Identity},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
@@ -38,15 +40,6 @@ struct Seat<P: Planner> {
     untold: Vec<Delta>,
 }
 
-/// A failure, for people.
-#[derive(Debug)]
-pub struct Failure {
-    pub plugin: String,
-    pub why: String,
-    /// It has failed so often that it is not asked again.
-    pub given_up: bool,
-}
-
 /// A slot.
 pub struct Slot<P: Planner> {
     seat: Option<Seat<P>>,
@@ -54,10 +47,7 @@ pub struct Slot<P: Planner> {
     coming: Option<Seat<P>>,
     /// What is wanted.
     pub sum: P::Sum,
-    breaker: Breaker,
-    retry: Retry,
-    /// Who is not asked again, while the line-up still names him.
-    benched: Vec<Member>,
+    turn: Turn,
 }
 
 impl<P: Planner> Default for Slot<P> {
@@ -73,9 +63,7 @@ impl<P: Planner> Slot<P> {
             seat: None,
             coming: None,
             sum,
-            breaker: Breaker::default(),
-            retry: Retry::default(),
-            benched: Vec::new(),
+            turn: Turn::default(),
         }
     }
 
@@ -102,38 +90,20 @@ impl<P: Planner> Slot<P> {
 
     /// When it is to be asked again after a failure.
     pub fn due(&self) -> Option<Instant> {
-        self.retry.due()
+        self.turn.due()
     }
 
     /// Brings in whom the line-up names: the active one, or else the last good one. `taken` are the tables of other slots.
-    pub fn seat(
-        &mut self,
-        active: Option<&Member>,
-        last_good: Option<&Member>,
-        me: &Identity,
-        taken: &[P::Table],
-    ) -> Result<(), Failure> {
-        self.benched
-            .retain(|member| active == Some(member) || last_good == Some(member));
-        let fit = |member: &&Member| !self.benched.contains(member);
-        let Some(wanted) = active.filter(fit).or(last_good.filter(fit)) else {
-            self.retry.began();
+    pub fn seat(&mut self, line_up: &LineUp, me: &Identity, taken: &[P::Table]) -> Result<(), Failure> {
+        let last = self.coming.as_ref().or(self.seat.as_ref()).map(|seat| &seat.member);
+        let Some(wanted) = self.turn.next(line_up, last) else {
             return Ok(());
         };
-        let sits = |seat: &Option<Seat<P>>| seat.as_ref().is_some_and(|seat| seat.member == *wanted);
-        if sits(&self.coming) || (self.coming.is_none() && sits(&self.seat)) {
-            self.retry.began();
-            return Ok(());
-        }
-        if self.retry.is_early(Instant::now()) {
-            return Ok(());
-        }
-        self.retry.began();
         match bring(wanted, me, taken) {
             Ok(seat) => self.coming = Some(seat),
             Err(error) => {
                 self.coming = None;
-                return Err(self.failed(wanted.clone(), &error));
+                return Err(self.turn.failed(wanted.clone(), &error));
             }
         }
         Ok(())
@@ -163,10 +133,10 @@ impl<P: Planner> Slot<P> {
         match seat.plugin.plan(&untold, bounds, &mut self.sum) {
             Ok(ops) => {
                 self.seat = Some(seat);
-                self.retry.succeeded();
+                self.turn.succeeded();
                 Ok(ops)
             }
-            Err(error) => Err(self.failed(seat.member, &error)),
+            Err(error) => Err(self.turn.failed(seat.member, &error)),
         }
     }
 
@@ -178,26 +148,11 @@ impl<P: Planner> Slot<P> {
                 let ops = P::changes(&self.sum, &wanted);
                 self.sum = wanted;
                 self.seat = Some(coming);
-                self.retry.succeeded();
+                self.turn.succeeded();
                 Ok(ops)
             }
-            Err(error) => Err(self.failed(coming.member, &error)),
+            Err(error) => Err(self.turn.failed(coming.member, &error)),
         }
-    }
-
-    fn failed(&mut self, member: Member, error: &CallError) -> Failure {
-        let now = Instant::now();
-        let failure = Failure {
-            plugin: member.name.clone(),
-            why: error.to_string(),
-            given_up: self.breaker.failed(now),
-        };
-        self.retry.failed(now, failure.given_up);
-        if failure.given_up {
-            self.breaker = Breaker::default();
-            self.benched.push(member);
-        }
-        failure
     }
 }
 

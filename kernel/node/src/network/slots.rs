@@ -1,9 +1,10 @@
 //! All slots of a world, as the Plugin objects name them.
 use super::{
+    failures::Failure,
     fleet::Fleet,
     objects::{News, Objects},
     planner::Planner,
-    slot::{Failure, Slot},
+    slot::Slot,
 };
 use sampan_sandbox::network::Identity;
 use std::{collections::BTreeMap, time::Instant};
@@ -62,7 +63,7 @@ impl<P: Planner> Slots<P> {
         for (name, line_up) in line_ups {
             let taken = self.taken(&name);
             let slot = self.0.entry(name).or_default();
-            let seated = slot.seat(line_up.active.as_ref(), line_up.last_good.as_ref(), me, &taken);
+            let seated = slot.seat(&line_up, me, &taken);
             failures.extend(seated.err());
         }
         (ops, failures)

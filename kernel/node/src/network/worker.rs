@@ -2,17 +2,18 @@
 //! plugins are asked, and what they want is made so.
 use super::{
     door::Door,
+    failures::{Failure, Tell},
     feed::Feeds,
     figures::{self, Figures},
     filters::Filtering,
     fleet::{Fleet, Make},
     ground::{Ground, LocalPod},
     host_ports,
+    ipam::Ipam,
     kept::Keeper,
     limits::Limits,
     objects::Objects,
     peers::Peers,
-    slot::Failure,
     slots::Slots,
     trace::{At, Here, Packet, Step},
 };
@@ -27,7 +28,10 @@ use sampan_sandbox::{
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::{oneshot, watch};
@@ -73,6 +77,8 @@ pub enum Input {
     Peers(oneshot::Sender<Vec<PeerStatus>>),
     /// The machine has this address now, in place of the one it had.
     Moved(IpAddr),
+    /// A plugin failed that was asked by another than the worker.
+    Failed(Failure),
     /// All pods that were here before are known again.
     Adopted,
     /// The end. With `clear` nothing is left in the kernel.
@@ -84,9 +90,6 @@ pub enum Input {
 /// A look at the worker: it changes nothing.
 pub type Look = Box<dyn FnOnce(&Worker) + Send>;
 
-/// Where failures of plugins are told, with the uid of the plugin's object.
-pub type Tell = Box<dyn Fn(&Failure, &str) + Send>;
-
 pub struct Worker {
     pub me: Identity,
     /// The ranges of all pods of the cluster.
@@ -97,6 +100,7 @@ pub struct Worker {
     pub fleet: Fleet,
     pub slots: Slots<NetworkPlugin>,
     pub ingresses: Slots<IngressPlugin>,
+    pub ipam: Arc<Ipam>,
     pub door: Door,
     pub filtering: Filtering,
     /// What was wanted of the ingress before is still to be brought to it.
@@ -132,6 +136,7 @@ impl Worker {
                 self.keeper.due(),
                 self.slots.due(),
                 self.ingresses.due(),
+                self.ipam.due(),
                 self.ground.due(),
             ];
             let wake = dues.into_iter().flatten().fold(wake, Instant::min);
@@ -179,6 +184,7 @@ impl Worker {
                     self.tell(&failure);
                 }
             }
+            Input::Failed(failure) => self.failed(&failure),
             Input::PodUp { pod, ready } => {
                 self.waiting.extend(ready.map(|ready| (pod.clone(), ready)));
                 self.ground.pod_up(pod);
@@ -236,6 +242,7 @@ impl Worker {
             let (more, failed) = self.ingresses.seat(&mut self.fleet, &self.objects, &self.me);
             onward.extend(more);
             failures.extend(failed);
+            failures.extend(self.ipam.seat(&mut self.fleet, &self.objects));
             self.filtering.turn(&self.objects);
         }
         for resource in self.slots.watches().chain(self.ingresses.watches()) {
@@ -247,10 +254,7 @@ impl Worker {
         let (more, failed) = self.ingresses.ask(&self.objects, self.limits.ingress());
         onward.extend(more);
         failures.extend(failed);
-        for failure in &failures {
-            *self.failures.entry(failure.plugin.clone()).or_default() += 1;
-            self.tell(failure);
-        }
+        failures.iter().for_each(|failure| self.failed(failure));
         let host_ports = host_ports::datapath(self.ground.pods());
         ops.extend(self.host_ports.changes_to(&host_ports));
         self.host_ports = host_ports;
@@ -262,6 +266,11 @@ impl Worker {
                 .set(&Routing::sum(self.ingresses.sums().map(|(_, routing)| routing)));
         }
         ops
+    }
+
+    fn failed(&mut self, failure: &Failure) {
+        *self.failures.entry(failure.plugin.clone()).or_default() += 1;
+        self.tell(failure);
     }
 
     fn tell(&self, failure: &Failure) {
