@@ -32,6 +32,20 @@ pub struct PluginSpec {
     pub grants: Vec<String>,
 }
 
+impl PluginSpec {
+    /// What is wrong with its slot, if nobody would ask a plugin of its world there.
+    pub fn wrong_slot(&self) -> Option<String> {
+        let wrong = self.world == World::Ipam && self.slot != IPAM;
+        let why = || {
+            format!(
+                "\"{}\" is asked by nobody: plugins of the world ipam fill the slot \"{IPAM}\"",
+                self.slot
+            )
+        };
+        wrong.then(why)
+    }
+}
+
 /// An extension point: which contract of `wit/` a plugin keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,7 +1,7 @@
 //! The plugins that the binary carries: what a cluster begins with, and what an upgrade brings. A newer build's come into
 //! force once all servers are of that build, since any of them may come to lead.
 use crate::{
-    features::Build,
+    features::{self, Build, Feature},
     membership::changed,
     peers,
     replica::{ReplicaHandle, leads},
@@ -121,8 +121,13 @@ async fn renew(replica: &ReplicaHandle, builtins: &[BuiltinPlugin], term: u64) -
         .iter()
         .map(|builtin| sampan_state::digest_of(builtin.bytes))
         .collect();
-    if plans(&replica.snapshot(), builtins, &digests)?.is_empty() {
+    let state = replica.snapshot();
+    if plans(&state, builtins, &digests)?.is_empty() {
         return Ok(());
+    }
+    // Until their level is in force, a server of an older build could still be let in that cannot read them.
+    for builtin in builtins.iter().filter(|builtin| builtin.world.runs_on_nodes()) {
+        features::require(&state, Feature::of_world(builtin.world))?;
     }
     bring(replica, builtins).await?;
     let plans = plans(&replica.snapshot(), builtins, &digests)?;

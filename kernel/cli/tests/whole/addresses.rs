@@ -70,15 +70,18 @@ impl Play {
         assert_eq!(pod["status"]["phase"], "Pending", "{pod}");
     }
 
-    fn load(&self, name: &str, how: &str) {
+    /// How a plugin is loaded that misbehaves.
+    fn loading(&self, name: &str, how: &str) -> String {
         let bytes = sampan_builtin::component(sampan_builtin::HOSTILE, "hostile-ipam").unwrap();
         let path = self.cluster.dir.path().join("hostile-ipam.wasm");
         std::fs::write(&path, bytes).unwrap();
         let config = format!("{{\"how\":\"{how}\"}}");
-        self.cluster.ok(&format!(
-            "plugin load {} --name {name} --plugin-config {config} --activate",
-            path.display()
-        ));
+        format!("plugin load {} --name {name} --plugin-config {config}", path.display())
+    }
+
+    fn load(&self, name: &str, how: &str) {
+        let loading = self.loading(name, how);
+        self.cluster.ok(&format!("{loading} --activate"));
     }
 }
 
@@ -165,7 +168,15 @@ fn a_plugin_that_refuses_lets_pods_wait_and_its_successor_serves_them() {
     let Some(play) = Play::start() else { return };
     play.create("before", None);
     let before = play.running("before");
+    let elsewhere = play
+        .cluster
+        .refused(&format!("{} --slot other", play.loading("other", "refuse")));
+    assert!(elsewhere.contains("fill the slot \"ipam\""), "{elsewhere}");
     play.load("refuses", "refuse");
+    for verb in ["shadow", "diff"] {
+        let said = play.cluster.refused(&format!("plugin {verb} ipam"));
+        assert!(said.contains("gives pods their addresses"), "{verb}: {said}");
+    }
     // Until it is seated the one before it is asked.
     let refused = (0..30).find(|number| {
         let name = format!("pod-{number}");

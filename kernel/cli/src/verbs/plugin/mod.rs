@@ -127,7 +127,7 @@ struct LoadArgs {
     /// What it is called here [default: the file's name]
     #[arg(long)]
     name: Option<String>,
-    /// What it decides [default: default-scheduler, or its own name for a controller]
+    /// What it decides [default: by its world: default-scheduler, ipam, or its own name]
     #[arg(long)]
     slot: Option<String>,
     /// The contract it keeps [default: as its exports say]

@@ -223,13 +223,8 @@ fn check_plugin(object: &Object, state: &Snapshot) -> Result<(), ApiError> {
     if let Some(grant) = spec.grants.first() {
         cause("grants", format!("\"{grant}\" cannot be granted: no grants exist yet"));
     }
-    if spec.world == World::Ipam && spec.slot != plugin::IPAM {
-        let message = format!(
-            "\"{}\" is asked by nobody: plugins of the world ipam fill the slot \"{}\"",
-            spec.slot,
-            plugin::IPAM
-        );
-        cause("slot", message);
+    if let Some(wrong) = spec.wrong_slot() {
+        cause("slot", wrong);
     }
     let plugins = Selection::of(plugin::RESOURCE);
     for (_, other) in state

@@ -250,6 +250,9 @@ impl Plugins {
         if spec.slot.is_empty() {
             spec.slot = world.slot_of(name).to_owned();
         }
+        if let Some(wrong) = spec.wrong_slot() {
+            return Err(invalid(name, "spec.slot", wrong));
+        }
         Ok(Tried { spec, description })
     }
 
