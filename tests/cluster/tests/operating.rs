@@ -152,6 +152,42 @@ async fn the_plugins_of_a_newer_build_come_with_its_last_server() {
     group.end().await;
 }
 
+/// Until the level of its world is in force, a server that cannot read a plugin could still be let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_of_a_new_world_waits_for_its_level() {
+    let carried = || {
+        vec![BuiltinPlugin {
+            name: "addresses",
+            world: World::Ipam,
+            slot: plugin::IPAM,
+            bytes: sampan_builtin::component(sampan_builtin::PLUGINS, "ipam").expect("a plugin"),
+            mode: Mode::Standby,
+        }]
+    };
+    let is_there = |group: &Group| {
+        let state = group.servers().next().expect("a server").replica().snapshot();
+        state.get(&Key::new(plugin::RESOURCE, "", "addresses")).is_some()
+    };
+    let level = Feature::Ipam.level();
+    let mut group = Group::of_build(3, build(level - 1)).await;
+    for (version, level, comes) in [("0.7.0", level - 1, false), ("0.8.0", level, true)] {
+        let newer = Build {
+            version: version.to_owned(),
+            level,
+        };
+        for number in 0..3 {
+            let changed = group.change_build_with(number, newer.clone(), carried()).await;
+            changed.expect("it starts");
+        }
+        match comes {
+            true => group.until("the plugin is there", |group| is_there(group)).await,
+            false => tokio::time::sleep(Duration::from_secs(3)).await,
+        }
+        assert_eq!(is_there(&group), comes, "{version}");
+    }
+    group.end().await;
+}
+
 /// Waits until a server says to everybody that it was taken out, and nothing else.
 async fn until_out(group: &Group, number: usize) -> String {
     let until = Instant::now() + PATIENCE;
