@@ -27,8 +27,10 @@ pub async fn adopt(node: &Arc<Node>) -> HashMap<String, Entry> {
             _ => clear(node, &uid).await,
         }
     }
+    // Nor may one stay of a pod that was half made, or whose shim does not answer: nobody knows its address, so others get it.
+    let is_known = |uid: &str| pods.get(uid).is_some_and(|pod| pod.link.is_some());
     if !node.config.rootless
-        && let Err(error) = net::sweep(&node.wire_owner(), |uid| pods.contains_key(uid))
+        && let Err(error) = net::sweep(&node.wire_owner(), is_known)
     {
         tracing::warn!(%error, "cannot sweep interfaces that were left over");
     }

@@ -2,6 +2,7 @@
 mod act;
 mod admission;
 mod adopt;
+mod directory;
 mod making;
 mod node;
 mod record;
@@ -25,14 +26,15 @@ use crate::{
     serve,
     whereabouts::Whereabouts,
 };
+use parking_lot::Mutex;
+use record::Records;
 use sampan_api::rpc;
 use sampan_container::{ImageError, Store};
 use sampan_tls::{Asks, Credentials, CredentialsError, KeyPair, renewer};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -79,8 +81,8 @@ impl Agent {
     /// See [`StartError`].
     pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
         let cidr = pod_range(&config)?;
-        make_dirs(&config)?;
-        let (lock, store) = claim(&config.data).await?;
+        directory::make(&config)?;
+        let (lock, store) = directory::claim(&config.data).await?;
         let (listener, serves) = listen(config.listen).await?;
         let metrics = futures::future::OptionFuture::from(config.metrics.map(listen))
             .await
@@ -88,39 +90,32 @@ impl Agent {
         let credentials = shown(&config)?;
         let plane = ControlPlane::new(&config.server, credentials.clone())?;
         let (renewer, asks) = renewer();
-        let network = (!config.rootless).then(|| Prepared::make(&config, cidr, credentials.clone()));
+        // Without root pods are on the loopback.
+        let own = (!config.rootless).then_some(cidr);
+        let network = own.map(|cidr| Prepared::make(&config, cidr, credentials.clone()));
         let whereabouts = Whereabouts::new(&config);
         let identity = Identity::look(&config, serves, network.as_ref());
         let (inputs, receiver) = mpsc::unbounded_channel();
-        let io_error = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StartError::Io { path, source }
-        };
         let writer = Writer::start(plane.clone(), &config.name, host::unix_millis());
         let dns = net::ClusterDns {
             server: network.as_ref().and_then(Prepared::dns),
             ..net::ClusterDns::default()
         };
-        let addresses = AddressPool::new((!config.rootless).then_some(cidr));
-        let addresses = Arc::new(parking_lot::Mutex::new(addresses));
+        let addresses = Arc::new(Mutex::new(AddressPool::new(own)));
         let network = network.map(|network| network.start(&config, &plane, &writer, &whereabouts, &addresses));
         let node = Arc::new(Node {
             images: Images::new(store, &config),
             addresses,
             writer,
-            records: record::Records::start().map_err(io_error(&config.data))?,
+            records: records(&config)?,
             views: view::Views::default(),
             clock: Clock::new(),
             mtu: net::mtu(),
             oom_floor: host::oom_floor(),
-            gateway: if config.rootless {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                cidr.gateway()
-            },
+            gateway: own.map_or_else(|| Ipv4Addr::LOCALHOST.into(), PodCidr::gateway),
             dns,
             network: network.transpose().map_err(StartError::Config)?,
-            kept: parking_lot::Mutex::default(),
+            kept: Mutex::default(),
             plane: plane.clone(),
             credentials: credentials.clone(),
             renewer,
@@ -193,7 +188,7 @@ impl Agent {
             network.shutdown(stop_pods);
         }
         if stop_pods {
-            clear(&self.node.config);
+            directory::clear(&self.node.config);
         }
     }
 }
@@ -207,17 +202,6 @@ impl Drop for Agent {
             network.shutdown(false);
         }
     }
-}
-
-fn make_dirs(config: &AgentConfig) -> Result<(), StartError> {
-    for dir in [&config.data, &config.pods_dir(), &config.cache] {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|source| StartError::Io {
-            path: dir.clone(),
-            source,
-        })?;
-    }
-    Ok(())
 }
 
 /// The range of its pods' addresses.
@@ -257,6 +241,13 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     Ok((listener, serves))
 }
 
+fn records(config: &AgentConfig) -> Result<Records, StartError> {
+    Records::start().map_err(|source| StartError::Io {
+        path: config.data.clone(),
+        source,
+    })
+}
+
 /// What the node shows at first.
 fn shown(config: &AgentConfig) -> Result<Arc<Credentials>, CredentialsError> {
     let own = KeyPair {
@@ -292,60 +283,4 @@ async fn follow_pods(plane: ControlPlane, node: String, inputs: mpsc::UnboundedS
         }
     };
     tokio::join!(follow(plane, selection, changes), pass_on);
-}
-
-/// The node's directory and its image store, for this agent alone. An agent that was just ended lets go of them a moment
-/// later.
-async fn claim(data: &Path) -> Result<(fs::File, Store), StartError> {
-    let data = data.to_owned();
-    let open = move || {
-        let mut tries = 0..40;
-        loop {
-            let claimed = lock(&data).and_then(|lock| Ok((lock, Store::open(data.join("images"))?)));
-            match claimed {
-                Err(StartError::Busy(_) | StartError::Images(ImageError::Busy { .. })) if tries.next().is_some() => {
-                    std::thread::sleep(Duration::from_millis(25));
-                }
-                result => return result,
-            }
-        }
-    };
-    tokio::task::spawn_blocking(open)
-        .await
-        .map_err(|error| StartError::Config(error.to_string()))?
-}
-
-fn lock(data: &Path) -> Result<fs::File, StartError> {
-    let path = data.join("lock");
-    let open = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
-    let file = open.map_err(|source| StartError::Io { path, source })?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Busy(data.to_owned())),
-        Err(error) => Err(StartError::Io {
-            path: data.to_owned(),
-            source: error.into(),
-        }),
-    }
-}
-
-/// What no pod needs any more, where there is none: empty directories and empty cgroups.
-fn clear(config: &AgentConfig) {
-    for entry in fs::read_dir(config.pods_dir()).into_iter().flatten().flatten() {
-        // Emptied by now, or about to be by the task that forgets the pod.
-        let _ = fs::remove_dir_all(entry.path());
-    }
-    if config.rootless {
-        return;
-    }
-    let root = Path::new("/sys/fs/cgroup");
-    let _ = fs::remove_dir(root.join(&config.cgroup));
-    for hierarchy in fs::read_dir(root).into_iter().flatten().flatten() {
-        // The kernel lets go of empty ones only.
-        let _ = fs::remove_dir(hierarchy.path().join(&config.cgroup));
-    }
 }

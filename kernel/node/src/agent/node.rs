@@ -222,10 +222,27 @@ impl Node {
     }
 }
 
+/// Of a pod's labels, and of its annotations, whoever gives addresses is told as many bytes. He remembers all pods of the node,
+/// and an object may be larger than what he has for one.
+const MOST_TOLD: usize = 16 << 10;
+
+/// The longest label or annotation that he is told. Bytes.
+const LONGEST_TOLD: usize = 4 << 10;
+
 /// A pod, as whoever gives addresses is told of it.
 pub fn claimant(desired: &Desired) -> ipam::Pod {
     let meta = &desired.pod.metadata;
-    let pairs = |of: &Option<BTreeMap<String, String>>| of.clone().unwrap_or_default().into_iter().collect();
+    let pairs = |of: &Option<BTreeMap<String, String>>| {
+        let mut left = MOST_TOLD;
+        let all = of.iter().flatten();
+        let short = all.filter(|(name, value)| name.len() + value.len() <= LONGEST_TOLD);
+        let told = short.take_while(|(name, value)| {
+            let rest = left.checked_sub(name.len() + value.len());
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        });
+        told.map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
     ipam::Pod {
         namespace: desired.namespace.clone(),
         name: desired.name.clone(),
@@ -238,4 +255,30 @@ pub fn claimant(desired: &Desired) -> ipam::Pod {
 /// Whether a uid, or a container's name, can name a directory.
 pub fn is_uid(uid: &str) -> bool {
     !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_pod_as_much_is_told_as_can_be_remembered() {
+        let mut pod = k8s_openapi::api::core::v1::Pod::default();
+        let mut annotations = BTreeMap::from([
+            ("a".to_owned(), "short".to_owned()),
+            ("b".to_owned(), "x".repeat(LONGEST_TOLD)),
+        ]);
+        pod.metadata.labels = Some(BTreeMap::from([("app".to_owned(), "web".to_owned())]));
+        pod.metadata.annotations = Some(annotations.clone());
+        let told = |pod: &k8s_openapi::api::core::v1::Pod| claimant(&Desired::new(Arc::new(pod.clone())));
+        let few = told(&pod);
+        assert_eq!(few.labels, [("app".to_owned(), "web".to_owned())]);
+        assert_eq!(few.annotations, [("a".to_owned(), "short".to_owned())]);
+
+        annotations.extend((0..1000).map(|number| (format!("c{number}"), "x".repeat(1000))));
+        pod.metadata.annotations = Some(annotations);
+        let many = told(&pod).annotations;
+        let bytes: usize = many.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!((MOST_TOLD - 2000..=MOST_TOLD).contains(&bytes), "{bytes}");
+    }
 }

@@ -1,7 +1,11 @@
 //! Agents and control planes come and go; pods stay.
 use crate::support::{Bench, SLEEP};
 use serde_json::{Value, json};
-use std::{fs, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
 
 fn pid_of(bench: &Bench, pod: &Value) -> i32 {
     let dir = bench.pod_dir(pod["metadata"]["uid"].as_str().unwrap());
@@ -137,5 +141,91 @@ async fn a_second_agent_on_the_same_directory_is_refused() {
     let Some(bench) = Bench::start().await else { return };
     let error = sampan_node::Agent::start(bench.config.clone()).await.err().unwrap();
     assert!(error.to_string().contains("another agent has"), "{error}");
+    bench.finish().await;
+}
+
+/// The interfaces of a node's pods: the index of each by the pod's uid.
+fn interfaces(bench: &Bench) -> BTreeMap<String, String> {
+    let owner = format!("sampan:{}:", bench.config.data.display());
+    let links = fs::read_dir("/sys/class/net").unwrap().flatten();
+    let of_us = links.filter_map(|link| {
+        let alias = fs::read_to_string(link.path().join("ifalias")).ok()?;
+        let index = fs::read_to_string(link.path().join("ifindex")).ok()?;
+        Some((alias.trim().strip_prefix(&owner)?.to_owned(), index.trim().to_owned()))
+    });
+    of_us.collect()
+}
+
+/// Waits until a pod runs with the address that its files name, which is that of its sandbox of now.
+async fn settled(bench: &Bench, name: &str) -> String {
+    let pod = bench.plane.get("pods", name).unwrap();
+    let hosts = bench
+        .pod_dir(pod["metadata"]["uid"].as_str().unwrap())
+        .join("etc/hosts");
+    let settled = |pod: &Value| {
+        let hosts = fs::read_to_string(&hosts).unwrap_or_default();
+        let named = |line: &str| line.split_whitespace().next() == pod["status"]["podIP"].as_str();
+        hosts.lines().any(named) && pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
+    };
+    let pod = bench.plane.until("pods", name, settled).await;
+    pod["status"]["podIP"].as_str().unwrap().to_owned()
+}
+
+/// An address that was given, and that the agent died over before it had noted it: neither is it lost, nor has anybody else
+/// a share of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_dies_over_an_address_neither_loses_it_nor_gives_it_twice() {
+    let Some(mut bench) = Bench::start().await else { return };
+    // Room for five.
+    bench.agent.take().unwrap().shutdown(true).await;
+    bench.config.pod_cidr = bench.config.pod_cidr.replace("/24", "/29");
+    bench.start_agent().await;
+    let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+    let stays = bench.create_script("stays", "Always", SLEEP);
+    let kept = settled(&bench, "stays").await;
+    let wired = bench.create_script("wired", "Always", SLEEP);
+    let begun = bench.create_script("begun", "Always", SLEEP);
+    for pod in ["wired", "begun"] {
+        settled(&bench, pod).await;
+    }
+    let before = interfaces(&bench);
+
+    drop(bench.agent.take());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for pod in [&wired, &begun] {
+        let path = bench.pod_dir(&uid(pod)).join("record.json");
+        fs::write(path, json!({"pod": pod, "manifests": []}).to_string()).unwrap();
+    }
+    // Of one there is the record alone.
+    let shim = rustix::process::Pid::from_raw(pid_of(&bench, &begun)).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    for name in ["late", "later"] {
+        bench.create_script(name, "Always", SLEEP);
+    }
+    bench.start_agent().await;
+    let after = interfaces(&bench);
+    assert_eq!(after.get(&uid(&stays)), before.get(&uid(&stays)));
+    assert_ne!(
+        after.get(&uid(&wired)),
+        before.get(&uid(&wired)),
+        "nobody knows its address, and another may get it"
+    );
+
+    let mut addresses = BTreeSet::new();
+    for name in ["stays", "wired", "begun", "late", "later"] {
+        addresses.insert(settled(&bench, name).await);
+    }
+    assert_eq!(addresses.len(), 5, "one for each: {addresses:?}");
+    assert!(addresses.contains(&kept));
+    assert_eq!(interfaces(&bench).len(), 5);
+    // All are given, so the next one waits until one is free.
+    bench.create_script("full", "Always", SLEEP);
+    let waits = |_: &Value| {
+        let said = bench.plane.events("full");
+        said.iter().any(|words| words.contains("no address is free in 10.231."))
+    };
+    bench.plane.until("pods", "full", waits).await;
+    bench.plane.delete("pods", "late", 0);
+    settled(&bench, "full").await;
     bench.finish().await;
 }
