@@ -5,7 +5,10 @@ use sampan_api::{
     Key,
     dual::ClusterRanges,
     plugin::{self, Mode, World},
-    rpc::{PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient},
+    rpc::{
+        PluginChunk, PluginHeader, PromoteMemberRequest, StatusRequest, cluster_client::ClusterClient,
+        plugins_client::PluginsClient,
+    },
 };
 use sampan_server::{
     BuiltinPlugin,
@@ -152,6 +155,21 @@ async fn the_plugins_of_a_newer_build_come_with_its_last_server() {
     group.end().await;
 }
 
+/// Loads a plugin that gives addresses, as a user does.
+async fn load_addresses(group: &Group) -> Result<(), String> {
+    let bytes = sampan_builtin::component(sampan_builtin::PLUGINS, "ipam").expect("a plugin");
+    let piece = PluginChunk {
+        header: Some(PluginHeader {
+            name: "by-hand".to_owned(),
+            ..PluginHeader::default()
+        }),
+        data: bytes.into(),
+    };
+    let mut client = PluginsClient::new(group.channel(0));
+    let loaded = client.load(futures::stream::iter([piece])).await;
+    loaded.map(drop).map_err(|status| status.message().to_owned())
+}
+
 /// Until the level of its world is in force, a server that cannot read a plugin could still be let in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_of_a_new_world_waits_for_its_level() {
@@ -184,6 +202,8 @@ async fn a_plugin_of_a_new_world_waits_for_its_level() {
             false => tokio::time::sleep(Duration::from_secs(3)).await,
         }
         assert_eq!(is_there(&group), comes, "{version}");
+        let loaded = load_addresses(&group).await;
+        assert_eq!(loaded.is_ok(), comes, "{version}: {loaded:?}");
     }
     group.end().await;
 }

@@ -146,6 +146,11 @@ fn hostile_plugins_give_no_pod_a_wrong_address() {
         }
         let failures: u64 = play.events(&name, "PluginFailed").iter().map(|(_, count)| count).sum();
         assert_eq!(failures, 3, "{how}: three tries");
+        let said = play.cluster.run("plugin list").err;
+        assert!(
+            said.contains(&format!("plugin \"{name}\" has failed 3 times on n1")),
+            "{said}"
+        );
         // The last good one is asked in its place.
         let fixed = play.address(200);
         play.create("fixed", Some(&fixed));
@@ -195,5 +200,9 @@ fn a_plugin_that_refuses_lets_pods_wait_and_its_successor_serves_them() {
     play.cluster.ok("plugin rollback refuses");
     assert!(play.running(&name).starts_with(&play.prefix));
     assert_eq!(play.running("before"), before);
+    // Who came back was told what was given before.
+    play.create("same", Some(&before));
+    play.waits("same", &format!("{before} is taken by the pod default/before"));
+    assert!(play.events("ipam", "PluginFailed").is_empty());
     play.cluster.finish();
 }
