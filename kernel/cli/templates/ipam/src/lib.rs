@@ -63,7 +63,10 @@ mod tests {
         assert_eq!(node.claim("a", &[]).unwrap(), "10.42.0.2");
         assert_eq!(node.claim("b", &[]).unwrap(), "10.42.0.3");
         let refused = node.claim("c", &[]).unwrap_err();
-        assert!(refused.contains("the 2 addresses of the namespace default are taken"), "{refused}");
+        assert!(
+            refused.contains("the 2 addresses of the namespace default are taken"),
+            "{refused}"
+        );
         node.release("a");
         assert_eq!(node.claim("c", &[]).unwrap(), "10.42.0.2");
     }
