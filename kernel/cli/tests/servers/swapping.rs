@@ -120,6 +120,19 @@ async fn clean(group: &Group) {
     ended_on(group, &ALL).await;
 }
 
+/// Plays a test on three nodes, under load, which the test ends.
+fn play_under_load(test: impl AsyncFnOnce(&mut Group, &[Value], Load) + Send) {
+    if !have(&["busybox", "nsenter"]) {
+        return;
+    }
+    play(None, async |group| {
+        let (_wipe, clients) = set_up_on(group, &ALL).await;
+        let load = under_load(group, &clients).await;
+        test(group, &clients, load).await;
+        clean(group).await;
+    });
+}
+
 /// How often nodes have said that a plugin failed, and how often that it is not asked again.
 fn complaints(group: &Group, plugin: &str) -> (u64, u64) {
     let list: Value = serde_json::from_str(&group.ok(0, "get events -o json")).unwrap();
@@ -145,12 +158,7 @@ const FORGOTTEN: Duration = Duration::from_secs(11);
 
 #[test]
 fn a_swap_to_a_hub_and_back_breaks_no_flow_and_holds_up_no_request() {
-    if !have(&["busybox", "nsenter"]) {
-        return;
-    }
-    play(None, async |group| {
-        let (_wipe, clients) = set_up_on(group, &ALL).await;
-        let load = under_load(group, &clients).await;
+    play_under_load(async |group, clients, load| {
         load_hub(group);
         load.requests.iter().for_each(Steady::anew);
         for stays in [Duration::ZERO, TAKEN, FORGOTTEN] {
@@ -171,6 +179,5 @@ fn a_swap_to_a_hub_and_back_breaks_no_flow_and_holds_up_no_request() {
             println!("straight after {:?}", load.flow.goes_on("straight again"));
         }
         load.end_promptly();
-        clean(group).await;
     });
 }

@@ -5,12 +5,12 @@
 //! so would a new connection that gets the same port; and of UDP the kernel knows no end as long as somebody sends. So these
 //! are forgotten when a backend leaves, and decided anew at their next packet. Connections that stand are not touched.
 //!
-//! What the numbers mean is in Linux's `include/uapi/linux/netfilter/nfnetlink_conntrack.h` and
-//! `nf_conntrack_common.h`.
+//! An answer may be on its way while it is looked: a connection that was forgotten then would lose its translation in the
+//! middle, and its client would be sent a reset. So what is not answered is forgotten only if the next look finds it so again.
 use super::{
-    frontends::{Frontends, protocol},
-    nft::{Bytes, F_DUMP, Socket, attribute},
-    places::Target,
+    conntrack::{ANSWERED, Connection, Question, SCTP, TCP, TRANSLATED, UDP, ask, delete},
+    frontends::Frontends,
+    nft::Socket,
 };
 use crate::net::netlink::Netlink;
 use rtnetlink::{
@@ -22,37 +22,10 @@ use rtnetlink::{
 };
 use sampan_sandbox::network::{Address, Destination, Family, FrontendKey, Protocol, Range};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
-
-/// The subsystem of connections in a message's type, and what is asked of it.
-const CONNECTIONS: u16 = 1 << 8;
-const GET: u16 = 1;
-const DELETE: u16 = 2;
-
-/// Attributes of a connection.
-const ORIGINAL: u16 = 1;
-const REPLY: u16 = 2;
-const STATUS: u16 = 3;
-const ID: u16 = 12;
-const ZONE: u16 = 18;
-const FILTER: u16 = 25;
-const STATUS_MASK: u16 = 26;
-
-/// Attributes of one of its directions.
-const ADDRESSES: u16 = 1;
-const TRANSPORT: u16 = 2;
-const NUMBER: u16 = 1;
-
-/// What of a direction the filter compares: the protocol's number.
-const BY_PROTOCOL: u32 = 1 << 3;
-
-/// Bits of the status.
-const ANSWERED: u32 = 1 << 1;
-const TRANSLATED: u32 = 1 << 5;
 
 /// Connections that are forgotten at once; those beyond go when the kernel's time for them is over.
 const MOST: usize = 100_000;
@@ -78,13 +51,12 @@ impl Left {
     fn concerns(&self, key: &FrontendKey) -> bool {
         self.any || self.frontends.contains(key)
     }
-}
 
-/// What is asked for at once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Question {
-    Unanswered,
-    Udp,
+    /// Whether it is about the node's own addresses.
+    fn is_at_node(&self) -> bool {
+        let at_node = |key: &FrontendKey| matches!(key.destination, Destination::Node(_));
+        self.any || self.frontends.iter().any(at_node)
+    }
 }
 
 /// Forgets connections.
@@ -92,6 +64,10 @@ enum Question {
 pub(super) struct Connections {
     /// What is still to be looked at.
     left: Left,
+    /// What was looked at once, and is to be once more for the sake of the suspects.
+    again: Left,
+    /// What the last look found without an answer.
+    suspects: HashSet<Vec<u8>>,
     last: Option<Instant>,
     /// That they cannot be forgotten was said.
     has_said: bool,
@@ -107,7 +83,7 @@ impl Connections {
     /// When there is something to do; nothing where there is not.
     pub(super) fn due(&self) -> Option<Instant> {
         let pause = || self.last.map_or_else(Instant::now, |last| last + PAUSE);
-        (!self.left.is_empty()).then(pause)
+        (!self.left.is_empty() || !self.again.is_empty()).then(pause)
     }
 
     /// Forgets those to backends that left, if it is due. That it cannot be done is said once, and no reason not to go on.
@@ -115,8 +91,7 @@ impl Connections {
         if self.due().is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let left = std::mem::take(&mut self.left);
-        match forget(socket, &left, now, services) {
+        match self.look(socket, now, services) {
             Ok(()) => self.has_said = false,
             Err(_) if self.has_said => {}
             Err(error) => {
@@ -136,137 +111,52 @@ impl Connections {
         }
         self.last = Some(Instant::now());
     }
-}
 
-fn forget(socket: &mut Socket, left: &Left, now: &Frontends, services: &[Range]) -> io::Result<()> {
-    let at_node = |key: &FrontendKey| matches!(key.destination, Destination::Node(_));
-    let own = match left.any || left.frontends.iter().any(at_node) {
-        true => own_addresses()?,
-        false => BTreeSet::new(),
-    };
-    let concerned = Concerned {
-        left,
-        now,
-        services,
-        own,
-    };
-    for (family, question) in concerned.questions() {
-        let mut stale = Vec::new();
-        ask(socket, family, question, |connection| {
-            if stale.len() < MOST && concerned.is_stale(&connection) {
-                stale.push(connection.named());
-            }
-        })?;
-        for named in stale {
-            let fill = |bytes: &mut Bytes| bytes.0.extend_from_slice(&named);
-            match socket.ask_of(CONNECTIONS | DELETE, 0, number(family), fill, |_| {}) {
-                // It has ended meanwhile.
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                deleted => deleted?,
-            }
-        }
-    }
-    Ok(())
-}
-
-/// As netfilter has it.
-fn number(family: Family) -> u8 {
-    match family {
-        Family::V4 => 2,
-        Family::V6 => 10,
-    }
-}
-
-/// A kernel that knows less of filters tells more, so the answers are looked at again.
-fn ask(
-    socket: &mut Socket,
-    family: Family,
-    question: Question,
-    mut tell: impl FnMut(Connection<'_>),
-) -> io::Result<()> {
-    let fill = |bytes: &mut Bytes| match question {
-        Question::Unanswered => {
-            bytes.u32(STATUS, 0);
-            bytes.u32(STATUS_MASK, ANSWERED);
-        }
-        Question::Udp => {
-            bytes.nested(ORIGINAL, |bytes| {
-                bytes.nested(TRANSPORT, |bytes| bytes.u8(NUMBER, protocol(Protocol::Udp)));
-            });
-            bytes.nested(FILTER, |bytes| bytes.bytes(1, &BY_PROTOCOL.to_ne_bytes()));
-        }
-    };
-    socket.ask_of(CONNECTIONS | GET, F_DUMP, number(family), fill, |body| {
-        Connection::read(body).into_iter().for_each(&mut tell);
-    })
-}
-
-/// A connection that the kernel knows.
-struct Connection<'a> {
-    body: &'a [u8],
-    protocol: u8,
-    /// Where its client sends to.
-    to: Target,
-    /// Who it is that gets it, and so answers.
-    by: Target,
-    status: u32,
-}
-
-impl<'a> Connection<'a> {
-    fn read(body: &'a [u8]) -> Option<Self> {
-        let (original, reply) = (attribute(body, ORIGINAL)?, attribute(body, REPLY)?);
-        let transport = attribute(original, TRANSPORT)?;
-        Some(Connection {
-            body,
-            protocol: *attribute(transport, NUMBER)?.first()?,
-            to: end(original, End::Destination)?,
-            by: end(reply, End::Source)?,
-            status: u32::from_be_bytes(attribute(body, STATUS)?.try_into().ok()?),
-        })
-    }
-
-    /// What tells it from all others, also from one that comes in its place.
-    fn named(&self) -> Vec<u8> {
-        let mut bytes = Bytes::default();
-        if let Some(original) = attribute(self.body, ORIGINAL) {
-            bytes.nested(ORIGINAL, |bytes| bytes.0.extend_from_slice(original));
-        }
-        for kind in [ZONE, ID] {
-            if let Some(value) = attribute(self.body, kind) {
-                bytes.bytes(kind, value);
+    fn look(&mut self, socket: &mut Socket, now: &Frontends, services: &[Range]) -> io::Result<()> {
+        let (fresh, again) = (std::mem::take(&mut self.left), std::mem::take(&mut self.again));
+        let suspects = std::mem::take(&mut self.suspects);
+        let own = match fresh.is_at_node() || again.is_at_node() {
+            true => own_addresses()?,
+            false => BTreeSet::new(),
+        };
+        let [fresh, again] = [fresh, again].map(|left| Concerned {
+            left,
+            now,
+            services,
+            own: &own,
+        });
+        let questions = &fresh.questions() | &again.questions();
+        for (family, question) in questions {
+            let mut stale = Vec::new();
+            ask(socket, family, question, |connection| {
+                let is_fresh = fresh.is_stale(&connection);
+                if !is_fresh && !again.is_stale(&connection) {
+                    return;
+                }
+                let named = connection.named();
+                if (is_fresh && connection.protocol == UDP) || suspects.contains(&named) {
+                    stale.extend((stale.len() < MOST).then_some(named));
+                } else if is_fresh && self.suspects.len() < MOST {
+                    self.suspects.insert(named);
+                }
+            })?;
+            for named in stale {
+                delete(socket, family, &named)?;
             }
         }
-        bytes.0
+        if !self.suspects.is_empty() {
+            self.again = fresh.left;
+        }
+        Ok(())
     }
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Source,
-    Destination,
-}
-
-fn end(direction: &[u8], end: End) -> Option<Target> {
-    let (v4, v6, port) = match end {
-        End::Source => (1, 3, 2),
-        End::Destination => (2, 4, 3),
-    };
-    let addresses = attribute(direction, ADDRESSES)?;
-    let address = match (attribute(addresses, v4), attribute(addresses, v6)) {
-        (Some(bytes), _) => IpAddr::from(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
-        (_, Some(bytes)) => IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
-        _ => return None,
-    };
-    let port = attribute(attribute(direction, TRANSPORT)?, port)?;
-    Some((address.into(), u16::from_be_bytes(port.try_into().ok()?)))
 }
 
 /// Which connections it is about.
 struct Concerned<'a> {
-    left: &'a Left,
+    left: Left,
     now: &'a Frontends,
     services: &'a [Range],
-    own: BTreeSet<Address>,
+    own: &'a BTreeSet<Address>,
 }
 
 impl Concerned<'_> {
@@ -293,9 +183,9 @@ impl Concerned<'_> {
     /// Whether it was decided on what is no more.
     fn is_stale(&self, connection: &Connection<'_>) -> bool {
         let (protocol, decided) = match connection.protocol {
-            6 => (Protocol::Tcp, ANSWERED),
+            TCP => (Protocol::Tcp, ANSWERED),
             // Of what was not translated, what is answered is somebody's who is there.
-            17 => (
+            UDP => (
                 Protocol::Udp,
                 if connection.status & TRANSLATED == 0 {
                     ANSWERED
@@ -303,7 +193,7 @@ impl Concerned<'_> {
                     0
                 },
             ),
-            132 => (Protocol::Sctp, ANSWERED),
+            SCTP => (Protocol::Sctp, ANSWERED),
             _ => return false,
         };
         connection.status & decided == 0 && self.has_lost(protocol, connection)

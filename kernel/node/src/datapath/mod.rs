@@ -20,6 +20,7 @@
 //!   start does not replace.
 mod changes;
 mod connections;
+mod conntrack;
 mod error;
 mod forwarding;
 mod frontends;

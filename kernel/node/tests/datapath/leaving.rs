@@ -1,7 +1,15 @@
 //! Backends that leave: what was on its way to them goes elsewhere, and what stands stays.
 use crate::{or_skip, stage::*, traffic::*, wanted::*};
 use sampan_sandbox::network::{Backend, EntryKey, Frontend, Op, Pool, Protocol};
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// By then the first packet of a connection has come to where it goes.
+const UNDERWAY: Duration = Duration::from_millis(200);
 
 /// A client's own port, of which the kernel still knows where it led.
 const PORT: u16 = 40_000;
@@ -36,6 +44,29 @@ fn a_connection_that_was_tried_to_a_backend_that_left_is_tried_to_another() {
     assert_eq!(again.unwrap().seen.0, "pod4");
     lab.pods[1].namespace.ip(&format!("route del {blackhole}"));
     assert!(stands.is_alive());
+}
+
+/// A backend leaves between a connection's first packet and the answer to it, which it still gives.
+#[test]
+fn a_connection_whose_answer_is_on_its_way_when_the_backend_leaves_stays() {
+    or_skip!();
+    let mut lab = Lab::of(3);
+    let [client, one, other] = [0, 1, 2].map(|pod: usize| lab.pods[pod].address());
+    set(&mut lab, &[tcp(pool(&[one]))]);
+    // It answers when the client's first packet comes for the second time, a second after the first.
+    let blackhole = format!("blackhole {client}/32");
+    lab.pods[1].namespace.ip(&format!("route add {blackhole}"));
+    let began = Instant::now();
+    let opening = || TcpStream::connect_timeout(&service(), PATIENCE);
+    let opened = lab.pods[0].namespace.within(|| thread::spawn(opening));
+    thread::sleep(UNDERWAY);
+    // With the first look, and not the second.
+    lab.set(&entries([tcp(pool(&[other]))]));
+    lab.pods[1].namespace.ip(&format!("route del {blackhole}"));
+    let mut connection = Connection::greeted(opened.join().unwrap().unwrap(), PATIENCE).unwrap();
+    assert_eq!(connection.seen.0, "pod3", "after {:?}", began.elapsed());
+    lab.settle();
+    assert!(connection.is_alive());
 }
 
 #[test]

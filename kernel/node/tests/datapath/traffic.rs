@@ -133,7 +133,7 @@ impl Connection {
         Self::greeted(stream, patience)
     }
 
-    fn greeted(mut stream: TcpStream, patience: Duration) -> io::Result<Self> {
+    pub fn greeted(mut stream: TcpStream, patience: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(patience))?;
         let mut line = Vec::new();
         let mut byte = [0];

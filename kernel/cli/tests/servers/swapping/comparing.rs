@@ -62,12 +62,7 @@ fn hostile_ones_are_refused(group: &Group, load_one: &dyn Fn(&str, &str, &str)) 
 
 #[test]
 fn what_a_network_plugin_would_change_is_told_and_nothing_is_changed() {
-    if !have(&["busybox", "nsenter"]) {
-        return;
-    }
-    play(None, async |group| {
-        let (_wipe, clients) = set_up_on(group, &ALL).await;
-        let load = under_load(group, &clients).await;
+    play_under_load(async |group, _, load| {
         let load_one = |file: &str, name: &str, config: &str| {
             let config = format!("--plugin-config {config}");
             group.ok(0, &format!("plugin load {file} --name {name} --slot routes {config}"));
@@ -114,7 +109,6 @@ fn what_a_network_plugin_would_change_is_told_and_nothing_is_changed() {
         .await;
         group.ok(0, "plugin activate routes");
         load.end();
-        clean(group).await;
     });
 }
 

@@ -3,12 +3,7 @@ use super::*;
 
 #[test]
 fn hostile_network_plugins_leave_the_last_good_datapath() {
-    if !have(&["busybox", "nsenter"]) {
-        return;
-    }
-    play(None, async |group| {
-        let (_wipe, clients) = set_up_on(group, &ALL).await;
-        let load = under_load(group, &clients).await;
+    play_under_load(async |group, _, load| {
         let file = component(group, sampan_builtin::HOSTILE, "hostile-network");
         for how in ["trap", "outside", "loop"] {
             let config = format!(r#"--plugin-config {{"how":"{how}"}}"#);
@@ -32,18 +27,12 @@ fn hostile_network_plugins_leave_the_last_good_datapath() {
             group.ok(0, &format!("plugin remove {how}"));
         }
         load.end();
-        clean(group).await;
     });
 }
 
 #[test]
 fn a_network_plugin_that_stumbles_is_asked_again_at_once() {
-    if !have(&["busybox", "nsenter"]) {
-        return;
-    }
-    play(None, async |group| {
-        let (_wipe, clients) = set_up_on(group, &ALL).await;
-        let load = under_load(group, &clients).await;
+    play_under_load(async |group, _, load| {
         let file = component(group, sampan_builtin::HOSTILE, "hostile-network");
         let config = r#"--plugin-config {"how":"stumble","after":3}"#;
         group.ok(
@@ -63,6 +52,5 @@ fn a_network_plugin_that_stumbles_is_asked_again_at_once() {
         group.ok(0, "plugin activate routes");
         until(group, "all are peers again", || peers(group, NODES[0]).len() == 2).await;
         load.flow.end();
-        clean(group).await;
     });
 }

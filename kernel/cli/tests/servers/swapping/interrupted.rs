@@ -1,6 +1,6 @@
 //! A swap of network plugins in the middle of which agents are killed, and a slot from which who decides is taken away.
-use super::{ALL, HUB, NODES, clean, component, load_hub, peers, straight, through_hub, under_load};
-use crate::{churning::set_up_on, group::play, nodes::until, steady::Steady, tools::have};
+use super::{HUB, NODES, component, load_hub, peers, play_under_load, straight, through_hub};
+use crate::{nodes::until, steady::Steady};
 use std::time::Duration;
 
 /// So long after a swap an agent is killed: before it knows of it, while the new ways are made, and before the old ones end.
@@ -8,12 +8,7 @@ const INTO_IT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(400), Dura
 
 #[test]
 fn agents_that_are_killed_in_a_swap_end_where_the_others_are() {
-    if !have(&["busybox", "nsenter"]) {
-        return;
-    }
-    play(None, async |group| {
-        let (_wipe, clients) = set_up_on(group, &ALL).await;
-        let load = under_load(group, &clients).await;
+    play_under_load(async |group, _, load| {
         load_hub(group);
         for (into_it, killed) in INTO_IT.into_iter().zip([NODES[0], HUB, NODES[1]]) {
             for (plugin, by_hub) in [("hub-and-spoke", true), ("routes", false)] {
@@ -50,6 +45,5 @@ fn agents_that_are_killed_in_a_swap_end_where_the_others_are() {
         load.requests.iter().for_each(Steady::anew);
         tokio::time::sleep(Duration::from_secs(2)).await;
         load.end();
-        clean(group).await;
     });
 }
