@@ -68,7 +68,7 @@ pub async fn bootstrap(replica: &ReplicaHandle, config: &ServerConfig, own: &Own
 /// would be of a cluster without ranges and namespaces.
 pub async fn arrived(replica: &ReplicaHandle) {
     let arriving = async {
-        while replica.snapshot().get(&features::key()).is_none() {
+        while replica.snapshot().revision() == 0 {
             tokio::time::sleep(ARRIVING).await;
         }
     };
