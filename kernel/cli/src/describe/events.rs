@@ -4,7 +4,7 @@ use crate::{
     doc::Doc,
     print::{
         Moment,
-        columns::{chronology, count, first_seen, last_seen, source},
+        columns::{chronology, seen, source},
     },
 };
 
@@ -17,16 +17,11 @@ pub fn describe(events: &[Doc], now: Moment, page: &mut Page) {
     events.sort_by_key(|event| chronology(&event.value));
     page.head(0, "Events");
     let rows = events.into_iter().map(|event| {
-        let last = now.since(last_seen(&event.value));
-        let age = match count(&event.value) {
-            1 => last,
-            times => format!("{last} (x{times} over {})", now.since(first_seen(&event.value))),
-        };
         let message = event.text("/message").trim().replace('\n', " ");
         vec![
             event.text("/type").to_owned(),
             event.text("/reason").to_owned(),
-            age,
+            seen(&event.value, now),
             source(&event.value),
             message,
         ]

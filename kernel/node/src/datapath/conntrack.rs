@@ -40,9 +40,9 @@ pub(super) const ANSWERED: u32 = 1 << 1;
 pub(super) const TRANSLATED: u32 = 1 << 5;
 
 /// Protocols, as IP numbers them.
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
-pub(super) const SCTP: u8 = 132;
+pub(super) const TCP: u8 = protocol(Protocol::Tcp);
+pub(super) const UDP: u8 = protocol(Protocol::Udp);
+pub(super) const SCTP: u8 = protocol(Protocol::Sctp);
 
 /// What is asked for at once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,7 @@ pub(super) fn ask(
         }
         Question::Udp => {
             bytes.nested(ORIGINAL, |bytes| {
-                bytes.nested(TRANSPORT, |bytes| bytes.u8(NUMBER, protocol(Protocol::Udp)));
+                bytes.nested(TRANSPORT, |bytes| bytes.u8(NUMBER, UDP));
             });
             bytes.nested(FILTER, |bytes| bytes.bytes(1, &BY_PROTOCOL.to_ne_bytes()));
         }

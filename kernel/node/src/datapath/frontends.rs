@@ -74,7 +74,7 @@ fn family(key: &FrontendKey) -> Family {
 }
 
 /// As packets have it.
-pub(super) fn protocol(protocol: Protocol) -> u8 {
+pub(super) const fn protocol(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
